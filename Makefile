@@ -1,0 +1,30 @@
+# make demo, make test: everything on a fresh machine, Python 3.11 or newer is all they need.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test lint bench clean
+
+$(VENV)/ready: pyproject.toml setup.cfg
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; set PYTHON=python3.x" if sys.version_info < (3, 11) else 0)'
+	@echo "setting up $(VENV) (once, about a minute)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --disable-pip-version-check -e '.[lab,test]'
+	@touch $@
+
+demo: $(VENV)/ready  ## bots of five strategies on the synthetic market, fast forward
+	@$(BIN)/botctl demo
+
+test: $(VENV)/ready  ## the whole suite, with real processes, sockets and Redis
+	@$(BIN)/python -m pytest
+
+lint: $(VENV)/ready  ## ruff and mypy
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+bench: $(VENV)/ready  ## figures beside other programs, installed into a venv of their own
+	@$(BIN)/python -m tests.bench
+
+clean:
+	@rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

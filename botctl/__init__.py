@@ -1,0 +1,1 @@
+"""botctl: the command line that steers botd."""

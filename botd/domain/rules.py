@@ -1,0 +1,91 @@
+"""The formulas of fills, stops, size and fees: pure functions of float64, written once.
+
+Paper and live call them per event; the backtest kernel compiles these very functions and walks arrays
+with them. So they use nothing but floats and ``math.floor``, take no objects, and keep the order of
+operations fixed: parity is exact only while both sides compute in the same order.
+An absent level is NaN, which no comparison ever touches.
+"""
+
+from __future__ import annotations
+
+import math
+
+NONE = math.nan
+"""The level that is never reached."""
+
+
+def buy_price(price: float, slippage: float) -> float:
+    """Return what a market buy pays for ``price``; ``slippage`` is a fraction against us."""
+    return price * (1.0 + slippage)
+
+
+def sell_price(price: float, slippage: float) -> float:
+    """Return what a market or stop sell gets for ``price``."""
+    return price * (1.0 - slippage)
+
+
+def fee_amount(price: float, quantity: float, rate: float) -> float:
+    """Return the fee in quote on the notional ``price * quantity``."""
+    return price * quantity * rate
+
+
+def stop_level(entry: float, stop_loss: float) -> float:
+    """Return the fixed stop for an entry fill price; NaN when ``stop_loss`` is NaN."""
+    return entry * (1.0 - stop_loss)
+
+
+def target_level(entry: float, take_profit: float) -> float:
+    """Return the take-profit level for an entry fill price; NaN when ``take_profit`` is NaN."""
+    return entry * (1.0 + take_profit)
+
+
+def trailing_level(highest: float, trailing: float, fixed_stop: float) -> float:
+    """Return the stop of a trailing position: below the highest price, never below the fixed stop.
+
+    ``highest`` is the highest high from the entry candle to the *previous* candle (the entry price in
+    the entry candle itself), so a candle's own high never lifts the stop that its own low hits.
+    """
+    level = (1.0 - trailing) * highest
+    if level >= fixed_stop or math.isnan(fixed_stop):
+        return level
+    return fixed_stop
+
+
+def stop_fill(open_: float, low: float, stop: float) -> float:
+    """Return the price at which a long position's stop fills in a candle, NaN if it does not."""
+    if open_ <= stop:
+        return open_
+    if low <= stop:
+        return stop
+    return NONE
+
+
+def target_fill(open_: float, high: float, target: float) -> float:
+    """Return the price at which a long position's target fills in a candle, NaN if it does not.
+
+    To be asked only when the stop did not fill: where both were touched, the stop is assumed first
+    (the pessimistic order; the candle leaves the true one open).
+    """
+    if open_ >= target:
+        return open_
+    if high >= target:
+        return target
+    return NONE
+
+
+def fraction_quantity(cash: float, fraction: float, price: float, slippage: float, fee: float) -> float:
+    """Return the unrounded quantity that spends ``fraction`` of ``cash`` including slippage and fee."""
+    return fraction * cash / (price * (1.0 + slippage) * (1.0 + fee))
+
+
+def risk_quantity(equity: float, risk: float, price: float, stop_fraction: float) -> float:
+    """Return the unrounded quantity that loses ``risk`` of ``equity`` when the stop is hit."""
+    return risk * equity / (price * stop_fraction)
+
+
+def whole_steps(quantity: float, step: float) -> float:
+    """Return how many whole steps fit in ``quantity`` (a float without fraction).
+
+    The 1e-9 forgives binary rounding: 0.3 / 0.1 is three steps.
+    """
+    return float(math.floor(quantity / step + 1e-9))
