@@ -186,7 +186,8 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True):
     """What a bot wants, before sizing and the risk gate.
 
     ``quantity`` None asks the sizing for an entry. ``reference_price`` is the price of the decision (the
-    close of the candle, the last tick), which values a market order.
+    close of the candle, the last tick), which values a market order. ``client_order_id`` is set where the
+    id was reserved before the order was made.
     """
 
     bot: int
@@ -201,3 +202,4 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True):
     price: Decimal | None = None
     stop_price: Decimal | None = None
     trigger_price: float | None = None
+    client_order_id: str = ""

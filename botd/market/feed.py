@@ -41,6 +41,8 @@ class Quote(msgspec.Struct, frozen=True):
 class CandleSource(Protocol):
     """A market made of candles: synthetic or replay. Deterministic: the same cursor, the same future."""
 
+    name: str
+    """synthetic or replay"""
     symbols: tuple[str, ...]
     interval: str
     start_ms: int
@@ -99,3 +101,14 @@ class LevelListener(Protocol):
         """A level was reached: ``kind`` is stop or target, ``price`` what it triggers at (the level, or the
         open where the market jumped over it)."""
         ...
+
+
+class PriceCache(Protocol):
+    """Where the manager leaves the latest prices and closed candles for others to read; never the truth.
+
+    Both calls are synchronous, never block and never raise, whatever became of the store behind them.
+    """
+
+    def put_quote(self, symbol: str, quote: Quote) -> None: ...
+
+    def put_candle(self, symbol: str, interval: str, candle: Candle) -> None: ...

@@ -4,11 +4,11 @@ A *signal strategy* is one vectorised function of candles; an *event strategy* p
 orders. A strategy is a class in a file of its own name; its parameters are declared once, as class
 attributes (see :mod:`botd.strategy.parameters`), and are plain values on the instance::
 
-    class Rsi(SignalStrategy):
-        period = integer(14, low=2, high=500, help="candles of the average")
+    class Momentum(SignalStrategy):
+        period = integer(14, low=2, high=500, help="candles looked back")
 
         def warmup(self) -> int:
-            return wilder_warmup(self.period)
+            return self.period + 1
 
         def signals(self, candles: Candles) -> Signals:
             ...
@@ -44,7 +44,7 @@ class Signals:
     notes: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
 
 
-class Strategy(ABC):
+class Strategy:
     """The common part of both kinds: parameters, as attributes of the instance."""
 
     parameters: ClassVar[Mapping[str, Parameter]] = {}
@@ -59,12 +59,16 @@ class Strategy(ABC):
         for name, parameter in self.parameters.items():
             setattr(self, name, values.get(name, parameter.default))
 
+    def validate(self) -> str:
+        """Return what is wrong with the parameters taken together, or an empty string."""
+        return ""
+
     def warmup(self) -> int:
         """Return how many candles the strategy needs to see (signal strategies: see their base)."""
         return 1
 
 
-class SignalStrategy(Strategy):
+class SignalStrategy(Strategy, ABC):
     """One function of the candles: the same over a trailing window and over the whole history."""
 
     @abstractmethod
@@ -123,18 +127,18 @@ class Context(Protocol):
         ...
 
 
-class EventStrategy(Strategy):
+class EventStrategy(Strategy, ABC):
     """A strategy that places and cancels its own orders."""
 
-    def on_start(self, context: Context) -> None:  # noqa: B027 - a hook, empty by default
+    def on_start(self, context: Context) -> None:
         """Called once when the bot begins, with the first price known; not after a restart."""
 
     @abstractmethod
     def on_candle(self, context: Context, candle: Candle) -> None:
         """Called at each closed candle of the bot's interval."""
 
-    def on_tick(self, context: Context, price: float) -> None:  # noqa: B027
+    def on_tick(self, context: Context, price: float) -> None:
         """Called at each tick, on tick feeds only."""
 
-    def on_fill(self, context: Context, fill: Fill) -> None:  # noqa: B027
+    def on_fill(self, context: Context, fill: Fill) -> None:
         """Called for each fill of the bot's own orders."""

@@ -1,0 +1,156 @@
+"""Options and argument types that several verbs share: bots, labels, key=value, percentages, moments, --yes.
+
+Only what is lexical is checked here; what a value means is the daemon's business.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from botctl.completion import complete_bot
+from botctl.exit_codes import USAGE, Fault
+from botctl.session import Session
+from botctl.times import parse_duration_s, parse_rfc3339_ms
+
+_NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?")
+
+
+def fraction_text(text: str) -> str:
+    """Return a percentage (``2%``) or a fraction below 1 (``0.02``) as a decimal fraction.
+
+    Raises ValueError for anything else: a bare 2 could mean 2 % or 200 %.
+    """
+    shown = text.strip()
+    percent = shown.endswith("%")
+    number = shown[:-1].strip() if percent else shown
+    if not _NUMBER.fullmatch(number):
+        raise ValueError(f"{text!r} is not a percentage; write 2% or 0.02")
+    from decimal import Decimal
+
+    value = Decimal(number)
+    if percent:
+        value = value.scaleb(-2)
+    elif abs(value) >= 1:
+        raise ValueError(f"{text!r} is ambiguous; write {shown}% for percent, or a fraction below 1")
+    return f"{value.normalize():f}" if value else "0"
+
+
+class Fraction(click.ParamType):  # type: ignore[type-arg]
+    """``2%`` or ``0.02``, passed on as ``0.02``."""
+
+    name = "percent"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return a decimal fraction as text."""
+        try:
+            return fraction_text(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class KeyValue(click.ParamType):  # type: ignore[type-arg]
+    """``key=value``, as a pair."""
+
+    name = "key=value"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
+        """Return the pair; the key may not be empty."""
+        if isinstance(value, tuple):
+            return value[0], value[1]
+        key, equals, content = value.partition("=")
+        if not equals or not key.strip():
+            self.fail(f"{value!r}: write key=value", param, ctx)
+        return key.strip(), content.strip()
+
+
+def pairs(given: tuple[tuple[str, str], ...], what: str) -> dict[str, str]:
+    """Return pairs as a dictionary; a key given twice is a usage error."""
+    found: dict[str, str] = {}
+    for key, value in given:
+        if key in found:
+            raise Fault(USAGE, f"{what} {key}: given twice")
+        found[key] = value
+    return found
+
+
+def plain_value(text: str) -> str:
+    """Return a value for the wire: ``2%`` becomes ``0.02``, everything else stays as it is."""
+    if text.endswith("%"):
+        try:
+            return fraction_text(text)
+        except ValueError:
+            return text  # the daemon says what it wanted
+    return text
+
+
+def bot_argument(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the argument NAME: one bot."""
+    return click.argument("name", metavar="NAME", shell_complete=complete_bot)(function)
+
+
+def bots_argument(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add NAME..., --all and -l: any number of bots, as the keyword argument ``selector``."""
+
+    def callback(context: click.Context, parameter: click.Parameter, value: Any) -> Any:
+        return value
+
+    decorated = click.option(
+        "-l", "--label", "labels", type=KeyValue(), multiple=True, help="All bots with this label; may be repeated."
+    )(function)
+    decorated = click.option("--all", "everything", is_flag=True, help="All bots.")(decorated)
+    return click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=complete_bot, callback=callback)(
+        decorated
+    )
+
+
+def selector_of(
+    names: tuple[str, ...], everything: bool, labels: tuple[tuple[str, str], ...], *, required: bool = True
+) -> dict[str, Any]:
+    """Return the selector for the wire from NAME..., --all and -l; exactly one of them must be given."""
+    if (len(names) > 0) + everything + (len(labels) > 0) > 1:
+        raise Fault(USAGE, "names, --all and -l exclude each other")
+    if names:
+        return {"names": list(dict.fromkeys(names))}
+    if everything:
+        return {"all": True}
+    if labels:
+        return {"labels": pairs(labels, "label")}
+    if required:
+        raise Fault(USAGE, "which bots?", "give names, --all, or -l key=value")
+    return {}
+
+
+yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
+
+
+def confirm(session: Session, question: str, yes: bool) -> None:
+    """Ask on a terminal; off it, refuse without --yes."""
+    if yes:
+        return
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise Fault(USAGE, f"{question}: not without --yes", "there is no terminal to ask on")
+    if not click.confirm(question + "?", err=True):
+        raise Fault(USAGE, "not done")
+
+
+def moment_ms(session: Session, text: str | None, *, wall: bool = False) -> int | None:
+    """Return a moment as milliseconds: an RFC 3339 time, a date, or how long ago (``2h``).
+
+    "Ago" counts on the trading clock (the market's own on simulated markets) unless ``wall``.
+    """
+    if text is None:
+        return None
+    at = parse_rfc3339_ms(text) if "-" in text else None
+    if at is not None:
+        return at
+    ago_s = parse_duration_s(text)
+    if ago_s is None or text.isdigit():
+        raise Fault(USAGE, f"{text}: not a time", "write 2026-01-31T10:00:00Z, 2026-01-31, or how long ago: 15m, 2h")
+    now = int(time.time() * 1000) if wall else session.trading_now_ms()
+    return now - round(ago_s * 1000)

@@ -1,0 +1,167 @@
+"""botctl's root: the table of verbs, loaded when called, and the one place where a fault becomes an exit code.
+
+This page knows the name of every verb and where its page is; it knows nothing of what they do.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+from typing import Any
+
+import click
+
+from botctl.exit_codes import FAILED, INTERRUPTED, OK, USAGE, Fault
+from botctl.output import output_options
+from botctl.session import Session, report_error
+
+# verb -> module of botctl.commands; the object there has the verb's name with _ for -, and _command at its end
+VERBS: dict[str, dict[str, str]] = {
+    "Lifecycle": {
+        "create": "create",
+        "start": "lifecycle",
+        "stop": "lifecycle",
+        "restart": "lifecycle",
+        "pause": "lifecycle",
+        "resume": "lifecycle",
+        "rm": "lifecycle",
+        "start-all": "lifecycle",
+        "stop-all": "lifecycle",
+        "set": "lifecycle",
+    },
+    "Fleet": {"apply": "fleet", "export": "fleet"},
+    "Inspect": {
+        "ls": "inspect",
+        "show": "inspect",
+        "stats": "inspect",
+        "portfolio": "portfolio",
+        "health": "portfolio",
+        "why": "why",
+        "wait": "wait",
+        "top": "top",
+    },
+    "Trading": {
+        "orders": "trading",
+        "fills": "trading",
+        "trades": "trading",
+        "positions": "trading",
+        "equity": "trading",
+        "close": "closing",
+        "flatten": "closing",
+    },
+    "Risk": {"risk": "risk", "halt": "risk", "reduce": "risk", "release": "risk"},
+    "Market": {"prices": "market", "candles": "market", "symbols": "market", "market": "market"},
+    "Strategies": {"strategies": "lab"},
+    "Logs": {"logs": "logs", "events": "events"},
+    "Daemon": {
+        "daemon": "daemon",
+        "backup": "daemon",
+        "config": "setup",
+        "doctor": "setup",
+        "demo": "demo",
+        "completion": "setup",
+    },
+}
+
+
+class LazyGroup(click.Group):
+    """The root group: a verb's page is imported when the verb is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return all verbs, in the order of the groups."""
+        return [verb for verbs in VERBS.values() for verb in verbs]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a verb's command, or None."""
+        for verbs in VERBS.values():
+            if cmd_name in verbs:
+                page = import_module("botctl.commands." + verbs[cmd_name])
+                command: click.Command = getattr(page, cmd_name.replace("-", "_") + "_command")
+                return command
+        return None
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the verb; a wrong one is answered with the nearest right one."""
+        if self.get_command(ctx, args[0]) is None and not args[0].startswith("-") and not ctx.resilient_parsing:
+            from difflib import get_close_matches
+
+            near = get_close_matches(args[0], self.list_commands(ctx), 1)
+            hint = f"did you mean {near[0]}?" if near else "botctl --help lists all verbs"
+            raise Fault(USAGE, f"{args[0]}: no such verb", hint)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the verbs, group by group, each with its one line."""
+        for title, verbs in VERBS.items():
+            with formatter.section(title):
+                lines = []
+                for verb in verbs:
+                    command = self.get_command(ctx, verb)
+                    lines.append((verb, command.get_short_help_str(72) if command else ""))
+                formatter.write_dl(lines)
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@output_options
+def botctl(session: Session) -> None:
+    """Steer botd, the daemon that runs trading bots.
+
+    Options may stand before or after the verb. Data goes to stdout, talk to stderr. Exit codes: 0 done or already so,
+    1 failed, 2 usage, 3 not running, 4 not found, 5 refused, 69 unavailable, 75 timeout, 77 no permission,
+    78 configuration.
+
+    \b
+    Example:
+      botctl create alpha --strategy rsi --symbol BTC/USDT --interval 1m --capital 1000 --start
+      botctl ls
+    """
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Run one command line and return its exit code; all output is flushed."""
+    try:
+        outcome: Any = botctl.main(args=arguments, prog_name="botctl", standalone_mode=False)
+        sys.stdout.flush()
+    except Fault as fault:
+        return _failed(fault.exit_code, fault.message, fault.hint)
+    except click.UsageError as error:
+        return _failed(USAGE, error.format_message(), _usage_hint(error))
+    except click.ClickException as error:
+        return _failed(USAGE, error.format_message())
+    except (KeyboardInterrupt, click.Abort):
+        sys.stderr.write("\n")
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader went away (head, a closed pager): nothing to say, and nothing left to flush.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
+    except OSError as error:  # stdout: a full disk, a closed descriptor
+        return _failed(FAILED, f"cannot write: {error.strerror or error}")
+    return outcome if isinstance(outcome, int) else OK
+
+
+def _usage_hint(error: click.UsageError) -> str:
+    return f"{error.ctx.command_path} --help" if error.ctx is not None else ""
+
+
+def _failed(exit_code: int, message: str, hint: str = "") -> int:
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    report_error(message.replace("\n", " "), hint)
+    return exit_code
+
+
+def main() -> None:
+    """Run the command line of this process."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    sys.exit(run())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+"""The verb that makes a bot. The daemon checks the strategy, its parameters, the symbol and the limits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from botctl.arguments import Fraction, KeyValue, pairs
+from botctl.cells import Column
+from botctl.completion import complete_strategy, complete_symbol
+from botctl.exit_codes import OK, USAGE, Fault
+from botctl.output import Row, is_table, output_options, show_object
+from botctl.session import Session, clean
+
+FRACTIONS = ("fraction", "risk_per_trade", "stop_loss", "take_profit", "trailing_stop")
+
+
+@click.command("create")
+@click.argument("name")
+@click.option("--strategy", required=True, shell_complete=complete_strategy, help="See botctl strategies.")
+@click.option("--symbol", required=True, shell_complete=complete_symbol, help="What to trade: BTC/USDT.")
+@click.option("--interval", required=True, help="Candles to decide on: 1m, 5m, 1h ...")
+@click.option("--capital", required=True, help="What it may use, in the quote currency.")
+@click.option("--set", "params", type=KeyValue(), multiple=True, help="A parameter of the strategy: period=21.")
+@click.option("--fraction", type=Fraction(), help="Buy for this part of its equity [default: 100%].")
+@click.option("--risk-per-trade", type=Fraction(), help="Lose this part of its equity at the stop; needs one.")
+@click.option("--stop-loss", type=Fraction(), help="Sell this far below the entry: 2%.")
+@click.option("--take-profit", type=Fraction(), help="Sell this far above the entry: 4%.")
+@click.option("--trailing-stop", type=Fraction(), help="Sell this far below the highest price since the entry.")
+@click.option("--label", "labels", type=KeyValue(), multiple=True, help="A label to select by: team=a.")
+@click.option("--live", is_flag=True, help="Trade with real money, not on paper.")
+@click.option("--start", is_flag=True, help="Start it at once.")
+@click.option("--replace", is_flag=True, help="Change a bot of this name to this.")
+@output_options
+def create_command(session: Session, name: str, **options: Any) -> int:
+    """Create a bot; the same again changes nothing.
+
+    A bot of the same name with another specification is refused (5) unless --replace.
+
+    \b
+    Example:
+      botctl create alpha --strategy rsi --symbol BTC/USDT --interval 1m --capital 1000 \\
+          --set period=21 --stop-loss 2% --take-profit 4% --start
+    """
+    spec = spec_of(name, options)
+    wire = {"spec": spec, "start": options["start"], "replace": options["replace"]}
+    made = session.call("create", wire)
+    for warning in made.get("warnings") or []:
+        session.warn(f"{name}: {warning}")
+    if is_table(session) and session.quiet:
+        return OK
+    columns = [Column(key) for key in ("name", "number", "result", "state", "largest_order", "detail")]
+    show_object(session, made, _line, columns)
+    return OK
+
+
+def spec_of(name: str, options: dict[str, Any]) -> dict[str, Any]:
+    """Return the specification for the wire; raises Fault for what contradicts itself."""
+    if options["fraction"] is not None and options["risk_per_trade"] is not None:
+        raise Fault(USAGE, "--fraction and --risk-per-trade exclude each other")
+    stop = options["stop_loss"] or options["trailing_stop"]
+    if options["risk_per_trade"] is not None and stop is None:
+        raise Fault(USAGE, "--risk-per-trade needs a stop", "add --stop-loss 2% or --trailing-stop 2%")
+    spec: dict[str, Any] = {
+        "name": name,
+        "strategy": options["strategy"],
+        "symbol": options["symbol"],
+        "interval": options["interval"],
+        "capital": options["capital"],
+        "params": pairs(options["params"], "--set"),
+        "labels": pairs(options["labels"], "label"),
+        "mode": "live" if options["live"] else "paper",
+    }
+    spec.update({key: options[key] for key in FRACTIONS if options[key] is not None})
+    return spec
+
+
+def _line(made: Row) -> str:
+    detail = made.get("detail") or (f"largest order {made['largest_order']}" if made.get("largest_order") else "")
+    return (
+        clean("  ".join(filter(None, [str(made["name"]), str(made["result"]), str(made.get("state", "")), detail])))
+        + "\n"
+    )

@@ -1,0 +1,268 @@
+"""Verbs about the daemon itself: start, stop, status, ping, reload, its unit file, and a backup of its ledger."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from typing import Any
+
+import click
+
+from botctl.cells import Column, age
+from botctl.client import LISTENING, START_HINT, probe
+from botctl.details import details
+from botctl.exit_codes import NOT_RUNNING, OK, TIMEOUT, UNAVAILABLE, Fault
+from botctl.output import Row, is_table, output_options, show_object, write
+from botctl.session import SLOW_TIMEOUT_S, Session, clean
+
+STOP_TIMEOUT_S = 45.0  # the daemon gives itself 38
+
+
+@click.group("daemon")
+@output_options
+def daemon_command(session: Session) -> None:
+    """Start, stop and look at the daemon.
+
+    \b
+    Example:
+      botctl daemon start
+      botctl daemon status
+    """
+
+
+def config_option(function: Any) -> Any:
+    """Add --config, passed on to botd."""
+    return click.option("--config", type=click.Path(dir_okay=False), help="The configuration file for botd.")(function)
+
+
+@daemon_command.command("start")
+@config_option
+@output_options
+def daemon_start(session: Session, config: str | None) -> int:
+    """Start botd in the background; returns when it answers.
+
+    \b
+    Example:
+      botctl daemon start --config ~/.config/botd/botd.yaml
+    """
+    return _start(session, config)
+
+
+@daemon_command.command("stop")
+@output_options
+def daemon_stop(session: Session) -> int:
+    """Stop botd; positions stay, and the bots run again at the next start.
+
+    \b
+    Example:
+      botctl daemon stop
+    """
+    hello = _hello(session)
+    if hello is None:
+        session.say("botd is not running")
+        return OK
+    _stop(session, hello)
+    session.say("botd is stopped")
+    return OK
+
+
+@daemon_command.command("restart")
+@config_option
+@output_options
+def daemon_restart(session: Session, config: str | None) -> int:
+    """Stop botd and start it again, with the configuration that it had.
+
+    \b
+    Example:
+      botctl daemon restart && botctl wait --for ready
+    """
+    hello = _hello(session)
+    if hello is None:
+        return _start(session, config)
+    arguments = ["--config", os.path.abspath(config)] if config else _arguments_of(hello)
+    _stop(session, hello)
+    return _run_botd(session, arguments)
+
+
+@daemon_command.command("status")
+@output_options
+def daemon_status(session: Session) -> int:
+    """Show whether botd runs: process, version, market; exit 3 if not.
+
+    \b
+    Example:
+      botctl daemon status -q || botctl daemon start
+    """
+    hello = _hello(session)
+    if hello is None:
+        if not (session.quiet and is_table(session)):
+            show_object(session, {"running": False}, lambda _: "botd is not running\n", [Column("running")])
+            session.say(START_HINT)
+        return NOT_RUNNING
+    status = {"running": True, "socket": session.client.path, **hello}
+    if not (session.quiet and is_table(session)):
+        show_object(session, status, _status_text)
+    return OK
+
+
+@daemon_command.command("ping")
+@output_options
+def daemon_ping(session: Session) -> int:
+    """Ask botd for a sign of life, and print how long it took.
+
+    \b
+    Example:
+      botctl daemon ping
+    """
+    session.client.connect()
+    began = time.perf_counter()
+    answer = session.call("ping")
+    milliseconds = round((time.perf_counter() - began) * 1000, 3)
+    show_object(session, {**answer, "ms": milliseconds}, lambda _: f"pong in {milliseconds:.2f} ms\n")
+    return OK
+
+
+@daemon_command.command("reload")
+@output_options
+def daemon_reload(session: Session) -> int:
+    """Let botd read its configuration again; on an error the old one stays.
+
+    \b
+    Example:
+      botctl daemon reload
+    """
+    show_object(session, session.call("reload"), _reload_text)
+    return OK
+
+
+@daemon_command.command("unit")
+@output_options
+def daemon_unit_command(session: Session) -> int:
+    """Print a systemd unit for botd.
+
+    \b
+    Example:
+      botctl daemon unit | sudo tee /etc/systemd/system/botd.service
+    """
+    from botd.offline import daemon_unit
+
+    text = daemon_unit()
+    write(text if text.endswith("\n") else text + "\n")
+    return OK
+
+
+@click.command("backup")
+@click.option("--verify", is_flag=True, help="Open the copy and check it.")
+@output_options
+def backup_command(session: Session, verify: bool) -> int:
+    """Copy the ledger while botd runs; prints where it is.
+
+    \b
+    Example:
+      botctl backup --verify
+    """
+    made = session.call("backup", {"verify": verify}, SLOW_TIMEOUT_S)
+
+    def line(value: Row) -> str:
+        checked = "  verified" if value.get("verified") else ""
+        return clean(f"{value['path']}  {value.get('bytes', 0):,} bytes{checked}") + "\n"
+
+    show_object(session, made, line)
+    return OK
+
+
+def _hello(session: Session) -> Row | None:
+    """Return what the daemon says of itself, None where no daemon is there."""
+    try:
+        hello: Row = session.call("hello")
+    except Fault as fault:
+        if fault.exit_code == UNAVAILABLE:
+            return None
+        raise
+    return hello
+
+
+def botd_command() -> list[str]:
+    """Return how to run botd: beside this interpreter, on PATH, or as a module."""
+    beside = os.path.join(os.path.dirname(sys.executable), "botd")
+    if os.access(beside, os.X_OK):
+        return [beside]
+    from shutil import which
+
+    found = which("botd")
+    return [found] if found else [sys.executable, "-m", "botd.cli"]
+
+
+def _start(session: Session, config: str | None) -> int:
+    return _run_botd(session, ["--config", os.path.abspath(config)] if config else [])
+
+
+def _run_botd(session: Session, arguments: list[str]) -> int:
+    import subprocess
+
+    code = subprocess.run([*botd_command(), "--daemon", *arguments], check=False).returncode
+    if code == OK:
+        session.say("botd is running")
+    return code if code >= 0 else 128 - code
+
+
+def _arguments_of(hello: Row) -> list[str]:
+    """Return the options that the running botd was started with: --config and --state-dir."""
+    try:
+        with open(f"/proc/{int(hello['pid'])}/cmdline", "rb") as file:
+            words = [os.fsdecode(word) for word in file.read().split(b"\0")]
+    except (OSError, ValueError, KeyError):
+        return ["--config", str(hello["config"])] if hello.get("config") else []
+    kept: list[str] = []
+    for index, word in enumerate(words):
+        option, equals, value = word.partition("=")
+        if option in ("--config", "--state-dir", "--log-level"):
+            kept += [option, value if equals else words[index + 1]]
+    return kept
+
+
+def _stop(session: Session, hello: Row) -> None:
+    """Ask botd to end, and wait until its socket and its process are gone."""
+    pid, path = int(hello.get("pid") or 0), session.client.path
+    watched = pid if pid and _alive(pid) else 0
+    limit_s = session.timeout_s or STOP_TIMEOUT_S
+    session.client.call("shutdown", {}, min(limit_s, 10.0))
+    session.client.close()
+    until = time.monotonic() + limit_s
+    while probe(path) == LISTENING or (watched and _alive(watched)):
+        if time.monotonic() > until:
+            raise Fault(
+                TIMEOUT, f"botd (pid {pid}) is still stopping after {limit_s:g} s", "botctl logs, or look at it with ps"
+            )
+        time.sleep(0.02)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0] != b"Z"
+    except OSError:
+        return False
+
+
+def _status_text(status: Row) -> str:
+    hidden = ("running", "commands", "protocol", "events")
+    shown = {key: value for key, value in status.items() if key not in hidden}
+    if shown.get("uptime_s") is not None:
+        shown["uptime"] = age(shown.pop("uptime_s"))
+    return "botd is running\n" + "".join(clean(line) + "\n" for line in details(shown, "  "))
+
+
+def _reload_text(outcome: Row) -> str:
+    changed, waiting = outcome.get("changed") or [], outcome.get("restart_needed") or []
+    lines = ["changed: " + ", ".join(map(str, changed)) if changed else "nothing changed"]
+    if waiting:
+        lines.append("needs a restart: " + ", ".join(map(str, waiting)))
+    return "".join(clean(line) + "\n" for line in lines)

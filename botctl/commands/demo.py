@@ -1,0 +1,208 @@
+"""The verb that shows everything in half a minute: a private botd, bots of every strategy, a live table.
+
+Everything lives in one temporary directory with a botd of its own; both are gone at the end, also after Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+
+import click
+
+from botctl.client import Client
+from botctl.commands.daemon import botd_command
+from botctl.commands.inspect import LS_COLUMNS, STATS_COLUMNS
+from botctl.commands.portfolio import health_text, portfolio_text
+from botctl.exit_codes import FAILED, OK, Fault
+from botctl.output import Row, output_options, table, world, write
+from botctl.session import Session
+
+CONFIG = """\
+mode: paper
+state_dir: {directory}
+market:
+  source: synthetic
+  symbols: [BTC/USDT, ETH/USDT, SOL/USDT, XRP/USDT]
+  seed: 7
+  interval: 1m
+  speed: 3600   # an hour of the market in a second
+risk: {{preset: paper}}
+log: {{level: warning}}
+"""
+
+BOTS = [
+    ("alpha", "rsi", "BTC/USDT", "1m", {}, {"stop_loss": "0.02", "take_profit": "0.04"}),
+    ("bravo", "macd", "ETH/USDT", "5m", {}, {"stop_loss": "0.03"}),
+    ("charlie", "mean_reversion", "SOL/USDT", "1m", {}, {"trailing_stop": "0.02"}),
+    ("delta", "ema_cross", "BTC/USDT", "15m", {}, {"stop_loss": "0.02"}),
+    ("echo", "breakout", "XRP/USDT", "5m", {}, {"trailing_stop": "0.03"}),
+    ("foxtrot", "dca", "ETH/USDT", "1m", {"every": "1h", "amount": "100", "take_profit": "0.01"}, {}),
+    ("golf", "grid", "SOL/USDT", "1m", {"levels": "10"}, {}),
+]
+CAPITAL = "5000"
+GRID_WIDTH = 0.1  # the grid spans this part of the price on each side
+FRAME_S = 0.5
+PLAIN_FRAMES = 3
+HIDDEN = ("every",)
+
+
+@click.command("demo")
+@click.option("--seconds", type=click.FloatRange(1, 600), default=12.0, show_default=True, help="How long to trade.")
+@output_options
+def demo_command(session: Session, seconds: float) -> int:
+    """Watch bots of seven strategies trade on a synthetic market, fast forward.
+
+    It runs a botd of its own in a temporary directory, and leaves nothing behind.
+
+    \b
+    Example:
+      botctl demo
+    """
+    with tempfile.TemporaryDirectory(prefix="botctl-demo-") as directory:
+        stage = Stage(session, directory)
+        try:
+            stage.start()
+            stage.populate()
+            stage.watch(seconds)
+            stage.summarise()
+        finally:
+            stage.stop()
+    write(NEXT_STEPS)
+    return OK
+
+
+class Stage:
+    """One private daemon, and what is shown of it."""
+
+    def __init__(self, session: Session, directory: str) -> None:
+        self._session = session
+        self._directory = directory
+        self._client = Client(os.path.join(directory, "control.sock"))
+        self._botd: subprocess.Popen[bytes] | None = None
+        self._banner = world("paper", "synthetic")
+
+    def start(self) -> None:
+        """Run botd as a child, and wait until it answers."""
+        config = os.path.join(self._directory, "botd.yaml")
+        with open(config, "w", encoding="utf-8") as file:
+            file.write(CONFIG.format(directory=self._directory))
+        log = os.path.join(self._directory, "demo.log")
+        kept = {key: value for key, value in os.environ.items() if not key.startswith(("BINANCE_", "REDIS_", "BOTD_"))}
+        with open(log, "wb") as output:
+            self._botd = subprocess.Popen(
+                [*botd_command(), "--config", config],
+                env=kept,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,  # Ctrl-C is ours: the daemon is stopped in good order below
+            )
+        until = time.monotonic() + 30
+        while True:
+            try:
+                self._client.call("hello", {}, 1.0)
+                break
+            except Fault:
+                if self._botd.poll() is not None or time.monotonic() > until:
+                    with open(log, encoding="utf-8", errors="replace") as file:
+                        reason = file.read().strip().split("\n")[-1]
+                    raise Fault(FAILED, f"demo: botd did not start: {reason}", "botctl doctor") from None
+                time.sleep(0.05)
+
+    def populate(self) -> None:
+        """Create and start the bots."""
+        prices = self._prices()
+        for name, strategy, symbol, interval, params, stops in BOTS:
+            if strategy == "grid":
+                price = prices[symbol]
+                lower, upper = f"{price * (1 - GRID_WIDTH):.2f}", f"{price * (1 + GRID_WIDTH):.2f}"
+                params = {**params, "lower": lower, "upper": upper}
+            spec = {"name": name, "strategy": strategy, "symbol": symbol, "interval": interval, "capital": CAPITAL}
+            self._client.call("create", {"spec": {**spec, "params": params, **stops}, "start": True, "replace": False})
+            self._session.say(f"created {name}: {strategy} on {symbol} {interval}")
+
+    def watch(self, seconds: float) -> None:
+        """Show the table of bots: in place on a terminal, a few plain ones off it."""
+        live = sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+        pause = FRAME_S if live else seconds / PLAIN_FRAMES
+        until = time.monotonic() + seconds
+        drawn = 0
+        while time.monotonic() < until:
+            time.sleep(min(pause, max(0.0, until - time.monotonic())))
+            text = self._frame()
+            if live and drawn:
+                write(f"\x1b[{drawn}A\x1b[J")
+            drawn = text.count("\n")
+            write(text if live else text + "\n")
+            sys.stdout.flush()
+
+    def summarise(self) -> None:
+        """Print ls, stats, portfolio and health, each under the command that gives it."""
+        call = self._client.call
+        self._chapter("botctl ls", self._bots(LS_COLUMNS))
+        stats = call("stats", {})["rows"]
+        self._chapter("botctl stats", table(self._session, stats, STATS_COLUMNS, banner=self._banner))
+        self._chapter("botctl portfolio", portfolio_text(self._session, call("portfolio")))
+        self._chapter("botctl health", health_text(self._session, call("health")))
+
+    def stop(self) -> None:
+        """Stop the daemon and wait for it; kill it where it does not end."""
+        self._client.close()
+        if self._botd is None:
+            return
+        self._botd.terminate()
+        try:
+            self._botd.wait(15)
+        except subprocess.TimeoutExpired:
+            self._botd.kill()
+            self._botd.wait()
+
+    def _chapter(self, command: str, text: str) -> None:
+        write(f"\n$ {command}\n{text}")
+
+    def _prices(self) -> dict[str, float]:
+        """Return the first prices, as soon as the market has one for each symbol."""
+        until = time.monotonic() + 15
+        wanted = {symbol for _, _, symbol, *_ in BOTS}
+        while True:
+            rows = self._client.call("prices", {})["rows"]
+            prices = {row["symbol"]: float(row["price"]) for row in rows if row.get("price") is not None}
+            if wanted <= set(prices):
+                return prices
+            if time.monotonic() > until:
+                raise Fault(FAILED, "demo: the market gives no prices", "botctl doctor")
+            time.sleep(0.05)
+
+    def _bots(self, columns: list) -> str:  # type: ignore[type-arg]
+        rows: list[Row] = self._client.call("ls", {"all": True})["rows"]
+        shown = [column for column in columns if column.key != "age"]
+        return table(self._session, rows, shown, banner=self._banner)
+
+    def _frame(self) -> str:
+        market = self._client.call("market.status", {})
+        portfolio = self._client.call("portfolio", {})
+        from botctl.cells import gain, money, percent
+        from botctl.times import format_ms
+
+        when = market.get("time")
+        at = format_ms(when) if isinstance(when, int) else str(when)
+        equity = portfolio.get("equity")
+        head = f"market {at}  " + (f"equity {money(equity)}  " if equity is not None else "")
+        head += f"pnl {gain(portfolio.get('realized_pnl') or 0)}  return {percent(portfolio.get('return_pct') or 0)}\n"
+        return head + self._bots([column for column in LS_COLUMNS if column.key not in HIDDEN])
+
+
+NEXT_STEPS = """
+That botd is stopped and its files are gone. Your own:
+
+  botctl daemon start                      start botd: paper money, synthetic market
+  botctl strategies                        what bots can do
+  botctl create alpha --strategy rsi --symbol BTC/USDT --interval 1m --capital 1000 --start
+  botctl top                               watch it
+  botctl why alpha                         why it traded, or did not
+  botctl config init                       a commented configuration, for real prices
+"""

@@ -1,0 +1,97 @@
+"""The verb that tells what happens: a snapshot from the ledger, then the live stream, without a gap between."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import deque
+from typing import Any
+
+import click
+
+from botctl.cells import Column, moment, text
+from botctl.completion import complete_bot
+from botctl.exit_codes import OK
+from botctl.follow import Follower, events_after
+from botctl.output import Row, chosen_format, output_options, separated, show_rows, write
+from botctl.session import Session, clean
+
+FOLLOW_FROM = 10
+COLUMNS = [
+    Column("seq", wide=True, right=True),
+    Column("epoch", wide=True),
+    Column("ts", "TIME", moment),
+    Column("topic"),
+    Column("bot"),
+    Column("data", prose=True),
+]
+
+
+@click.command("events")
+@click.argument("name", required=False, metavar="[NAME]", shell_complete=complete_bot)
+@click.option("-f", "--follow", is_flag=True, help="Go on with what comes, also through a restart of botd.")
+@click.option("-n", "most", type=click.IntRange(min=0), metavar="N", help="The newest N only.")
+@click.option("--topic", "topics", multiple=True, help="Only these: order, order.denied, bot.state, risk ...")
+@click.option("--since-seq", type=click.IntRange(min=0), metavar="SEQ", help="Those after this number.")
+@output_options
+def events_command(
+    session: Session, name: str | None, follow: bool, most: int | None, topics: tuple[str, ...], since_seq: int | None
+) -> int:
+    """List events, oldest first; -f follows them.
+
+    A follower misses nothing: events are numbered, and what was lost on the way is fetched. With -f, json is
+    printed as one object a line.
+
+    \b
+    Example:
+      botctl events -n 20
+      botctl events -f --topic order -o jsonl
+    """
+
+    def wanted(event: Row) -> bool:
+        return (name is None or event.get("bot") == name) and (not topics or matches(event, topics))
+
+    if not follow:
+        found = filter(wanted, events_after(session, since_seq or 0, topics))
+        show_rows(session, list(deque(found, maxlen=most)), COLUMNS, name="topic", empty="no events")
+        return OK
+    printer = Printer(session)
+    count = FOLLOW_FROM if most is None else most
+    for event in Follower(session).follow(since_seq, 0 if since_seq is not None else count):
+        if wanted(event):
+            printer.show(event)
+    return OK
+
+
+def matches(event: Row, topics: tuple[str, ...]) -> bool:
+    """Say whether an event's topic is one of ``topics``, or below one."""
+    topic = str(event.get("topic", ""))
+    return any(topic == wanted or topic.startswith(wanted.rstrip(".") + ".") for wanted in topics)
+
+
+class Printer:
+    """Prints events one by one, in the format of the run; each is flushed."""
+
+    def __init__(self, session: Session) -> None:
+        self.form = chosen_format(session)
+        self.headers = session.headers
+
+    def show(self, event: Row) -> None:
+        """Print one event."""
+        if self.form in ("json", "jsonl"):
+            write(json.dumps(event, ensure_ascii=False) + "\n")
+        elif self.form in ("tsv", "csv"):
+            write(separated([event], COLUMNS, self.form, self.headers))
+            self.headers = False
+        elif self.form == "name":
+            write(text(event.get("topic")) + "\n")
+        else:
+            write(event_line(event, wide=self.form == "wide") + "\n")
+        sys.stdout.flush()
+
+
+def event_line(event: dict[str, Any], wide: bool = False) -> str:
+    """Return one event in one line: time, topic, bot, data."""
+    number = f"{event.get('seq'):>8}  " if wide else ""
+    parts = [moment(event.get("ts")), f"{event.get('topic', ''):<16}", f"{event.get('bot') or '-':<12}"]
+    return number + clean("  ".join(parts) + "  " + text(event.get("data") or "")).rstrip()

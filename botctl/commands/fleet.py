@@ -1,0 +1,193 @@
+"""A whole fleet from one file: apply shows and does the difference, export writes the file."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from botctl.arguments import fraction_text
+from botctl.cells import Column, text
+from botctl.commands.create import FRACTIONS
+from botctl.exit_codes import CONFIG, OK, USAGE, Fault
+from botctl.output import Row, is_table, output_options, show_rows, write
+from botctl.session import SLOW_TIMEOUT_S, Session, clean
+
+LARGEST_FILE = 1 << 20
+
+
+@click.command("apply")
+@click.option("-f", "--file", "path", required=True, type=click.Path(), help="The fleet; - reads standard input.")
+@click.option("--plan", is_flag=True, help="Show the difference, do nothing.")
+@output_options
+def apply_command(session: Session, path: str, plan: bool) -> int:
+    """Make the bots what a file says: create, change, leave; all or nothing.
+
+    Bots that the file does not name are left alone.
+
+    \b
+    Example:
+      botctl apply -f fleet.yaml --plan
+      botctl apply -f fleet.yaml
+    """
+    bots = read_fleet(path, _read(path))
+    outcome = session.call("apply", {"bots": bots, "plan": plan}, SLOW_TIMEOUT_S)
+    changes = outcome["changes"]
+    if is_table(session):
+        if not session.quiet or plan:
+            write("".join(_line(change) + "\n" for change in changes))
+        pending = sum(change["action"] != "leave" for change in changes)
+        if plan and pending:
+            session.say(f"plan only: {pending} to do; without --plan they are done")
+    else:
+        show_rows(session, changes, [Column("name"), Column("action"), Column("diff")])
+    return OK
+
+
+@click.command("export")
+@output_options
+def export_command(session: Session) -> int:
+    """Print all bots as a fleet file for apply.
+
+    \b
+    Example:
+      botctl export > fleet.yaml
+    """
+    bots = session.call("export")["bots"]
+    if is_table(session):
+        write(fleet_text(bots))
+    else:
+        show_rows(
+            session, bots, [Column(key) for key in ("name", "strategy", "symbol", "interval", "capital", "params")]
+        )
+    return OK
+
+
+def fleet_text(bots: list[Row]) -> str:
+    """Return a fleet file: YAML whose scalars are quoted, so that no number is read as another one."""
+    if not bots:
+        return "bots: []\n"
+    lines = ["bots:"]
+    for bot in bots:
+        dash = "  - "
+        for key, value in bot.items():
+            if value is not None:
+                lines.append(f"{dash}{key}: {json.dumps(value, ensure_ascii=False)}")
+                dash = "    "
+    return "\n".join(lines) + "\n"
+
+
+def _read(path: str) -> bytes:
+    try:
+        with click.open_file(path, "rb") as file:
+            content: bytes = file.read(LARGEST_FILE + 1)
+    except OSError as error:
+        raise Fault(USAGE, f"{path}: {error.strerror}") from None
+    if len(content) > LARGEST_FILE:
+        raise Fault(CONFIG, f"{path}: larger than 1 MiB", "split the fleet into several files")
+    return content
+
+
+def read_fleet(path: str, content: bytes) -> list[Row]:
+    """Return the specifications in a fleet file; scalars stay text. A Fault names file and line."""
+    import yaml
+
+    try:
+        loader = _loader(yaml)(content)
+        node = loader.get_single_node()
+        document = _plain(node)
+    except yaml.YAMLError as error:
+        raise Fault(CONFIG, f"{path}: {_yaml_reason(error)}", "see botctl export for the form") from None
+    except (_Wrong, UnicodeError) as error:
+        raise Fault(CONFIG, f"{path}: {error}", "see botctl export for the form") from None
+    except RecursionError:
+        raise Fault(CONFIG, f"{path}: nested too deeply") from None
+    bots = document.get("bots") if isinstance(document, dict) else document
+    unknown = set(document) - {"bots"} if isinstance(document, dict) else set()
+    if unknown:
+        raise Fault(CONFIG, f"{path}: unknown key {sorted(unknown)[0]!r}", "a fleet has one key: bots")
+    if not isinstance(bots, list) or not bots:
+        raise Fault(CONFIG, f"{path}: no bots in it", "write a list of bots under the key bots")
+    return [_specification(path, number, bot) for number, bot in enumerate(bots, 1)]
+
+
+class _Wrong(Exception):
+    """A fleet file holds what it may not; the text names the line."""
+
+
+def _loader(yaml: Any) -> Any:
+    # Only null keeps its meaning; 1e-5, 0x10, off and dates stay text.
+    resolvers = yaml.SafeLoader.yaml_implicit_resolvers.items()
+    nulls = {first: [entry for entry in found if entry[0].endswith(":null")] for first, found in resolvers}
+
+    class FleetLoader(yaml.SafeLoader):  # type: ignore[misc]
+        """SafeLoader that leaves every plain scalar a string, and knows no aliases."""
+
+        yaml_implicit_resolvers = nulls
+
+        def compose_node(self, parent: Any, index: Any) -> Any:
+            if self.check_event(yaml.AliasEvent):
+                raise _Wrong(f"line {self.peek_event().start_mark.line + 1}: aliases are not allowed")
+            return super().compose_node(parent, index)
+
+    return FleetLoader
+
+
+def _plain(node: Any) -> Any:
+    """Return a node as plain values; a key given twice and every tag but the ordinary ones are refused."""
+    if node is None:
+        return None
+    line = node.start_mark.line + 1
+    kind = node.tag.removeprefix("tag:yaml.org,2002:")
+    if kind == "map":
+        found: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            key = _plain(key_node)
+            if not isinstance(key, str):
+                raise _Wrong(f"line {line}: a key must be plain text")
+            if key in found:
+                raise _Wrong(f"line {key_node.start_mark.line + 1}: {key} is given twice")
+            found[key] = _plain(value_node)
+        return found
+    if kind == "seq":
+        return [_plain(item) for item in node.value]
+    if kind == "null":
+        return None
+    if kind != "str":
+        raise _Wrong(f"line {line}: tag {node.tag} is not allowed")
+    return node.value
+
+
+def _yaml_reason(error: Any) -> str:
+    mark = getattr(error, "problem_mark", None)
+    where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+    return where + str(getattr(error, "problem", None) or error).replace("\n", " ")
+
+
+def _specification(path: str, number: int, bot: Any) -> Row:
+    if not isinstance(bot, dict) or not isinstance(bot.get("name"), str):
+        raise Fault(CONFIG, f"{path}: bot {number} has no name")
+    spec = {key: value for key, value in bot.items() if value is not None}
+    for key in FRACTIONS:
+        value = spec.get(key)
+        if value == "off":
+            del spec[key]
+        elif value is not None:
+            try:
+                spec[key] = fraction_text(str(value))
+            except ValueError as error:
+                raise Fault(USAGE, f"{path}: {bot['name']}: {key}: {error}") from None
+    return spec
+
+
+def _line(change: Row) -> str:
+    shown = [str(change["name"]), str(change["action"])]
+    if change["action"] == "change":
+        differences = (change.get("diff") or {}).items()
+        shown.append(", ".join(f"{key}: {_side(old)} -> {_side(new)}" for key, (old, new) in differences))
+    return clean("  ".join(shown))
+
+
+def _side(value: Any) -> str:
+    return "none" if value in (None, {}, []) else text(value)

@@ -1,0 +1,156 @@
+"""Verbs that look at bots: the list, one bot, and the statistics of their trades."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import click
+
+from botctl.arguments import bot_argument, bots_argument, selector_of
+from botctl.cells import Column, age, count, exact, gain, money, percent, ratio
+from botctl.completion import complete_bot
+from botctl.details import details, section
+from botctl.exit_codes import NOT_RUNNING, OK
+from botctl.output import Row, banner_of, chosen_format, is_table, output_options, show_object, show_rows
+from botctl.session import Session, clean
+from botctl.times import parse_rfc3339_ms
+
+LS_COLUMNS = [
+    Column("name"),
+    Column("strategy"),
+    Column("symbol"),
+    Column("interval", "EVERY"),
+    Column("mode", wide=True),
+    Column("state", paint="state"),
+    Column("desired", wide=True),
+    Column("since", wide=True),
+    Column("age", form=age),
+    Column("capital", form=money, wide=True),
+    Column("equity", form=money),
+    Column("realized_pnl", "PNL", gain, paint="sign"),
+    Column("unrealized_pnl", "OPEN PNL", gain, paint="sign"),
+    Column("trades", form=count),
+    Column("position.quantity", "HOLDS", exact),
+    Column("position.entry_price", "ENTRY", exact, wide=True),
+    Column("position.stop", "STOP", exact, wide=True),
+    Column("position.target", "TARGET", exact, wide=True),
+    Column("last_candle", wide=True),
+    Column("params", wide=True, prose=True),
+    Column("labels", wide=True, prose=True),
+    Column("note", prose=True),
+]
+
+STATS_COLUMNS = [
+    Column("name"),
+    Column("trades", form=count),
+    Column("win_rate", "WIN", percent),
+    Column("profit_factor", "FACTOR", ratio),
+    Column("expectancy", form=gain, paint="sign"),
+    Column("realized_pnl", "PNL", gain, paint="sign"),
+    Column("unrealized_pnl", "OPEN PNL", gain, paint="sign"),
+    Column("fees", form=money),
+    Column("equity", form=money),
+    Column("return_pct", "RETURN", percent, paint="sign"),
+    Column("max_drawdown_pct", "DRAWDOWN", percent),
+    Column("sharpe", form=ratio),
+    Column("wins", form=count, wide=True),
+    Column("losses", form=count, wide=True),
+    Column("gross_profit", form=money, wide=True),
+    Column("gross_loss", form=money, wide=True),
+    Column("avg_win", form=money, wide=True),
+    Column("avg_loss", form=money, wide=True),
+    Column("best_trade", "BEST", gain, wide=True),
+    Column("worst_trade", "WORST", gain, wide=True),
+    Column("max_consecutive_losses", "LOSING RUN", count, wide=True),
+    Column("avg_holding_s", "AVG HELD", age, wide=True),
+    Column("max_drawdown_duration_s", "UNDER WATER", age, wide=True),
+    Column("sortino", form=ratio, wide=True),
+    Column("calmar", form=ratio, wide=True),
+    Column("sqn", form=ratio, wide=True),
+    Column("exposure_pct", "EXPOSURE", percent, wide=True),
+    Column("turnover", form=ratio, wide=True),
+    Column("skipped_min_notional", "TOO SMALL", count, wide=True),
+]
+
+
+@click.command("ls")
+@bots_argument
+@click.option("--removed", is_flag=True, help="Those that were removed.")
+@output_options
+def ls_command(session: Session, names: tuple[str, ...], everything: bool, labels: Any, removed: bool) -> int:
+    """List bots: state, equity, profit and loss, position.
+
+    \b
+    Example:
+      botctl ls
+      botctl ls -l team=a -o json
+    """
+    wire = selector_of(names, everything, labels, required=False) or {"all": True}
+    if removed:
+        wire["removed"] = True
+    rows = session.rows("ls", wire)
+    if is_table(session):
+        _add_ages(session, rows)
+    empty = "no bots were removed" if removed else "no bots; make one with: botctl create, or see botctl demo"
+    show_rows(session, rows, _columns(session), empty=empty)
+    return OK
+
+
+def _columns(session: Session) -> list[Column]:
+    return LS_COLUMNS if is_table(session) else [column for column in LS_COLUMNS if column.key != "age"]
+
+
+def _add_ages(session: Session, rows: list[Row]) -> None:
+    """Give each row the age of its state, counted on the trading clock."""
+    simulated = any(row.get("source") in ("synthetic", "replay") for row in rows)
+    now = session.trading_now_ms() if simulated else int(time.time() * 1000)
+    for row in rows:
+        since = parse_rfc3339_ms(str(row.get("since") or ""))
+        row["age"] = None if since is None else (now - since) / 1000
+
+
+@click.command("show")
+@bot_argument
+@click.option("--check", is_flag=True, help="Exit 3 unless the bot is running.")
+@output_options
+def show_command(session: Session, name: str, check: bool) -> int:
+    """Show everything about one bot.
+
+    \b
+    Example:
+      botctl show alpha
+      botctl show alpha --check -q && echo it runs
+    """
+    bot = session.call("show", {"name": name})
+    if not (session.quiet and chosen_format(session) == "table"):
+        show_object(session, bot, lambda value: bot_text(session, value), _columns(session))
+    return NOT_RUNNING if check and bot.get("state") != "running" else OK
+
+
+def bot_text(session: Session, bot: Row) -> str:
+    """Return the text of one bot: what it is, what it does, what it holds."""
+    rest = dict(bot)
+    position = rest.pop("position", None) or {}
+    params = rest.pop("params", None) or {}
+    lines = [banner_of([bot])] if banner_of([bot]) else []
+    lines += details(rest)
+    lines += section("parameters", params)
+    lines += section("position", position) if position.get("quantity") not in (None, "0", "") else ["position  none"]
+    return "\n".join(clean(line) for line in lines) + "\n"
+
+
+@click.command("stats")
+@click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=complete_bot)
+@output_options
+def stats_command(session: Session, names: tuple[str, ...]) -> int:
+    """Show the statistics of closed trades, a row a bot.
+
+    \b
+    Example:
+      botctl stats
+      botctl stats alpha -o wide
+    """
+    wire = {"names": list(names)} if names else {}
+    show_rows(session, session.rows("stats", wire), STATS_COLUMNS, empty="no bots", banner=session.world())
+    return OK

@@ -1,0 +1,81 @@
+"""Verbs about strategies: which there are, what their parameters are, a new one to fill in. No daemon needed."""
+
+from __future__ import annotations
+
+import click
+
+from botctl.cells import Column
+from botctl.completion import complete_strategy
+from botctl.exit_codes import OK, USAGE, Fault
+from botctl.offline_calls import offline
+from botctl.output import Row, output_options, show_object, show_rows, table
+from botctl.session import Session, clean
+
+STRATEGIES = [
+    Column("name"),
+    Column("kind"),
+    Column("builtin"),
+    Column("parameters", prose=True),
+    Column("summary", prose=True),
+]
+PARAMETERS = [
+    Column("name"),
+    Column("type"),
+    Column("default", right=True),
+    Column("expected", "MUST BE"),
+    Column("help", prose=True),
+]
+
+
+@click.command("strategies")
+@click.argument("name", required=False, metavar="[NAME]", shell_complete=complete_strategy)
+@click.option("--new", "new", metavar="NAME", help="Write a strategy to fill in, and a test for it.")
+@output_options
+def strategies_command(session: Session, name: str | None, new: str | None) -> int:
+    """List strategies, show the parameters of one, or begin a new one.
+
+    \b
+    Example:
+      botctl strategies
+      botctl strategies rsi
+      botctl strategies --new my_idea
+    """
+    if new is not None:
+        if name is not None:
+            raise Fault(USAGE, "NAME and --new exclude each other")
+        written = offline("new_strategy", new)
+        show_object(session, {"path": str(written)}, lambda value: f"written: {clean(value['path'])}\n")
+    elif name is not None:
+        show_object(session, offline("strategy", name), lambda value: _text(session, value))
+    else:
+        rows = offline("strategies")
+        show_rows(
+            session, [{**row, "parameters": _names(row)} for row in rows] if _short(session) else rows, STRATEGIES
+        )
+    return OK
+
+
+def _short(session: Session) -> bool:
+    from botctl.output import chosen_format
+
+    return chosen_format(session) not in ("json", "jsonl")
+
+
+def _names(row: Row) -> str:
+    """Return the parameters as ``period=14 oversold=30``."""
+    words = []
+    for parameter in row.get("parameters") or []:
+        default = parameter.get("default")
+        words.append(parameter["name"] if default is None else f"{parameter['name']}={default}")
+    return " ".join(words)
+
+
+def _text(session: Session, strategy: Row) -> str:
+    head = f"{strategy.get('name')}  {strategy.get('kind', '')}".rstrip()
+    about = str(strategy.get("help") or strategy.get("summary") or "").strip()
+    parts = [clean(head) + "\n"]
+    if about:
+        parts.append("".join(clean(line) + "\n" for line in about.split("\n")))
+    if strategy.get("parameters"):
+        parts.append("\n" + table(session, strategy["parameters"], PARAMETERS))
+    return "".join(parts)

@@ -1,0 +1,176 @@
+"""Verbs about risk: what is limited, who may trade, and the switches that never ask."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from botctl.arguments import KeyValue, bots_argument, pairs, plain_value, selector_of
+from botctl.cells import Column
+from botctl.completion import complete_bot, complete_symbol
+from botctl.details import details, section
+from botctl.exit_codes import OK, USAGE, Fault
+from botctl.output import Row, output_options, show_actions, show_object, show_rows, table
+from botctl.session import Session, clean
+
+CONTROLS = [
+    Column("control"),
+    Column("on"),
+    Column("limit", right=True),
+    Column("bot", right=True),
+    Column("account", right=True),
+    Column("value", right=True),
+    Column("code"),
+    Column("detail", prose=True),
+]
+
+
+@click.group("risk")
+@output_options
+def risk_command(session: Session) -> None:
+    """Show and change risk controls.
+
+    \b
+    Example:
+      botctl risk show
+      botctl risk set max_exposure=50%
+    """
+
+
+@risk_command.command("show")
+@output_options
+def risk_show(session: Session) -> int:
+    """Show every control with its limit, and what is halted.
+
+    \b
+    Example:
+      botctl risk show
+    """
+    show_object(session, session.call("risk.show"), lambda value: risk_text(session, value))
+    return OK
+
+
+def risk_text(session: Session, risk: Row) -> str:
+    """Return the trading states, then the table of controls."""
+    rest = dict(risk)
+    controls = rest.pop("controls", None) or rest.pop("rows", None) or []
+    if isinstance(controls, dict):
+        controls = [
+            {"control": key, **(value if isinstance(value, dict) else {"limit": value})}
+            for key, value in controls.items()
+        ]
+    lines = [
+        line
+        for key, value in rest.items()
+        for line in (section(key, value) if isinstance(value, (dict, list)) and value else details({key: value}))
+    ]
+    text = "".join(clean(line) + "\n" for line in lines)
+    if controls:
+        known = [column for column in CONTROLS if any(column.key in row for row in controls)]
+        names = {column.key for column in CONTROLS}
+        extra = [Column(key) for key in dict.fromkeys(key for row in controls for key in row) if key not in names]
+        text += ("\n" if text else "") + table(session, controls, known + extra)
+    return text
+
+
+@risk_command.command("set")
+@click.argument("words", nargs=-1, required=True, metavar="[NAME] CONTROL=VALUE...", shell_complete=complete_bot)
+@output_options
+def risk_set(session: Session, words: tuple[str, ...]) -> int:
+    """Change controls of the account, or of one bot.
+
+    VALUE is a limit (2%, 500, 30), on or off. A control with a limit a bot and one for the account takes
+    daily_loss.bot=3% and daily_loss.account=5%.
+
+    \b
+    Example:
+      botctl risk set max_exposure=50%
+      botctl risk set alpha max_order_value=250
+    """
+    name = None if "=" in words[0] else words[0]
+    given = words[1:] if name else words
+    if not given:
+        raise Fault(USAGE, "what to change?", "write CONTROL=VALUE; see botctl risk show")
+    kind = KeyValue()
+    try:
+        changes = pairs(tuple(kind.convert(word, None, None) for word in given), "control")
+    except click.BadParameter as error:
+        raise Fault(USAGE, error.message) from None
+    wire: Row = {"changes": {key: plain_value(value) for key, value in changes.items()}}
+    if name:
+        wire["name"] = name
+    rows = session.call("risk.set", wire)["rows"]
+    if rows and all("before" in row for row in rows):
+        return show_actions(session, rows, _changed)
+    show_rows(session, rows, [Column(key) for key in (rows[0] if rows else ())], name="control")
+    return OK
+
+
+def _changed(row: Row) -> str:
+    what = row.get("control") or row.get("scope") or row.get("name") or ""
+    return clean(f"{what}  {row.get('before')} -> {row.get('after')}")
+
+
+def _switch(session: Session, cmd: str, selector: Row, symbol: str | None) -> int:
+    wire = {**selector, "symbol": symbol} if symbol else selector
+    rows = session.call(cmd, wire)["rows"]
+    return show_actions(session, [{"name": row.get("scope"), **row} for row in rows], _switched)
+
+
+def _switched(row: Row) -> str:
+    before, after = row.get("before"), row.get("after")
+    moved = f"{before} -> {after}" if before != after else f"{after} (unchanged)"
+    return clean(
+        "  ".join(filter(None, [str(row.get("scope") or row.get("name") or ""), moved, str(row.get("detail") or "")]))
+    )
+
+
+def switch_options(function: Any) -> Any:
+    """Add NAME..., --all, -l and --symbol."""
+    symbol = click.option("--symbol", shell_complete=complete_symbol, help="This symbol, for all bots.")
+    return bots_argument(symbol(function))
+
+
+@click.command("halt")
+@switch_options
+@output_options
+def halt_command(session: Session, names: tuple[str, ...], everything: bool, labels: Any, symbol: str | None) -> int:
+    """Halt entries: of the account, of a symbol, or of bots.
+
+    Working entries are cancelled; exits, stops and targets go on. It never asks, and it survives restarts.
+
+    \b
+    Example:
+      botctl halt
+      botctl halt alpha
+      botctl halt --symbol BTC/USDT
+    """
+    return _switch(session, "halt", selector_of(names, everything, labels, required=False), symbol)
+
+
+@click.command("reduce")
+@switch_options
+@output_options
+def reduce_command(session: Session, names: tuple[str, ...], everything: bool, labels: Any, symbol: str | None) -> int:
+    """Allow only orders that shrink a position.
+
+    \b
+    Example:
+      botctl reduce
+      botctl reduce --symbol ETH/USDT
+    """
+    return _switch(session, "reduce", selector_of(names, everything, labels, required=False), symbol)
+
+
+@click.command("release")
+@switch_options
+@output_options
+def release_command(session: Session, names: tuple[str, ...], everything: bool, labels: Any, symbol: str | None) -> int:
+    """Lift halt and reduce; a drawdown counts anew from now.
+
+    \b
+    Example:
+      botctl release
+    """
+    return _switch(session, "release", selector_of(names, everything, labels, required=False), symbol)

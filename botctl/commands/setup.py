@@ -1,0 +1,98 @@
+"""Verbs that prepare and check an installation; none needs a daemon."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from botctl.cells import Column
+from botctl.details import details
+from botctl.exit_codes import FAILED, OK
+from botctl.offline_calls import offline
+from botctl.output import Row, is_table, output_options, show_object, show_rows, write
+from botctl.session import Session, clean
+
+CHECKS = [Column("name"), Column("status", paint="state"), Column("detail", prose=True), Column("hint", prose=True)]
+
+
+@click.group("config")
+@output_options
+def config_command(session: Session) -> None:
+    """Write and check botd's configuration.
+
+    \b
+    Example:
+      botctl config init
+      botctl config check
+    """
+
+
+@config_command.command("init")
+@click.argument("path", required=False, type=click.Path(path_type=Path), metavar="[FILE]")
+@output_options
+def config_init(session: Session, path: Path | None) -> int:
+    """Write a commented configuration; never over one that is there.
+
+    \b
+    Example:
+      botctl config init
+      botctl config init ./botd.yaml
+    """
+    target = path or Path("~/.config/botd/botd.yaml").expanduser()
+    written = offline("config_init", target)
+    show_object(session, {"path": str(written)}, lambda value: f"written: {clean(value['path'])}\n")
+    return OK
+
+
+@config_command.command("check")
+@click.argument("path", required=False, type=click.Path(path_type=Path), metavar="[FILE]")
+@output_options
+def config_check(session: Session, path: Path | None) -> int:
+    """Check a configuration as botd would read it; exit 78 if it is wrong.
+
+    \b
+    Example:
+      botctl config check ./botd.yaml
+    """
+    found = offline("config_check", path)
+    show_object(session, found, lambda value: "".join(clean(line) + "\n" for line in details(value)))
+    return OK
+
+
+@click.command("doctor")
+@click.option("--config", type=click.Path(path_type=Path), help="The configuration to look at.")
+@output_options
+def doctor_command(session: Session, config: Path | None) -> int:
+    """Check everything botd needs: files, permissions, libraries, clock; exit 1 if not.
+
+    \b
+    Example:
+      botctl doctor
+    """
+    rows: list[Row] = offline("doctor", config)
+    if not (session.quiet and is_table(session)):
+        columns = CHECKS if any(row.get("hint") for row in rows) else CHECKS[:3]
+        show_rows(session, rows, columns)
+    return FAILED if any(row.get("status") == "failed" for row in rows) else OK
+
+
+@click.command("completion")
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@output_options
+def completion_command(session: Session, shell: str) -> int:
+    """Print the completion script of a shell: verbs, options, bots, symbols, strategies.
+
+    \b
+    Example:
+      eval "$(botctl completion bash)"
+      botctl completion fish > ~/.config/fish/completions/botctl.fish
+    """
+    from click.shell_completion import get_completion_class
+
+    maker = get_completion_class(shell)
+    assert maker is not None
+    root = click.get_current_context().find_root().command
+    instance = maker(root, {}, "botctl", "_BOTCTL_COMPLETE")
+    write(instance.source_template % instance.source_vars() + "\n")
+    return OK

@@ -1,0 +1,179 @@
+"""Verbs that list what was traded: orders, fills, round trips, positions, equity."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from botctl.arguments import moment_ms
+from botctl.cells import Column, count, exact, gain, moment, money, percent
+from botctl.completion import complete_bot, complete_symbol
+from botctl.exit_codes import OK
+from botctl.output import Row, output_options, show_rows
+from botctl.session import Session
+
+ORDERS = [
+    Column("client_order_id", "ORDER"),
+    Column("exchange_order_id", wide=True),
+    Column("bot"),
+    Column("symbol"),
+    Column("side"),
+    Column("type"),
+    Column("quantity", form=exact),
+    Column("price", form=exact),
+    Column("stop_price", "STOP", exact, wide=True),
+    Column("filled", form=exact),
+    Column("average", form=exact),
+    Column("status"),
+    Column("created", form=moment),
+    Column("updated", form=moment, wide=True),
+    Column("reason", prose=True),
+]
+FILLS = [
+    Column("time", form=moment),
+    Column("trade_id", "FILL"),
+    Column("client_order_id", "ORDER", wide=True),
+    Column("bot"),
+    Column("symbol"),
+    Column("side"),
+    Column("quantity", form=exact),
+    Column("price", form=exact),
+    Column("fee", form=exact),
+    Column("fee_asset", "ASSET"),
+    Column("realized_pnl", "PNL", gain, paint="sign"),
+]
+TRADES = [
+    Column("bot"),
+    Column("symbol"),
+    Column("side", wide=True),
+    Column("quantity", form=exact),
+    Column("entry_time", "ENTERED", moment),
+    Column("exit_time", "EXITED", moment),
+    Column("entry_price", "ENTRY", exact),
+    Column("exit_price", "EXIT", exact),
+    Column("pnl", form=gain, paint="sign"),
+    Column("return_pct", "RETURN", percent, paint="sign"),
+    Column("fees", form=exact, wide=True),
+    Column("exit_reason", "REASON"),
+    Column("bars", form=count),
+]
+POSITIONS = [
+    Column("bot"),
+    Column("symbol"),
+    Column("side", wide=True),
+    Column("quantity", form=exact),
+    Column("entry_price", "ENTRY", exact),
+    Column("value", form=money),
+    Column("unrealized_pnl", "OPEN PNL", gain, paint="sign"),
+    Column("stop", form=exact),
+    Column("target", form=exact),
+    Column("guard"),
+    Column("opened", form=moment, wide=True),
+]
+EQUITY = [
+    Column("time", form=moment),
+    Column("bot"),
+    Column("equity", form=money),
+    Column("cash", form=money),
+    Column("exposure", form=money),
+]
+
+
+def history_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add [NAME], --symbol, --since, --until and -n, which every history has."""
+    decorated = click.option("-n", "most", type=click.IntRange(min=1), metavar="N", help="The newest N only.")(function)
+    decorated = click.option("--until", metavar="TIME", help="To this time.")(decorated)
+    decorated = click.option("--since", metavar="TIME", help="From this time, or how long ago: 2h, 7d.")(decorated)
+    decorated = click.option("--symbol", shell_complete=complete_symbol, help="Of this symbol only.")(decorated)
+    return click.argument("name", required=False, metavar="[NAME]", shell_complete=complete_bot)(decorated)
+
+
+def history(session: Session, cmd: str, filters: Row, most: int | None) -> list[Row]:
+    """Return the rows of a history, oldest first; with ``most`` the newest of them."""
+    wire = {key: value for key, value in filters.items() if value not in (None, False, "")}
+    for key in ("since", "until"):
+        if key in wire:
+            wire[key] = moment_ms(session, wire[key])
+    return list(deque(session.iterate(cmd, wire), maxlen=most))
+
+
+def _list(session: Session, cmd: str, columns: list[Column], filters: Row, most: int | None, name: str) -> int:
+    rows = history(session, cmd, filters, most)
+    banner = session.world() if rows else ""
+    show_rows(session, rows, columns, name=name, empty=f"no {cmd}", banner=banner)
+    return OK
+
+
+@click.command("orders")
+@history_options
+@click.option("--status", metavar="STATUS", help="open, partial, filled, canceled, rejected, denied, unknown ...")
+@click.option("--open", "working", is_flag=True, help="Working orders only.")
+@output_options
+def orders_command(session: Session, most: int | None, working: bool, **filters: Any) -> int:
+    """List orders, those denied and rejected with their reason.
+
+    \b
+    Example:
+      botctl orders --open
+      botctl orders alpha --since 1h
+    """
+    return _list(session, "orders", ORDERS, {**filters, "open": working}, most, "client_order_id")
+
+
+@click.command("fills")
+@history_options
+@output_options
+def fills_command(session: Session, most: int | None, **filters: Any) -> int:
+    """List fills: what was really bought and sold, with fees.
+
+    \b
+    Example:
+      botctl fills alpha -n 20
+    """
+    return _list(session, "fills", FILLS, filters, most, "trade_id")
+
+
+@click.command("trades")
+@history_options
+@output_options
+def trades_command(session: Session, most: int | None, **filters: Any) -> int:
+    """List round trips, flat to flat; an open position is the last row.
+
+    \b
+    Example:
+      botctl trades alpha
+      botctl trades -o csv > trades.csv
+    """
+    return _list(session, "trades", TRADES, filters, most, "bot")
+
+
+@click.command("positions")
+@click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=complete_bot)
+@output_options
+def positions_command(session: Session, names: tuple[str, ...]) -> int:
+    """List what bots hold, and where it is guarded.
+
+    \b
+    Example:
+      botctl positions
+    """
+    rows = session.rows("positions", {"names": list(names)} if names else {})
+    show_rows(session, rows, POSITIONS, name="bot", empty="no positions", banner=session.world() if rows else "")
+    return OK
+
+
+@click.command("equity")
+@history_options
+@output_options
+def equity_command(session: Session, most: int | None, **filters: Any) -> int:
+    """List equity over time: of the account, or of one bot.
+
+    \b
+    Example:
+      botctl equity --since 1d
+      botctl equity alpha -o csv
+    """
+    return _list(session, "equity", EQUITY, filters, most, "time")

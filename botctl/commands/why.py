@@ -1,0 +1,51 @@
+"""The verb that explains a decision: every gate with its value and its limit, in order."""
+
+from __future__ import annotations
+
+import click
+
+from botctl.arguments import bot_argument, moment_ms
+from botctl.cells import Column
+from botctl.details import details
+from botctl.exit_codes import OK
+from botctl.output import Row, output_options, show_object, table
+from botctl.session import Session, clean
+
+GATES = [
+    Column("verdict", ""),
+    Column("gate"),
+    Column("value", right=True),
+    Column("limit", right=True),
+    Column("detail", prose=True),
+]
+
+
+@click.command("why")
+@bot_argument
+@click.option("--at", metavar="TIME", help="The decision at this time, or how long ago: 15m [default: the last].")
+@output_options
+def why_command(session: Session, name: str, at: str | None) -> int:
+    """Explain why a bot did or did not trade.
+
+    \b
+    Example:
+      botctl why alpha
+      botctl why alpha --at 2026-01-31T10:15:00Z
+    """
+    wire: Row = {"name": name}
+    if at is not None:
+        wire["at"] = moment_ms(session, at)
+    show_object(session, session.call("why", wire), lambda value: why_text(session, value))
+    return OK
+
+
+def why_text(session: Session, decision: Row) -> str:
+    """Return the outcome, the gates and the strategy's own numbers."""
+    head = f"{decision.get('name')}  {decision.get('at') or 'no decision yet'}  {decision.get('outcome') or ''}"
+    text = clean(head).rstrip() + "\n"
+    gates = [{**gate, "verdict": "ok" if gate.get("passed") else "NO"} for gate in decision.get("gates") or []]
+    if gates:
+        text += "\n" + table(session, gates, GATES)
+    if decision.get("notes"):
+        text += "\n" + "\n".join(clean(line) for line in details(decision["notes"])) + "\n"
+    return text

@@ -1,0 +1,259 @@
+"""One frame of the dashboard as lines of styled pieces; fits any size from 40x8 on, made for 80x24.
+
+Pure: the same state and size give the same frame. Knows no terminal.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from botctl.cells import Column, age, count, exact, gain, moment, money, percent, render, text
+from botctl.commands.events import event_line
+from botctl.dashboard.model import Dashboard, Row
+from botctl.details import details
+from botctl.output import world
+from botctl.session import clean
+from botctl.times import format_ms
+
+Piece = tuple[str, str]  # text, style
+Line = list[Piece]
+
+COLUMNS = [
+    Column("name"),
+    Column("strategy"),
+    Column("symbol"),
+    Column("interval", "EVERY"),
+    Column("state", paint="state"),
+    Column("equity", form=money),
+    Column("realized_pnl", "PNL", gain, paint="sign"),
+    Column("unrealized_pnl", "OPEN", gain, paint="sign"),
+    Column("trades", form=count),
+    Column("position.quantity", "HOLDS", exact),
+    Column("position.entry_price", "ENTRY", exact),
+    Column("position.stop", "STOP", exact),
+    Column("position.target", "TARGET", exact),
+    Column("note"),
+]
+# Which columns a narrow terminal keeps, the dearest first.
+PRIORITY = ["name", "state", "symbol", "equity", "unrealized_pnl", "realized_pnl", "position.quantity", "strategy"]
+PRIORITY += ["note", "trades", "position.entry_price", "position.stop", "position.target", "interval"]
+NARROWEST = {"note": 10}
+
+KEYS = "arrows select  Enter open  s start  x stop  p pause  o sort  r reverse  / filter  ? help  q quit"
+HELP = [
+    "Keys",
+    "",
+    "  up, down      select a bot (also k and j, PageUp, PageDown, Home, End)",
+    "  Enter         open the bot: everything about it, and why it last traded or did not",
+    "  Escape        back; on the list: drop the filter",
+    "  s, x, p       start, stop, pause the bot; what it holds stays guarded",
+    "  o, O          sort by the next, the previous column",
+    "  r             reverse the order",
+    "  /             filter by name, strategy, symbol, state, note or label; Enter keeps it",
+    "  ?             this page",
+    "  q             quit",
+    "",
+    "Prices show their age; a ! marks a price that is stale.",
+    "P&L: realised since the bot was created; OPEN is what its position would give now, before fees.",
+]
+
+
+def frame(board: Dashboard, width: int, height: int) -> list[Line]:
+    """Return exactly ``height`` lines of at most ``width`` characters."""
+    lines = [_title(board, width), _totals(board)]
+    if board.page == "help":
+        lines += _scrolled([[(line, "")] for line in ["", *HELP]], board, height - 3)
+    elif board.page == "bot":
+        lines += _scrolled(_bot(board), board, height - 3)
+    else:
+        lines += _list(board, width, height - 3)
+    lines = lines[: height - 1]
+    lines += [[] for _ in range(height - 1 - len(lines))]
+    lines.append(_footer(board))
+    return [cut(line, width) for line in lines[-height:]]
+
+
+def plain(lines: list[Line]) -> str:
+    """Return a frame as text."""
+    return "".join("".join(piece for piece, _ in line).rstrip() + "\n" for line in lines)
+
+
+def cut(line: Line, width: int) -> Line:
+    """Return a line of at most ``width`` characters, the last one an ellipsis where something was lost."""
+    kept: Line = []
+    left = width
+    for piece, style in line:
+        if len(piece) > left:
+            kept.append((piece[: max(0, left - 1)] + "…", style) if left > 0 else ("", style))
+            return kept
+        kept.append((piece, style))
+        left -= len(piece)
+    return kept
+
+
+def _title(board: Dashboard, width: int) -> Line:
+    data = board.data
+    market, health = data.get("market") or {}, data.get("health") or {}
+    mode = text(data.get("mode") or health.get("mode") or "")
+    source = text(data.get("source") or market.get("source") or health.get("source") or "")
+    if board.away:
+        return [("botd ", "bold"), (clean(board.away), "bad")]
+    pieces: Line = [("botd ", "bold")]
+    if world(mode, source):
+        pieces.append((world(mode, source) + "  ", "bold"))
+    when = market.get("time")
+    shown = moment(format_ms(when)) if isinstance(when, int) else moment(when) if when else ""
+    pieces.append((f"{text(market.get('state') or '')} {shown}  ".lstrip(), ""))
+    status = text(health.get("status") or "?")
+    pieces += [("health ", ""), (status, {"ok": "good", "failed": "bad"}.get(status, "warn"))]
+    wrong = [check for check in health.get("checks") or [] if check.get("status") != "ok"]
+    if wrong:
+        pieces.append((f" {text(wrong[0].get('name'))}: {text(wrong[0].get('detail'))}", "warn"))
+    return pieces
+
+
+def _totals(board: Dashboard) -> Line:
+    portfolio = board.data.get("portfolio") or {}
+    pieces: Line = [(f"bots {text(portfolio.get('running', '-'))}/{text(portfolio.get('bots', '-'))}", "")]
+    shown = (("equity", money), ("return_pct", percent), ("realized_pnl", gain), ("unrealized_pnl", gain))
+    titles = {"return_pct": "return", "realized_pnl": "pnl", "unrealized_pnl": "open"}
+    titles |= {"exposure_pct": "exposure", "max_drawdown_pct": "drawdown"}
+    for key, form in (*shown, ("exposure_pct", percent), ("max_drawdown_pct", percent)):
+        value = render(Column(key, form=form), portfolio)
+        pieces += [(f"  {titles.get(key, key)} ", "dim"), (value, _sign(value) if form is gain else "")]
+    return pieces
+
+
+def _list(board: Dashboard, width: int, height: int) -> list[Line]:
+    """Return prices, bots and events, sharing ``height`` lines."""
+    rows = board.rows()
+    prices = _prices(board.data.get("prices") or [], width, 1 if height < 30 else 2)
+    events = list(board.data.get("events") or [])
+    room = max(3, min(len(events), height // 4 if height < 40 else height // 3)) if events and height >= 12 else 0
+    table_height = max(1, height - len(prices) - 1 - (room + 1 if room else 0))
+    at = board.index(rows)
+    first = max(0, min(at - table_height // 2, len(rows) - table_height))
+    visible = rows[first : first + table_height]
+    columns, widths = _fitting(rows, width)
+    lines = [*prices, _header(board, columns, widths)]
+    lines += [_bot_line(row, columns, widths, row is rows[at]) for row in visible]
+    if not rows:
+        lines.append([("no bots" + (f" like {board.filter!r}" if board.filter else ""), "dim")])
+    lines += [[] for _ in range(len(prices) + 1 + table_height - len(lines))]
+    if room:
+        hidden = f" {first + 1}-{first + len(visible)} of {len(rows)}" if len(visible) < len(rows) else ""
+        lines.append([("events", "bold"), (f"{hidden:>{max(0, width - 6)}}", "dim")])
+        lines += [[(event_line(event), _event_style(event))] for event in events[-room:]]
+    return lines
+
+
+def _prices(rows: list[Row], width: int, most: int) -> list[Line]:
+    """Return prices with their age, as many as fit on ``most`` lines."""
+    lines: list[Line] = [[]]
+    used = 0
+    for row in rows:
+        stale = "!" if row.get("stale") else ""
+        price = render(Column("price", form=exact), row)
+        old = f" {age(row['age_s'])}{stale}" if row.get("age_s") is not None else stale
+        size = len(str(row.get("symbol"))) + len(price) + len(old) + 3
+        if used + size > width and used:
+            if len(lines) == most:
+                break
+            lines.append([])
+            used = 0
+        lines[-1] += [(f"{text(row.get('symbol'))} ", "dim"), (price, ""), (f"{old}  ", "bad" if stale else "dim")]
+        used += size
+    return lines if rows else []
+
+
+def _fitting(rows: list[Row], width: int) -> tuple[list[Column], list[int]]:
+    """Return the columns that fit, and their widths; the note takes what is left."""
+    sizes = {}
+    for column in COLUMNS:
+        sizes[column.key] = max([len(column.title) + 1, *(len(render(column, row)) for row in rows)])
+    sizes["name"] = min(sizes["name"], max(12, width // 4))
+    chosen, used = set(), -2
+    for key in PRIORITY:
+        size = NARROWEST.get(key, sizes[key])
+        if used + size + 2 <= width:
+            chosen.add(key)
+            used += size + 2
+    columns = [column for column in COLUMNS if column.key in chosen]
+    widths = [width - used + NARROWEST["note"] if column.key == "note" else sizes[column.key] for column in columns]
+    return columns, widths
+
+
+def _header(board: Dashboard, columns: list[Column], widths: list[int]) -> Line:
+    cells = []
+    for column, width in zip(columns, widths, strict=True):
+        mark = ("↓" if board.reverse else "↑") if column.key == board.sort else ""
+        cells.append(_padded(column.title + mark, width, column.right))
+    return [("  ".join(cells), "reverse")]
+
+
+def _bot_line(row: Row, columns: list[Column], widths: list[int], selected: bool) -> Line:
+    pieces: Line = []
+    for column, width in zip(columns, widths, strict=True):
+        cell = render(column, row)
+        style = _sign(cell) if column.paint == "sign" else _STATES.get(cell, "") if column.paint == "state" else ""
+        pieces.append((_padded(cell, width, column.right), "selected" if selected else style))
+        pieces.append(("  ", "selected" if selected else ""))
+    return pieces[:-1]
+
+
+def _padded(cell: str, width: int, right: bool) -> str:
+    shown = cell if len(cell) <= width else cell[: max(0, width - 1)] + "…"
+    return shown.rjust(width) if right else shown.ljust(width)
+
+
+def _bot(board: Dashboard) -> list[Line]:
+    """Return everything about one bot: its row, then the last decision."""
+    if not board.bot:
+        return [[(f"asking for {board.selected} ...", "dim")]]
+    lines: list[Line] = [[(board.selected, "bold")]]
+    lines += [[(clean(line), "")] for line in details(board.bot)]
+    why = board.why
+    lines += [[], [("why  ", "bold"), (f"{text(why.get('at') or '')}  {text(why.get('outcome') or '')}", "")]]
+    for gate in why.get("gates") or []:
+        values = [f"{key} {text(gate[key])}" for key in ("value", "limit") if gate.get(key) is not None]
+        words = [f"{text(gate.get('gate')):<24}", *values, text(gate.get("detail") or "")]
+        passed = bool(gate.get("passed"))
+        lines.append([("  ok  " if passed else "  NO  ", "good" if passed else "bad"), ("  ".join(words), "")])
+    return lines + [[(clean(line), "dim")] for line in details(why.get("notes") or {}, "  ")]
+
+
+def _scrolled(lines: list[Line], board: Dashboard, height: int) -> list[Line]:
+    board.scroll = max(0, min(board.scroll, len(lines) - height))
+    return lines[board.scroll : board.scroll + height]
+
+
+def _footer(board: Dashboard) -> Line:
+    if board.typing:
+        return [("filter: ", "bold"), (board.filter + "_", "")]
+    if board.message:
+        return [(clean(board.message), "warn")]
+    if board.page == "bot":
+        return [("Escape back  up/down scroll  s start  x stop  p pause  ? help", "dim")]
+    if board.filter and board.page == "bots":
+        return [(f"filter: {board.filter}  (Escape drops it)  ", "bold"), (KEYS, "dim")]
+    return [(KEYS, "dim")]
+
+
+def _sign(cell: str) -> str:
+    return "good" if cell.startswith("+") else "bad" if cell.startswith("-") and cell != "-" else ""
+
+
+def _event_style(event: dict[str, Any]) -> str:
+    topic = str(event.get("topic", ""))
+    loud = ("denied", "rejected", "failed", "halt", "gap", "backoff", "reduce")
+    return "warn" if any(word in topic for word in loud) else "dim"
+
+
+_STATES = {
+    "running": "good",
+    "failed": "bad",
+    "backoff": "warn",
+    "degraded": "warn",
+    "paused": "warn",
+    "stopped": "dim",
+}

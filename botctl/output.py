@@ -1,0 +1,259 @@
+"""How replies are shown: table, wide, json, jsonl, tsv, csv and name, and the options that choose.
+
+Data on stdout only. The format never changes off a terminal: only colour and truncation go. JSON carries what the
+daemon said, to the digit; rounding is for tables. tabulate is imported by the table printer alone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import click
+
+from botctl.cells import Column, render, text
+from botctl.exit_codes import FAILED, OK, USAGE, Fault, fault_of
+from botctl.session import Session, pass_session, report_error
+from botctl.times import parse_duration_s
+
+FORMATS = ("table", "wide", "json", "jsonl", "tsv", "csv", "name")
+Row = dict[str, Any]
+
+MARKETS = {"synthetic": "SYNTHETIC MARKET", "replay": "REPLAYED MARKET"}
+
+
+# -- options -------------------------------------------------------------------------------------------------
+
+
+class Duration(click.ParamType):  # type: ignore[type-arg]
+    """``5``, ``500ms``, ``30s``, ``5m``: seconds."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return seconds, more than zero."""
+        if isinstance(value, float):
+            return value
+        seconds = parse_duration_s(value)
+        if not seconds:
+            self.fail(f"{value!r}: write seconds, or a duration such as 500ms, 30s, 5m", param, ctx)
+        return seconds
+
+
+def _remember(attribute: str, value_of: Callable[[Any], Any] = lambda value: value) -> Callable[..., Any]:
+    def callback(context: click.Context, parameter: click.Parameter, value: Any) -> None:
+        if value not in (None, False):
+            setattr(context.ensure_object(Session), attribute, value_of(value))
+
+    return callback
+
+
+def _show_version(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+    if value and not context.resilient_parsing:
+        from importlib.metadata import version
+
+        click.echo(f"botctl {version('botctl')}")
+        context.exit()
+
+
+def _options() -> list[Callable[[Any], Any]]:
+    def option(*names: str, **settings: Any) -> Callable[[Any], Any]:
+        return click.option(*names, expose_value=False, **settings)
+
+    def switch(name: str, attribute: str, value: bool, text: str) -> Callable[[Any], Any]:
+        callback = _remember(attribute, lambda _: value)
+        return option(*name.split("/"), is_flag=True, callback=callback, help=text)
+
+    form = "How to print [default: $BOTCTL_OUTPUT, else table]."
+    wait = "How long to wait: 500ms, 30s, 5m [default: 10s; the verb wait: for ever]."
+    where = "The daemon's socket [default: $BOTCTL_ENDPOINT, else ~/.local/state/botd, /run/botd]."
+    version = "Print the version and exit."
+    return [
+        option("-o", "--output", type=click.Choice(FORMATS), callback=_remember("format"), help=form),
+        switch("-q/--quiet", "quiet", True, "Say nothing but data and errors."),
+        switch("--no-headers", "headers", False, "Leave headers out."),
+        switch("--no-color", "color", False, "No colour."),
+        option("--timeout", type=Duration(), metavar="TIME", callback=_remember("timeout_s"), help=wait),
+        option("--endpoint", metavar="PATH", callback=_remember("endpoint"), help=where),
+        option("--version", is_flag=True, is_eager=True, callback=_show_version, help=version),
+    ]
+
+
+def output_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the global options, so that they work before and after the verb, and the session."""
+    decorated = pass_session(command)
+    for option in reversed(_options()):
+        decorated = option(decorated)
+    return decorated
+
+
+def chosen_format(session: Session) -> str:
+    """Return the format of this run: the option, else ``$BOTCTL_OUTPUT``, else table."""
+    if session.format:
+        return session.format
+    wanted = os.environ.get("BOTCTL_OUTPUT") or "table"
+    if wanted not in FORMATS:
+        raise Fault(USAGE, f"BOTCTL_OUTPUT={wanted}: no such format", "one of " + ", ".join(FORMATS))
+    return wanted
+
+
+def is_table(session: Session) -> bool:
+    """Say whether a person reads this: table or wide."""
+    return chosen_format(session) in ("table", "wide")
+
+
+# -- lists, objects, actions ---------------------------------------------------------------------------------
+
+
+def show_rows(
+    session: Session,
+    rows: list[Row],
+    columns: Sequence[Column],
+    *,
+    name: str = "name",
+    empty: str = "",
+    banner: str = "",
+) -> None:
+    """Print a list in the chosen format; ``name`` is the key that identifies a row, ``empty`` what to say of none."""
+    form = chosen_format(session)
+    if form == "json":
+        write(json_array(rows))
+    elif form == "jsonl":
+        write("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    elif form == "name":
+        write("".join(text(row.get(name)) + "\n" for row in rows))
+    elif form in ("tsv", "csv"):
+        write(separated(rows, columns, form, session.headers))
+    elif rows:
+        write(table(session, rows, columns, wide=form == "wide", banner=banner or banner_of(rows)))
+    elif empty:
+        session.say(empty)
+
+
+def show_object(
+    session: Session, value: Row, render_table: Callable[[Row], str], columns: Sequence[Column] = (), name: str = "name"
+) -> None:
+    """Print one object; ``render_table`` makes the text that people read."""
+    form = chosen_format(session)
+    if form == "json":
+        write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    elif form in ("table", "wide"):
+        write(render_table(value))
+    else:
+        show_rows(session, [value], columns or columns_of(value), name=name)
+
+
+def show_actions(session: Session, rows: list[Row], line: Callable[[Row], str]) -> int:
+    """Print what an action did, one row a bot; return the exit code of the worst.
+
+    Failures are told on stderr; ``-q`` leaves the lines of a table out, never the data of the other formats.
+    """
+    form = chosen_format(session)
+    failed = [row for row in rows if row.get("error")]
+    if form in ("table", "wide"):
+        if not session.quiet:
+            write("".join(line(row) + "\n" for row in rows if not row.get("error")))
+    else:
+        show_rows(session, rows, [Column(key) for key in ("name", "before", "after", "result", "detail")])
+    worst = OK
+    for row in failed:
+        fault = fault_of(row["error"])
+        name = row.get("name") or row.get("scope") or ""
+        named = fault.message if str(name) in fault.message else f"{name}: {fault.message}"
+        report_error(named, fault.hint)
+        worst = max(worst, fault.exit_code)
+    if not worst and any(row.get("result") == "failed" for row in rows):
+        return FAILED
+    return worst
+
+
+def write(shown: str) -> None:
+    """Write data to stdout."""
+    sys.stdout.write(shown)
+
+
+# -- formats -------------------------------------------------------------------------------------------------
+
+
+def json_array(rows: list[Row]) -> str:
+    """Return an array with one row a line: as fast as json.dumps without indent, and readable."""
+    if not rows:
+        return "[]\n"
+    return "[\n" + ",\n".join(json.dumps(row, ensure_ascii=False) for row in rows) + "\n]\n"
+
+
+def columns_of(value: Row) -> list[Column]:
+    """Return a column a key, for objects without columns of their own."""
+    return [Column(key) for key in value]
+
+
+def separated(rows: Iterable[Row], columns: Sequence[Column], form: str, headers: bool) -> str:
+    """Return tsv or csv: the same columns always, with the exact values of the reply."""
+    lines = [[column.key for column in columns]] if headers else []
+    lines += [[text(column.value(row)) for column in columns] for row in rows]
+    if form == "tsv":
+        return "".join("\t".join(line) + "\n" for line in lines)
+    return "".join(",".join(map(_quoted, line)) + "\n" for line in lines)
+
+
+def _quoted(cell: str) -> str:
+    return '"' + cell.replace('"', '""') + '"' if '"' in cell or "," in cell else cell
+
+
+def banner_of(rows: Iterable[Row]) -> str:
+    """Return what must be said above a table whose prices or money are not real, or nothing."""
+    worlds = {(str(row.get("mode", "")), str(row.get("source", ""))) for row in rows if "mode" in row}
+    return "  ".join(sorted(filter(None, (world(mode, source) for mode, source in worlds))))
+
+
+def world(mode: str, source: str) -> str:
+    """Return ``PAPER · SYNTHETIC MARKET`` and the like; nothing where money and market are real."""
+    return " · ".join(filter(None, ["PAPER" if mode == "paper" else "", MARKETS.get(source, "")]))
+
+
+def table(session: Session, rows: list[Row], columns: Sequence[Column], *, wide: bool = False, banner: str = "") -> str:
+    """Return an aligned table, fitted to the terminal where stdout is one."""
+    import tabulate
+
+    tabulate.MIN_PADDING = 0
+    shown = [column for column in columns if wide or not column.wide]
+    cells = [[render(column, row) for column in shown] for row in rows]
+    if sys.stdout.isatty() and not wide:
+        _fit(cells, shown, _terminal_width())
+    if session.colored():
+        cells = [[column.painted(cell) for column, cell in zip(shown, line, strict=True)] for line in cells]
+    headers = [column.title for column in shown] if session.headers else ()
+    body = tabulate.tabulate(
+        cells,
+        headers=headers,
+        tablefmt="plain",
+        disable_numparse=True,
+        colalign=["right" if column.right else "left" for column in shown],
+    )
+    lines = [line.rstrip() for line in body.split("\n")]
+    if banner and session.headers:
+        lines.insert(0, banner)
+    return "\n".join(lines) + "\n"
+
+
+def _terminal_width() -> int:
+    import shutil
+
+    return shutil.get_terminal_size().columns
+
+
+def _fit(cells: list[list[str]], columns: Sequence[Column], width: int) -> None:
+    """Shorten the columns that hold prose, so that a line fits; numbers and names are never cut."""
+    widths = [max(len(column.title), *(len(line[i]) for line in cells)) for i, column in enumerate(columns)]
+    over = sum(widths) + 2 * (len(widths) - 1) - width
+    for index, column in enumerate(columns):
+        if over <= 0 or not column.prose:
+            continue
+        keep = max(8, widths[index] - over)
+        over -= widths[index] - keep
+        for line in cells:
+            if len(line[index]) > keep:
+                line[index] = line[index][: keep - 1] + "…"

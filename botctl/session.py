@@ -1,0 +1,114 @@
+"""What one run of botctl carries from the root group to its verb: options, the connection, the talk.
+
+Data goes to stdout through :mod:`botctl.output`; everything said here goes to stderr.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import click
+
+from botctl.client import Client
+
+DEFAULT_TIMEOUT_S = 10.0
+SLOW_TIMEOUT_S = 120.0  # close, flatten, backup: they answer when it is done
+
+
+def clean(text: str) -> str:
+    """Return ``text`` without control characters, in one line."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)
+
+
+class Session:
+    """Global options as given before or after the verb, and one lazily made connection."""
+
+    def __init__(self) -> None:
+        self.format = ""
+        self.quiet = False
+        self.headers = True
+        self.color: bool | None = None
+        self.timeout_s: float | None = None
+        self.endpoint: str | None = None
+        self._client: Client | None = None
+
+    @property
+    def client(self) -> Client:
+        """Return the connection, which connects itself at the first call."""
+        if self._client is None:
+            self._client = Client(self.endpoint)
+        return self._client
+
+    def call(self, cmd: str, args: dict[str, Any] | None = None, default_s: float = DEFAULT_TIMEOUT_S) -> Any:
+        """Send one request with the timeout that the user gave, else ``default_s``."""
+        return self.client.call(cmd, args, self.timeout_s or default_s)
+
+    def rows(self, cmd: str, args: dict[str, Any] | None = None, most: int | None = None) -> list[dict[str, Any]]:
+        """Return all rows of a list verb, over all its pages."""
+        return list(self.iterate(cmd, args, most))
+
+    def iterate(self, cmd: str, args: dict[str, Any] | None = None, most: int | None = None) -> Iterator[Any]:
+        """Yield the rows of a list verb as its pages arrive."""
+        return self.client.rows(cmd, args, self.timeout_s or DEFAULT_TIMEOUT_S, most)
+
+    def say(self, text: str) -> None:
+        """Tell something on stderr, unless the user wants it quiet."""
+        if not self.quiet:
+            print(clean(text), file=sys.stderr, flush=True)
+
+    def warn(self, text: str) -> None:
+        """Tell a warning on stderr; -q does not hide it."""
+        print(f"botctl: warning: {clean(text)}", file=sys.stderr, flush=True)
+
+    @contextmanager
+    def printing(self, form: str, *, headers: bool) -> Iterator[None]:
+        """Print in another format for a while (nothing: the same), with or without headers."""
+        before = self.format, self.headers
+        self.format, self.headers = form or self.format, headers
+        try:
+            yield
+        finally:
+            self.format, self.headers = before
+
+    def colored(self) -> bool:
+        """Say whether stdout takes colour: a terminal, and nobody said no."""
+        if self.color is False or os.environ.get("NO_COLOR"):
+            return False
+        return sys.stdout.isatty() and os.environ.get("TERM", "") not in ("", "dumb")
+
+    def world(self) -> str:
+        """Return ``PAPER · SYNTHETIC MARKET`` and the like, for tables whose rows do not say; asks the daemon."""
+        from botctl.output import is_table, world
+
+        if not is_table(self) or not self.headers:
+            return ""
+        hello = self.call("hello")
+        return world(str(hello.get("mode", "")), str(hello.get("source", "")))
+
+    def trading_now_ms(self) -> int:
+        """Return the time on the trading clock: the market's on simulated markets, else the wall's."""
+        market = self.call("market.status")
+        shown = market.get("time") if isinstance(market, dict) else None
+        if isinstance(shown, int):
+            return shown
+        if isinstance(shown, str):
+            from botctl.times import parse_rfc3339_ms
+
+            return parse_rfc3339_ms(shown) or int(time.time() * 1000)
+        return int(time.time() * 1000)
+
+
+pass_session = click.make_pass_decorator(Session, ensure=True)
+
+
+def report_error(message: str, hint: str = "") -> None:
+    """Print one error, and its remedy on the next line."""
+    print(f"botctl: error: {clean(message)}", file=sys.stderr)
+    if hint:
+        print(f"  hint: {clean(hint)}", file=sys.stderr)
+    sys.stderr.flush()

@@ -1,0 +1,325 @@
+"""The composition root: builds the parts, starts them in order, runs, and shuts down within a budget.
+
+The only module that knows concrete classes. Start order: ledger, control socket, READY (answers commands,
+ledger sound), then the market and cache as supervised parts, then the bots that should run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+import traceback
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+from botd import __version__
+from botd.bot.lifecycle import BotState
+from botd.config import Config
+from botd.config import changed as config_changes
+from botd.config import reload as reload_config
+from botd.control.events import EventPublisher
+from botd.control.handlers import handlers
+from botd.control.server import ControlServer
+from botd.control.services import Services
+from botd.domain.clock import seeded_random
+from botd.domain.errors import BotdError
+from botd.domain.events import Event
+from botd.ledger.queries import recall
+from botd.logs import Logs
+from botd.orchestrator.health import DEGRADED, FAILED, OK, Health, LoopLag, Part, supervise
+from botd.risk.settings import check as check_risk
+from botd.systemd import Notifier
+from botd.world import World
+
+logger = logging.getLogger("botd.app")
+
+SHUTDOWN_BUDGET_S = 38.0
+SUPERVISE_EVERY_S = 1.0
+LOOP_LIMIT_S = 5.0
+
+
+def serve(config: Config, *, ready: Callable[[], None], logs: Logs, notifier: Notifier, locks: object) -> int:
+    """Run the daemon until a signal ends it; returns the exit code. Raises BotdError before READY.
+
+    ``ready`` is called once commands are answered; ``locks`` are held by the caller for as long.
+    """
+    return asyncio.run(Daemon(config, logs, notifier).run(ready))
+
+
+class Daemon:
+    """One botd: a world (ledger, market, exchange, bots) and the control plane in front of it."""
+
+    def __init__(self, config: Config, logs: Logs, notifier: Notifier) -> None:
+        self._config = config
+        self._logs = logs
+        self._notifier = notifier
+        self._world = World(config)
+        self._clock = self._world.clock
+        self._began_s = self._clock.monotonic()
+        self._lag = LoopLag(self._clock)
+        self._market_part = Part("market", "loading")
+        self._exchange_part = Part("exchange", "simulated", OK)
+        self._health = self._make_health()
+        self._stop = asyncio.Event()
+        self._hurry = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def run(self, ready: Callable[[], None]) -> int:
+        """Start, serve, shut down; see the module for the order."""
+        self._signals()
+        self._world.build()
+        services = self._services()
+        self._server = ControlServer(
+            self._config.socket,
+            handlers(services),
+            clock=self._clock,
+            group=self._config.control.group,
+            viewers=self._config.control.viewers,
+            operators=self._config.control.operators,
+            tcp=self._config.control.tcp,
+            record=self._record,
+            recall=lambda request_id: recall(self._world.ledger, request_id, self._clock.wall_ms()),
+        )
+        self._events = EventPublisher(self._config.events_socket, clock=self._clock, epoch=self._epoch())
+        self._world.ledger.on_commit(self._events.publish)
+        self._server.bind()
+        self._events.bind()
+        self._tell("daemon.ready", {"version": __version__, "mode": self._config.mode})
+        await self._world.settlement.commit()
+        ready()
+        logger.info("ready: %s on a %s market, socket %s", *self._world.names, self._config.socket)
+        self._launch()
+        await self._stop.wait()
+        return await self._shut_down()
+
+    # -- running
+
+    def _launch(self) -> None:
+        world = self._world
+        self._task("loop-lag", self._lag.run())
+        self._task("supervisor", self._supervise())
+        self._task("watchdog", self._watchdog())
+        self._task("cache", world.cache.start())
+        rng = seeded_random(world.ledger.instance)
+        self._feed_task = self._task(
+            "market",
+            supervise(
+                self._market_part,
+                self._run_market,
+                self._clock,
+                lambda n: min(30.0, 0.5 * 2 ** (n - 1)) * (0.5 + rng.random() / 2),
+            ),
+        )
+
+    async def _run_market(self) -> None:
+        """Bring the market up, begin the bots, then feed until the end of the data or of the daemon."""
+        world = self._world
+        await world.open_market()
+        self._market_part.set(OK, world.market_detail())
+        async with world.market.lock:
+            world.orchestrator.market_ready()
+            await world.settlement.commit()
+        await world.feed()
+
+    async def _supervise(self) -> None:
+        """Once a second: bots that wait, expired risk states, and on tick feeds the commit of what gathered."""
+        while True:
+            await asyncio.sleep(SUPERVISE_EVERY_S)
+            async with self._world.market.lock:
+                self._world.orchestrator.supervise()
+                self._world.states.expire(self._clock.now_ms())
+                if not self._world.market.candle_feed:
+                    self._world.settlement.tick()
+
+    async def _watchdog(self) -> None:
+        """Feed systemd's watchdog while the loop turns and the ledger takes what it is given."""
+        every_s = self._notifier.watchdog_interval_s()
+        while every_s:
+            await asyncio.sleep(every_s)
+            if self._lag.healthy(LOOP_LIMIT_S) and self._world.ledger.error is None:
+                self._notifier.watchdog()
+
+    # -- ending
+
+    async def _shut_down(self) -> int:
+        logger.info("stopping")
+        self._notifier.stopping()
+        world = self._world
+        code = 0
+        try:
+            async with asyncio.timeout(SHUTDOWN_BUDGET_S):
+                await self._until_hurried(self._wind_down())
+        except TimeoutError:
+            logger.error("the shutdown budget of %g s is used up", SHUTDOWN_BUDGET_S)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await world.close_feed()
+        await self._server.close()
+        try:
+            await world.settlement.commit()
+            await world.ledger.close()
+        except BotdError as error:
+            logger.error("%s", error.message)
+            code = 70
+        await self._events.close()
+        await world.cache.close()
+        logger.info("stopped")
+        return code
+
+    async def _wind_down(self) -> None:
+        """No new entries, entry orders cancelled; positions that only botd guards are listed."""
+        world = self._world
+        async with world.market.lock:  # between two moments: none is cut in half
+            self._feed_task.cancel()
+            for line in world.orchestrator.wind_down():
+                logger.warning("%s", line)
+            self._tell("daemon.stopping", {})
+            await world.settlement.commit()
+
+    async def _until_hurried(self, work: Awaitable[None]) -> None:
+        """Do ``work``; a second signal ends the waiting, never the flush that follows."""
+        task = asyncio.ensure_future(work)
+        hurry = asyncio.ensure_future(self._hurry.wait())
+        await asyncio.wait({task, hurry}, return_when=asyncio.FIRST_COMPLETED)
+        hurry.cancel()
+        if not task.done():
+            task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    # -- signals, reload
+
+    def _signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._on_end_signal)
+        loop.add_signal_handler(signal.SIGHUP, self._on_hangup)
+        loop.add_signal_handler(signal.SIGUSR1, self._dump)
+
+    def _on_end_signal(self) -> None:
+        (self._hurry if self._stop.is_set() else self._stop).set()
+
+    def _on_hangup(self) -> None:
+        try:
+            self._reload()
+        except BotdError as error:
+            logger.error("reload refused, the old configuration stays: %s", error.message)
+
+    def _reload(self) -> dict[str, Any]:
+        """Read the configuration again; what can change at once does, the rest is named."""
+        self._notifier.reloading(self._clock.monotonic())
+        try:
+            new = reload_config(self._config, check_risk=check_risk)
+            live, restart = config_changes(self._config, new)
+            self._world.reload_risk(dict(new.risk))
+            self._world.orchestrator.enabled = new.enable_bots
+            self._logs.set_level(new.log.level)
+            self._config = new
+        finally:
+            self._notifier.ready()
+        logger.info("reloaded: changed %s; needs a restart: %s", live or "nothing", restart or "nothing")
+        return {"changed": live, "restart_needed": restart}
+
+    def _dump(self) -> None:
+        """Write all tasks and the loop's lag to the log (SIGUSR1)."""
+        logger.info("loop %s", self._lag.statistics())
+        for task in asyncio.all_tasks():
+            frames = task.get_stack(limit=4)
+            where = "".join(traceback.format_stack(frames[-1])[-1:]).strip() if frames else "done"
+            logger.info("task %s: %s", task.get_name(), where)
+
+    # -- what the control plane sees
+
+    def _services(self) -> Services:
+        world = self._world
+        return Services(
+            clock=self._clock,
+            desk=world.desk,
+            ledger=world.ledger,
+            orchestrator=world.orchestrator,
+            fleet=world.fleet,
+            kill_switch=world.kill_switch,
+            parser=world.parser,
+            portfolio=world.portfolio,
+            views=world.views,
+            health=self._health,
+            lag=self._lag,
+            registry=world.registry,
+            records=world.records,
+            risk=world.risk_desk,
+            player=world.player,
+            commit=world.settlement.commit,
+            halt_now=world.settlement.commit_states,
+            shutdown=self._stop.set,
+            reload=self._reload,
+            identity=self._identity,
+            market_status=world.market_status,
+            log_file=self._logs.path,
+        )
+
+    def _identity(self) -> dict[str, Any]:
+        import os
+
+        mode, source = self._world.names
+        return {
+            "version": __version__,
+            "protocol": ["botd/1"],
+            "pid": os.getpid(),
+            "uptime_s": round(self._clock.monotonic() - self._began_s, 3),
+            "events": str(self._config.events_socket),
+            "state_dir": str(self._config.state_dir),
+            "mode": mode,
+            "source": source,
+            "exchange": self._config.exchange,
+            "epoch": self._epoch(),
+            "python": sys.version.split()[0],
+        }
+
+    def _epoch(self) -> str:
+        """Return what changes when sequences of events begin anew: the ledger's birth."""
+        return self._world.ledger.instance
+
+    async def _record(self, request_id: str, caller: Any, cmd: str, args: Any, reply: Any) -> None:
+        await self._world.settlement.record(request_id, caller.uid, caller.pid, cmd, args, reply)
+
+    def _make_health(self) -> Health:
+        health = Health()
+        health.add(self._loop_check)
+        health.add(self._ledger_check)
+        health.add_part(self._market_part)
+        health.add_part(self._exchange_part)
+        health.add(lambda: (lambda s: (s["name"], s["status"], s["detail"]))(self._world.cache.status()))
+        health.add(self._bots_check)
+        return health
+
+    def _loop_check(self) -> tuple[str, str, str]:
+        lag = self._lag.statistics()
+        return "loop", OK if (lag["lag_ms_p99"] or 0) < 1000 else DEGRADED, f"lag p99 {lag['lag_ms_p99']} ms"
+
+    def _ledger_check(self) -> tuple[str, str, str]:
+        error = self._world.ledger.error
+        if error is not None:
+            return "ledger", FAILED, error
+        statistics = self._world.ledger.statistics()
+        size = statistics["size_bytes"] / 1e6
+        status = {"ok": OK, "low": DEGRADED, "critical": FAILED}[statistics["disk"]]
+        return "ledger", status, f"{size:.1f} MB, disk {statistics['disk']}"
+
+    def _bots_check(self) -> tuple[str, str, str]:
+        if not self._world.orchestrator.enabled:
+            return "bots", DEGRADED, "disabled (enable_bots)"
+        bad = [b.name for b in self._world.orchestrator.bots.values() if b.state in (BotState.FAILED, BotState.BACKOFF)]
+        bad += list(self._world.orchestrator.broken)
+        return ("bots", DEGRADED, f"failing: {', '.join(bad[:5])}") if bad else ("bots", OK, "")
+
+    def _tell(self, topic: str, data: dict[str, Any]) -> None:
+        self._world.ledger.journal.event(Event(topic=topic, time_ms=self._clock.now_ms(), data=data))
+
+    def _task(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._tasks.append(task)
+        return task
+
+

@@ -1,0 +1,50 @@
+"""The desk: what all bots of one daemon share. Made once by the composition root."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Protocol
+
+from botd.bot.evaluation import Evaluator
+from botd.bot.lifecycle import RestartPolicy
+from botd.domain.clock import Clock
+from botd.execution.gateway import Gateway
+from botd.ledger.journal import Journal
+from botd.market.manager import MarketManager
+from botd.risk.gate import RiskGate
+from botd.risk.portfolio_view import PortfolioView
+
+
+class RiskObserver(Protocol):
+    """Who must know what happens to a bot's money: the risk monitors."""
+
+    def on_trade_closed(self, bot: int, pnl: Decimal, now_ms: int) -> None: ...
+
+    def on_reject(self, bot: int, now_ms: int) -> None: ...
+
+    def on_equity(self, bot: int, equity: Decimal | None, now_ms: int) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """Collaborators of every bot."""
+
+    clock: Clock
+    market: MarketManager
+    gateway: Gateway
+    gate: RiskGate
+    monitors: RiskObserver
+    portfolio: PortfolioView
+    journal: Journal
+    evaluator: Evaluator
+    restart: RestartPolicy
+    slippage: float
+    taker_fee: float
+    freshness_ms: Callable[[str], int]
+    """The age at which a price of that interval is stale."""
+    not_ready: Callable[[], list[str]]
+    """Names of the parts that entries need and that are not ready."""
+    soon: Callable[[Callable[[], None]], None]
+    """Run a call after the present one (the event loop's call_soon)."""

@@ -1,0 +1,104 @@
+"""The guard of a position: its stop, target and trailing level, in every state of the bot until it is flat.
+
+Levels belong to the position, not to the bot: a stopped, paused or failed bot's stop still sells. The
+guard arms them in the market's price-level index and asks the bot to sell when one is reached.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from decimal import Decimal
+
+from botd.domain import rules
+from botd.domain.bot_spec import BotSpec
+from botd.domain.candle import Candle
+from botd.domain.position import Position
+from botd.market.feed import Lane
+from botd.market.levels import LevelIndex
+
+STOP, TARGET = "stop", "target"
+
+
+class Guard:
+    """Watches one position. ``sell(reason, price)`` is called when a level is reached."""
+
+    def __init__(self, owner: int, lane: Lane, levels: LevelIndex, sell: Callable[[str, float], None]) -> None:
+        self._owner = owner
+        self._lane = lane
+        self._levels = levels
+        self._sell = sell
+        self._position: Position | None = None
+
+    def entered(self, position: Position, spec: BotSpec, entry: float) -> None:
+        """Fix the levels of a position from its entry price (the average, where it was built in parts)."""
+        position.stop = rules.stop_level(entry, float(spec.stop_loss)) if spec.stop_loss else None
+        position.target = rules.target_level(entry, float(spec.take_profit)) if spec.take_profit else None
+        if spec.trailing_stop:
+            position.trailing = float(spec.trailing_stop)
+            position.highest = max(entry, position.highest or entry)
+        self.watch(position)
+
+    def watch(self, position: Position) -> None:
+        """Arm the levels that the position has (after an entry, or after a restart)."""
+        self._position = position
+        self._levels.arm(self._lane, self._owner, self, self.stop(), position.target)
+
+    def cleared(self) -> None:
+        """The position is flat: nothing to watch."""
+        if self._position is not None:
+            self._levels.disarm(self._lane, self._owner)
+            self._position = None
+
+    def on_closed(self, candle: Candle) -> bool:
+        """Raise the trailing level by a closed candle's high; return whether it changed anything."""
+        position = self._position
+        if position is None or position.trailing is None or position.highest is None:
+            return False
+        if candle.high <= position.highest:
+            return False
+        return self._raise(position, candle.high)
+
+    def on_price(self, price: float) -> bool:
+        """Raise the trailing level by a tick (tick feeds)."""
+        position = self._position
+        if position is None or position.trailing is None or price <= (position.highest or math.inf):
+            return False
+        return self._raise(position, price)
+
+    def on_level(self, kind: str, price: float) -> None:
+        """Called by the level index: sell, and say which level it was."""
+        self._sell(self._reason(kind), price)
+
+    def stop(self) -> float | None:
+        """Return the level that sells on the way down: the trailing one where it is above the fixed."""
+        position = self._position
+        if position is None:
+            return None
+        if position.trailing is None or position.highest is None:
+            return position.stop
+        fixed = rules.NONE if position.stop is None else position.stop
+        return rules.trailing_level(position.highest, position.trailing, fixed)
+
+    def _raise(self, position: Position, highest: float) -> bool:
+        position.highest = highest
+        self._levels.arm(self._lane, self._owner, self, self.stop(), position.target)
+        return True
+
+    def _reason(self, kind: str) -> str:
+        if kind == TARGET:
+            return "take_profit"
+        position = self._position
+        fixed = position.stop if position else None
+        level = self.stop()
+        return "stop_loss" if fixed is not None and level is not None and level <= fixed else "trailing_stop"
+
+
+def change_levels(position: Position, spec: BotSpec, entry: Decimal) -> None:
+    """Recompute the levels of an open position after ``set`` changed the spec; the highest price stays."""
+    price = float(entry)
+    position.stop = rules.stop_level(price, float(spec.stop_loss)) if spec.stop_loss else None
+    position.target = rules.target_level(price, float(spec.take_profit)) if spec.take_profit else None
+    position.trailing = float(spec.trailing_stop) if spec.trailing_stop else None
+    if position.trailing is not None and position.highest is None:
+        position.highest = price

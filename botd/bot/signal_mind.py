@@ -1,0 +1,106 @@
+"""The mind of a signal strategy: reads the shared evaluation at each closed candle and decides by the rules."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from botd.bot.bot import Bot
+from botd.bot.evaluation import Evaluation
+from botd.bot.lifecycle import BotState
+from botd.domain.candle import Candle
+from botd.domain.decision import GateCheck
+from botd.domain.order import Fill, Intent, OrderType, Purpose, Side
+from botd.strategy.base import SignalStrategy
+
+
+class SignalMind:
+    """Enter on ``enter`` while flat, sell on ``exit`` while holding; if both, exit wins."""
+
+    def __init__(self, bot: Bot, strategy: SignalStrategy, key: tuple[Any, ...], *, trusted: bool) -> None:
+        """``key`` identifies the evaluation: bots with an equal one share it."""
+        self._bot = bot
+        self._strategy = strategy
+        self._key = (*key, *bot.lane)
+        self._trusted = trusted
+        self._evaluation: Evaluation | None = None
+        self.needs = strategy.warmup()
+
+    def attach(self) -> None:
+        self._evaluation = self._bot.desk.evaluator.acquire(
+            self._key, self._strategy, self._bot.lane, trusted=self._trusted
+        )
+
+    def detach(self) -> None:
+        self._evaluation = None
+        self._bot.desk.evaluator.release(self._key)
+
+    def on_open(self) -> None:
+        """Nothing: signals are read at the close."""
+
+    def on_fill(self, fill: Fill) -> None:
+        """Nothing: the next signal decides."""
+
+    def on_closed(self, candle: Candle) -> None:
+        evaluation = self._evaluation
+        if evaluation is None or evaluation.candle_time != candle.open_time:
+            return  # joined while this candle was being evaluated: the next one is the first
+        if evaluation.error is not None:
+            raise evaluation.error
+        bot = self._bot
+        signal = "exit" if evaluation.exit else "enter" if evaluation.enter else "none"
+        gates = [
+            GateCheck(gate="signal", passed=signal != "none", value=signal),
+            GateCheck(gate="position", passed=True, value=float(bot.book.position.quantity)),
+        ]
+        notes = dict(evaluation.notes)
+        if bot.holds:
+            outcome = self._exit(candle, gates) if evaluation.exit else "hold"
+        elif evaluation.enter and not evaluation.exit:
+            outcome = self._enter(candle, gates)
+        else:
+            outcome = "hold"
+        bot.decided(outcome, gates, notes)
+
+    def _exit(self, candle: Candle, gates: list[GateCheck]) -> str:
+        bot = self._bot
+        if any(order.side is Side.SELL for order in bot.orders()):
+            gates.append(GateCheck(gate="pending", passed=False, detail="an exit is already working"))
+            return "hold"
+        if bot.sell_all("signal", candle.close) is None:
+            gates.append(GateCheck(gate="filters", passed=False, detail="the holding is too small to sell"))
+            return "hold"
+        return "exited"
+
+    def _enter(self, candle: Candle, gates: list[GateCheck]) -> str:
+        bot = self._bot
+        if bot.state is BotState.PAUSED:
+            gates.append(GateCheck(gate="state", passed=False, value="paused", detail="paused: no entries"))
+            return "hold"
+        if bot.orders():
+            gates.append(GateCheck(gate="pending", passed=False, detail="an entry is already working"))
+            return "hold"
+        sized = bot.size(candle.close)
+        gates.append(
+            GateCheck(
+                gate="sizing",
+                passed=not sized.skipped_min_notional,
+                value=float(sized.quantity),
+                limit=float(bot.instrument.min_notional),
+                detail=sized.detail,
+            )
+        )
+        if sized.skipped_min_notional or sized.quantity <= 0:
+            return "skipped_min_notional"
+        intent = Intent(
+            bot=bot.number,
+            symbol=bot.spec.symbol,
+            interval=bot.spec.interval,
+            side=Side.BUY,
+            type=OrderType.MARKET,
+            purpose=Purpose.ENTRY,
+            reason="signal",
+            reference_price=candle.close,
+        )
+        order, verdict = bot.place(intent, sized.quantity)
+        gates.extend(verdict.checks)
+        return "entered" if order is not None else "denied"

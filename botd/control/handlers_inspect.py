@@ -1,0 +1,209 @@
+"""Verbs that read: rows of the living bots, and the ledger's lists."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+from botd.bot.bot import Bot
+from botd.control.services import Services
+from botd.domain.clock import parse_time, rfc3339
+from botd.domain.decision import Decision
+from botd.domain.errors import InvalidError, NotFoundError
+from botd.ledger import queries
+
+PAGE = 500
+TOP_EVENTS = 30
+
+
+class InspectHandlers:
+    """One method a verb."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._records = services.records
+
+    async def ls(self, args: Any, caller: Any) -> dict[str, Any]:
+        services = self._services
+        chosen = args.names or args.labels
+        names = services.names(args) if chosen else list(services.orchestrator.bots)
+        rows = [services.views.bot_row(services.orchestrator.get(name)) for name in names]
+        if not chosen:
+            rows += [services.views.removed_row(record) for record in services.orchestrator.broken.values()]
+        if args.removed:
+            rows += [services.views.removed_row(record) for record in services.ledger.load().removed]
+        return _paged(rows, args.cursor, args.limit)
+
+    async def show(self, args: Any, caller: Any) -> dict[str, Any]:
+        return self._services.views.details(self._services.orchestrator.get(args.name))
+
+    async def stats(self, args: Any, caller: Any) -> dict[str, Any]:
+        bots = self._bots(args.names)
+        return {"rows": [await self._records.of(bot) for bot in bots]}
+
+    async def portfolio(self, args: Any, caller: Any) -> dict[str, Any]:
+        return self._services.views.portfolio(self._records.fleet_drawdown_pct())
+
+    async def positions(self, args: Any, caller: Any) -> dict[str, Any]:
+        return {"rows": [self._services.views.position_row(bot) for bot in self._bots(args.names) if bot.holds]}
+
+    async def why(self, args: Any, caller: Any) -> dict[str, Any]:
+        services = self._services
+        bot = services.orchestrator.get(args.name)
+        if args.at is None:
+            return services.views.why(bot, bot.last_decision or await self._kept_decision(bot, None))
+        return services.views.why(bot, await self._kept_decision(bot, args.at))
+
+    async def health(self, args: Any, caller: Any) -> dict[str, Any]:
+        services = self._services
+        status, checks = services.health.report()
+        identity = services.identity()
+        states: dict[str, int] = {}
+        for bot in services.orchestrator.bots.values():
+            states[bot.state.value] = states.get(bot.state.value, 0) + 1
+        by_name = {check["name"]: check for check in checks}
+        return {
+            "status": status,
+            **{key: identity[key] for key in ("version", "pid", "uptime_s", "mode", "source")},
+            "exchange": by_name["exchange"],
+            "market": {**by_name["market"], **services.market_status(), **services.desk.market.statistics()},
+            "redis": by_name.get("redis"),
+            "ledger": services.ledger.statistics(),
+            "loop": services.lag.statistics(),
+            "bots": {"total": len(services.orchestrator.bots), **states},
+            "orders": services.desk.gateway.statistics(),
+            "evaluations": services.desk.evaluator.statistics(),
+            "checks": checks,
+        }
+
+    async def prices(self, args: Any, caller: Any) -> dict[str, Any]:
+        return {"rows": self._services.views.prices(args.symbols)}
+
+    async def symbols(self, args: Any, caller: Any) -> dict[str, Any]:
+        seen = {row["symbol"]: row for row in self._services.views.prices(None)}
+        rows = []
+        for symbol, grid in self._services.parser.symbols.items():
+            state = seen.get(symbol, {"price": None, "age_s": None, "stale": True, "lanes": [], "gaps": 0})
+            rows.append(
+                {
+                    "symbol": symbol,
+                    "base": grid.base,
+                    "quote": grid.quote,
+                    "tick": f"{grid.tick:f}",
+                    "step": f"{grid.step:f}",
+                    "min_notional": f"{grid.min_notional:f}",
+                    "status": grid.status,
+                    **{key: state[key] for key in ("price", "age_s", "stale", "lanes", "gaps")},
+                    "source": self._services.views.source,
+                }
+            )
+        return {"rows": rows}
+
+    async def candles(self, args: Any, caller: Any) -> dict[str, Any]:
+        services = self._services
+        services.require_market()
+        if args.symbol not in services.parser.symbols:
+            raise NotFoundError(f"no symbol {args.symbol!r} in this market", "see: botctl symbols")
+        window = services.desk.market.window(args.symbol, args.interval, args.limit or 100)
+        if not len(window) and not services.desk.market.candle_feed:
+            raise InvalidError(f"no bot follows {args.symbol} {args.interval}", "candles are kept for lanes in use")
+        rows = [
+            {
+                "time": rfc3339(int(window.time[i])),
+                **{key: repr(float(getattr(window, key)[i])) for key in ("open", "high", "low", "close", "volume")},
+            }
+            for i in range(len(window))
+            if args.since is None or window.time[i] >= args.since
+        ]
+        return {"rows": rows}
+
+    # -- the ledger's lists
+
+    async def orders(self, args: Any, caller: Any) -> dict[str, Any]:
+        return await self._list(queries.orders, args, status=args.status, open_only=bool(args.open))
+
+    async def fills(self, args: Any, caller: Any) -> dict[str, Any]:
+        return await self._list(queries.fills, args)
+
+    async def trades(self, args: Any, caller: Any) -> dict[str, Any]:
+        page = await self._list(queries.trades, args)
+        if page["next"] is None and args.until is None:
+            page["rows"] += [self._open_trade(bot) for bot in self._bots(args.name) if bot.holds]
+        return page
+
+    async def equity(self, args: Any, caller: Any) -> dict[str, Any]:
+        return await self._list(queries.equity, args, symbols=False)
+
+    async def events(self, args: Any, caller: Any) -> dict[str, Any]:
+        ledger = self._services.ledger
+        last = None if args.since_seq is not None else args.limit or PAGE
+        rows, cursor = await queries.events(
+            ledger, since_seq=args.since_seq, topics=args.topics, limit=args.limit or PAGE, last=last
+        )
+        epoch = ledger.instance
+        for row in rows:
+            row["epoch"] = epoch
+        return {"rows": rows, "next": cursor, "seq": ledger.statistics()["event_seq"], "epoch": epoch}
+
+    async def top(self, args: Any, caller: Any) -> dict[str, Any]:
+        services = self._services
+        events, _ = await queries.events(services.ledger, last=TOP_EVENTS)
+        return {
+            "bots": [services.views.bot_row(bot) for bot in services.orchestrator.bots.values()],
+            "portfolio": services.views.portfolio(self._records.fleet_drawdown_pct()),
+            "prices": services.views.prices(None),
+            "health": await self.health(args, caller),
+            "events": events,
+            "market": services.market_status(),
+        }
+
+    # -- inside
+
+    def _bots(self, names: list[str] | str | None) -> list[Bot]:
+        if not names:
+            return list(self._services.orchestrator.bots.values())
+        return [self._services.orchestrator.get(name) for name in ([names] if isinstance(names, str) else names)]
+
+    async def _list(self, query: Any, args: Any, *, symbols: bool = True, **more: Any) -> dict[str, Any]:
+        bots = None if not args.name else await self._numbers(args.name)
+        filters = {"symbol": args.symbol} if symbols else {}
+        rows, cursor = await query(
+            self._services.ledger,
+            bots=bots,
+            since_ms=args.since,
+            until_ms=args.until,
+            cursor=args.cursor,
+            limit=args.limit or PAGE,
+            **filters,
+            **more,
+        )
+        return {"rows": rows, "next": cursor}
+
+    async def _numbers(self, name: str) -> list[int]:
+        """Return the numbers of the bots that have or had this name."""
+        rows = await self._services.ledger.query("SELECT number FROM bots WHERE name = ?", (name,))
+        if not rows:
+            raise NotFoundError(f"{name}: no such bot", "see: botctl ls --removed")
+        current = self._services.orchestrator.bots.get(name)
+        return [current.number] if current is not None else [row["number"] for row in rows]
+
+    def _open_trade(self, bot: Bot) -> dict[str, Any]:
+        market = self._services.desk.market
+        quote = market.quote(bot.spec.symbol)
+        bar = 0 if bot.last_candle_ms is None else market.bar_index(*bot.lane, bot.last_candle_ms)
+        price = None if quote is None else Decimal(repr(quote.bid))
+        return queries.open_trade_row(bot.book.position, bot.name, bar=max(bar, bot.book.position.entry_bar), price=price)
+
+    async def _kept_decision(self, bot: Bot, at_ms: int | None) -> Decision | None:
+        row = await queries.decision_at(self._services.ledger, bot.number, at_ms)
+        if row is None:
+            return None
+        return msgspec.convert({**row, "bot": bot.number, "time_ms": parse_time(row["at"])}, Decision)
+
+
+def _paged(rows: list[dict[str, Any]], cursor: str | None, limit: int | None) -> dict[str, Any]:
+    start = int(cursor or 0)
+    end = start + (limit or PAGE)
+    return {"rows": rows[start:end], "next": str(end) if end < len(rows) else None}

@@ -1,0 +1,199 @@
+"""Verbs that say which bots there are and what they should do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from botd.bot.bot import Bot
+from botd.bot.lifecycle import Desired
+from botd.control.services import Services
+from botd.domain.errors import BotdError, InvalidError
+from botd.orchestrator.fleet import action_row
+from botd.orchestrator.specs import FRACTIONS, as_mapping
+from botd.orchestrator.views import text
+
+
+class LifecycleHandlers:
+    """One method a verb; ``caller`` is who asks."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    async def create(self, args: Any, caller: Any) -> dict[str, Any]:
+        services = self._services
+        services.require_bots()
+        services.require_market()
+        spec = services.parser.parse(_given(args.spec))
+        async with services.lock:
+            bot, result = services.orchestrator.create(spec, start=False, replace=args.replace)
+            problem = self._try_start(bot.name) if args.start else None
+            await services.commit()
+        bot = services.orchestrator.get(spec.name)
+        row: dict[str, Any] = {
+            "name": bot.name,
+            "number": bot.number,
+            "result": result,
+            "state": bot.state.value,
+            "warnings": self._warnings(bot),
+            "largest_order": self._largest_order(bot),
+            "detail": bot.record.reason,
+        }
+        if problem is not None:
+            row["warnings"].append(problem.message)
+        return row
+
+    async def start(self, args: Any, caller: Any) -> dict[str, Any]:
+        return await self._each(args, lambda bot: self._detail(self._services.orchestrator.start, bot))
+
+    async def stop(self, args: Any, caller: Any) -> dict[str, Any]:
+        def stop(bot: Bot) -> str:
+            before = bot.book.position.quantity
+            self._services.orchestrator.stop(bot)
+            if args.close and bot.holds:
+                row = self._services.kill_switch.close(bot, keep_running=True)
+                return f"sold {row['sold']} {bot.instrument.base}"
+            return self._holds(bot) if before else ""
+
+        return await self._each(args, stop, market=args.close)
+
+    async def restart(self, args: Any, caller: Any) -> dict[str, Any]:
+        def restart(bot: Bot) -> str:
+            self._services.orchestrator.stop(bot)
+            self._services.orchestrator.start(bot)
+            return "restarted"
+
+        return await self._each(args, restart)
+
+    async def pause(self, args: Any, caller: Any) -> dict[str, Any]:
+        return await self._each(args, lambda bot: self._detail(self._services.orchestrator.pause, bot))
+
+    async def resume(self, args: Any, caller: Any) -> dict[str, Any]:
+        return await self._each(args, lambda bot: self._detail(self._services.orchestrator.resume, bot))
+
+    async def remove(self, args: Any, caller: Any) -> dict[str, Any]:
+        services = self._services
+        services.require_bots()
+        rows = []
+        async with services.lock:
+            for name in services.names(args):
+                before = ""
+                try:
+                    if name in services.orchestrator.broken:
+                        services.orchestrator.remove_broken(name)
+                        rows.append(action_row(name, "failed", "removed"))
+                        continue
+                    bot = services.orchestrator.get(name)
+                    before = bot.state.value
+                    left = services.orchestrator.remove(bot, force=args.force)
+                    rows.append(action_row(name, before, "removed", left))
+                except BotdError as error:
+                    rows.append(action_row(name, before, before, error=error))
+            await services.commit()
+        return {"rows": rows}
+
+    async def set(self, args: Any, caller: Any) -> dict[str, Any]:
+        services = self._services
+        services.require_bots()
+        services.require_market()
+        bot = services.orchestrator.get(args.name)
+        document = as_mapping(bot.spec)
+        for key, value in args.changes.items():
+            if key in ("name", "mode"):
+                raise InvalidError(f"{bot.name}: {key} cannot be set", "create another bot")
+            if key in ("strategy", "symbol", "interval", "capital", *FRACTIONS):
+                document[key] = None if str(value).lower() in ("off", "none", "") else value
+                if key in ("fraction", "risk_per_trade") and document[key] is not None:
+                    document.pop("risk_per_trade" if key == "fraction" else "fraction", None)
+            elif key.startswith("label."):
+                document.setdefault("labels", {})[key[6:]] = value
+            else:
+                document.setdefault("params", {})[key] = value
+        spec = services.parser.parse(document)
+        async with services.lock:
+            before = bot.state.value
+            changed = spec != bot.spec
+            bot = services.orchestrator.change(bot, spec)
+            await services.commit()
+        row = action_row(bot.name, before, bot.state.value, ", ".join(f"{k}={v}" for k, v in args.changes.items()))
+        row["result"] = "changed" if changed else "unchanged"
+        return {"rows": [row]}
+
+    async def apply(self, args: Any, caller: Any) -> dict[str, Any]:
+        services = self._services
+        services.require_bots()
+        services.require_market()
+        async with services.lock:
+            planned = services.fleet.plan(_given(bot) for bot in args.bots)
+            if not args.plan:
+                services.fleet.apply(planned)
+                await services.commit()
+        return {"changes": [change for _, change in planned], "applied": not args.plan}
+
+    async def export(self, args: Any, caller: Any) -> dict[str, Any]:
+        return {"bots": self._services.fleet.export()}
+
+    # -- inside
+
+    async def _each(self, args: Any, verb: Any, *, market: bool = False) -> dict[str, Any]:
+        services = self._services
+        services.require_bots()
+        if market:
+            services.require_market()
+        async with services.lock:
+            rows = services.each(args, verb)
+            await services.commit()
+        return {"rows": rows}
+
+    @staticmethod
+    def _detail(verb: Any, bot: Bot) -> str:
+        verb(bot)
+        return bot.record.reason
+
+    def _try_start(self, name: str) -> BotdError | None:
+        try:
+            self._services.orchestrator.start(self._services.orchestrator.get(name))
+        except BotdError as error:
+            return error
+        return None
+
+    @staticmethod
+    def _holds(bot: Bot) -> str:
+        stop, target = bot.guard.stop(), bot.book.position.target
+        guard = [f"{word} {level:.8g}" for word, level in (("stop", stop), ("target", target)) if level is not None]
+        held = f"holds {text(bot.book.position.quantity)} {bot.instrument.base}"
+        return f"{held}, {' and '.join(guard)} still guarded" if guard else f"{held}, no stop"
+
+    def _warnings(self, bot: Bot) -> list[str]:
+        services, warnings = self._services, []
+        bots = services.orchestrator.bots.values()
+        promised = sum(b.spec.capital for b in bots)
+        equity = services.portfolio.account_equity()
+        if equity is not None and promised > equity:
+            warnings.append(
+                f"the bots' capitals sum to {text(promised)} {services.portfolio.currency}, "  # type: ignore[arg-type]
+                f"the account is worth {text(equity)}: the gate decides at each order"
+            )
+        if bot.record.desired != Desired.STOPPED and not bot.spec.stop_loss and not bot.spec.trailing_stop:
+            warnings.append("no stop: a position is held until the strategy sells it")
+        return warnings
+
+    def _largest_order(self, bot: Bot) -> str | None:
+        quote = self._services.desk.market.quote(bot.spec.symbol)
+        if quote is None:
+            return None
+        try:
+            sized = bot.size(quote.last)
+        except ArithmeticError:
+            return None
+        value = float(sized.quantity) * quote.last
+        return f"{text(sized.quantity)} {bot.instrument.base} ({value:.2f} {bot.instrument.quote})"
+
+
+def _given(spec: Any) -> dict[str, Any]:
+    """Return what a request's spec says, without the keys it leaves out."""
+    raw = spec if isinstance(spec, dict) else msgspec.to_builtins(spec)
+    return {key: value for key, value in raw.items() if value not in (None, "") and value != {}} | (
+        {"capital": raw["capital"]} if raw.get("capital") not in (None,) else {}
+    )

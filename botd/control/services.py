@@ -1,0 +1,99 @@
+"""What the handlers may reach: the daemon's parts, composed by the app, and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from botd.bot.bot import Bot
+from botd.bot.desk import Desk
+from botd.domain.clock import Clock
+from botd.domain.errors import BotdError, UnavailableError
+from botd.ledger.store import Ledger
+from botd.orchestrator.fleet import Fleet, action_row
+from botd.orchestrator.health import Health, LoopLag
+from botd.orchestrator.kill_switch import KillSwitch
+from botd.orchestrator.orchestrator import Orchestrator
+from botd.orchestrator.portfolio import Portfolio
+from botd.orchestrator.risk_desk import RiskDesk
+from botd.orchestrator.specs import SpecParser
+from botd.orchestrator.track_record import TrackRecord
+from botd.orchestrator.views import Views
+from botd.strategy.registry import Registry
+
+
+class MarketPlayer(Protocol):
+    """A simulated market that can be stopped and started."""
+
+    def play(self) -> None: ...
+
+    def pause(self) -> None: ...
+
+    def status(self) -> dict[str, Any]: ...
+
+
+@dataclass(slots=True)
+class Services:
+    """Parts by their names; callables where only one thing is wanted."""
+
+    clock: Clock
+    desk: Desk
+    ledger: Ledger
+    orchestrator: Orchestrator
+    fleet: Fleet
+    kill_switch: KillSwitch
+    parser: SpecParser
+    portfolio: Portfolio
+    views: Views
+    health: Health
+    lag: LoopLag
+    registry: Registry
+    records: TrackRecord
+    risk: RiskDesk
+    player: MarketPlayer | None
+    commit: Callable[[], Awaitable[None]]
+    """Make everything journalled so far durable."""
+    halt_now: Callable[[], Awaitable[None]]
+    """Make the trading states durable at once, also while a moment of the market is being applied."""
+    shutdown: Callable[[], None]
+    reload: Callable[[], dict[str, Any]]
+    identity: Callable[[], dict[str, Any]]
+    market_status: Callable[[], dict[str, Any]]
+    log_file: Callable[[str | None], Path]
+    """The log of a bot, or of the daemon."""
+
+    @property
+    def lock(self) -> asyncio.Lock:
+        """Held while a moment of a simulated market is applied; verbs that change something take it."""
+        return self.desk.market.lock
+
+    def names(self, args: Any) -> list[str]:
+        """Return the bots that a selector means."""
+        return self.orchestrator.select(args.names, everything=args.all, labels=args.labels)
+
+    def require_bots(self) -> None:
+        """Refuse lifecycle, fleet and trading verbs while bots are disabled."""
+        if not self.orchestrator.enabled:
+            raise UnavailableError("bots are disabled", "unset BINANCE_ENABLE_BOTS or set enable_bots: true")
+
+    def require_market(self) -> None:
+        """Refuse what needs prices while there are none."""
+        if self.orchestrator.market_refusal:
+            raise UnavailableError(self.orchestrator.market_refusal, "it keeps trying; see: botctl health")
+
+    def each(self, args: Any, verb: Callable[[Bot], str]) -> list[dict[str, Any]]:
+        """Try ``verb`` on every selected bot; a row each. ``verb`` returns what the row should add."""
+        rows = []
+        for name in self.names(args):
+            before = ""
+            try:
+                bot = self.orchestrator.get(name)
+                before = bot.state.value
+                detail = verb(bot)
+                rows.append(action_row(name, before, self.orchestrator.get(name).state.value, detail))
+            except BotdError as error:
+                rows.append(action_row(name, before, before, error=error))
+        return rows

@@ -1,0 +1,185 @@
+"""When an open order fills, and at which price: pure functions of one order and one market event.
+
+The formulas are those of :mod:`botd.domain.rules`; this file only says which one an order type uses, and
+mirrors them for the other side. It changes no order and books nothing.
+
+A candle event is a :class:`Bar`: an OPEN is a bar of a single price. Where a candle leaves the order of
+events open, the pessimistic one is assumed: stops before targets, and a stop-limit that was only
+triggered in a candle rests until the next one.
+"""
+
+from __future__ import annotations
+
+import math
+from decimal import Decimal
+from typing import NamedTuple, Protocol
+
+from botd.domain import rules
+from botd.domain.order import OrderType, Side
+from botd.exchange.simulated_book import RestingOrder
+
+
+class Quote(Protocol):
+    """The latest prices of a symbol, in the shape the market room has them (this room may not import it)."""
+
+    @property
+    def bid(self) -> float: ...
+
+    @property
+    def ask(self) -> float: ...
+
+    @property
+    def last(self) -> float: ...
+
+
+class Bar(NamedTuple):
+    """The prices of one candle event that orders are held against."""
+
+    open: float
+    high: float
+    low: float
+
+
+class Match(NamedTuple):
+    """A fill that the market allows: its exact price, and whether it pays the maker fee."""
+
+    price: Decimal
+    maker: bool
+
+
+class Triggered(NamedTuple):
+    """The stop of a stop-limit was reached, but its limit does not fill yet."""
+
+
+TRIGGERED = Triggered()
+Outcome = Match | Triggered | None
+
+_STOPS = (OrderType.STOP_LOSS, OrderType.STOP_LOSS_LIMIT)
+_TARGETS = (OrderType.TAKE_PROFIT, OrderType.TAKE_PROFIT_LIMIT)
+
+
+def exact(price: float) -> Decimal:
+    """Return the float as the decimal that is written for it; never rounded to the tick."""
+    return Decimal(repr(float(price)))
+
+
+def slipped(side: Side, price: float, slippage: float) -> float:
+    """Return the price of a market fill on ``side``."""
+    return rules.buy_price(price, slippage) if side is Side.BUY else rules.sell_price(price, slippage)
+
+
+def at_once(kind: OrderType, side: Side, price: float, slippage: float) -> Match:
+    """Return the fill of an order that names the price it was triggered at.
+
+    Targets and limits fill at that price and pay the maker fee; all else slips and pays the taker fee.
+    """
+    if kind in _TARGETS or kind.has_limit:
+        return Match(exact(price), True)
+    return Match(exact(slipped(side, price, slippage)), False)
+
+
+def in_bar(order: RestingOrder, bar: Bar, slippage: float) -> Outcome:
+    """Return what a candle event does to an order. A market order fills at the open."""
+    if order.type is OrderType.MARKET:
+        return Match(exact(slipped(order.side, bar.open, slippage)), False)
+    if _waits_for_stop(order):
+        assert order.stop_price is not None
+        reached = _reached(_falls(order), bar, float(order.stop_price))
+        return None if math.isnan(reached) else _after_trigger(order, reached, slippage)
+    return _limit_in_bar(order, bar)
+
+
+def at_quote(order: RestingOrder, quote: Quote, slippage: float) -> Outcome:
+    """Return what a quote does to an order that has arrived at the exchange.
+
+    A limit that crosses on arrival fills at the quote; one that rested fills at its own price.
+    """
+    price = quote.ask if order.side is Side.BUY else quote.bid
+    if order.type is OrderType.MARKET:
+        return Match(exact(slipped(order.side, price, slippage)), False)
+    if _waits_for_stop(order):
+        return _after_trigger(order, price, slippage) if _quote_triggers(order, quote, price) else None
+    if not order.type.has_limit:
+        return _after_trigger(order, price, slippage)
+    assert order.price is not None
+    if not _within(order, price):
+        return None
+    return Match(order.price if order.arrived else exact(price), True)
+
+
+def would_trigger(kind: OrderType, side: Side, stop: float, last: float) -> bool:
+    """Tell whether a stop order's stop price is already passed by the last price."""
+    return last <= stop if _direction_falls(kind, side) else last >= stop
+
+
+def turn(order: RestingOrder) -> tuple[int, float, int]:
+    """Return the sort key of one event's fills.
+
+    Waiting market orders, stops, targets, buys from the open downwards, sells from the open upwards;
+    then by arrival.
+    """
+    if order.type is OrderType.MARKET:
+        return 0, 0.0, order.exchange_order_id
+    if _waits_for_stop(order):
+        return (1 if order.type in _STOPS else 2), 0.0, order.exchange_order_id
+    price = float(order.price or 0)
+    return (3, -price, order.exchange_order_id) if order.side is Side.BUY else (4, price, order.exchange_order_id)
+
+
+def _waits_for_stop(order: RestingOrder) -> bool:
+    return order.type.has_trigger and not order.triggered
+
+
+def _direction_falls(kind: OrderType, side: Side) -> bool:
+    """A sell stop and a buy target wait for the price to fall."""
+    return (kind in _STOPS) == (side is Side.SELL)
+
+
+def _falls(order: RestingOrder) -> bool:
+    return _direction_falls(order.type, order.side)
+
+
+def _reached(falling: bool, bar: Bar, level: float) -> float:
+    """Return the price at which a level was met in a bar: the open where it gapped through, else the level."""
+    return rules.stop_fill(bar.open, bar.low, level) if falling else rules.target_fill(bar.open, bar.high, level)
+
+
+def _after_trigger(order: RestingOrder, price: float, slippage: float) -> Outcome:
+    """Return what becomes of an order whose stop was reached with the market at ``price``."""
+    stop = order.type in _STOPS
+    if not order.type.has_limit:
+        return Match(exact(slipped(order.side, price, slippage) if stop else price), not stop)
+    assert order.price is not None
+    if not _within(order, price):
+        return TRIGGERED
+    if not stop:
+        return Match(exact(price), True)
+    filled = exact(slipped(order.side, price, slippage))
+    worst = min(filled, order.price) if order.side is Side.BUY else max(filled, order.price)
+    return Match(worst, False)
+
+
+def _within(order: RestingOrder, price: float) -> bool:
+    """Tell whether the limit allows a fill at ``price``."""
+    limit = float(order.price or 0)
+    return price <= limit if order.side is Side.BUY else price >= limit
+
+
+def _limit_in_bar(order: RestingOrder, bar: Bar) -> Outcome:
+    assert order.price is not None
+    limit = float(order.price)
+    met = _reached(order.side is Side.BUY, bar, limit)
+    if math.isnan(met):
+        return None
+    return Match(order.price if met == limit else exact(met), True)
+
+
+def _quote_triggers(order: RestingOrder, quote: Quote, price: float) -> bool:
+    """Stops trigger by the last price or by the side that would fill them, targets by the latter only."""
+    assert order.stop_price is not None
+    stop = float(order.stop_price)
+    if order.type in _TARGETS:
+        return price <= stop if _falls(order) else price >= stop
+    if _falls(order):
+        return price <= stop or 0 < quote.last <= stop
+    return price >= stop or quote.last >= stop

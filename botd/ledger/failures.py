@@ -1,0 +1,61 @@
+"""What SQLite and the file system say, in the words of :mod:`botd.domain.errors`.
+
+It may not decide what happens next.
+"""
+
+from __future__ import annotations
+
+import errno
+import sqlite3
+from pathlib import Path
+
+from botd.domain.errors import BotdError, ConfigError, ForbiddenError, UnavailableError
+
+_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+_NOT_ALLOWED = {sqlite3.SQLITE_PERM, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_AUTH}
+_DISK = {sqlite3.SQLITE_FULL: "the disk is full", sqlite3.SQLITE_IOERR: "the disk reports an input/output error"}
+_LOCKED = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_RESTORE = "put a copy made by `botctl backup` in its place; the damaged file may still be read by experts"
+
+
+def primary_code(error: BaseException) -> int:
+    """Return SQLite's primary result code, 0 where the error carries none."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
+
+
+def on_open(path: Path, error: sqlite3.Error | OSError) -> BotdError:
+    """Return why the ledger cannot be opened."""
+    code = primary_code(error)
+    if code in _DAMAGED:
+        return damaged(path, str(error))
+    if code in _DISK or (isinstance(error, OSError) and error.errno in _FULL | {errno.EIO}):
+        return on_write(path, error)
+    if code in _LOCKED:
+        return UnavailableError(f"{path} is locked by another process", "close what else has the ledger open")
+    if code in _NOT_ALLOWED or isinstance(error, OSError):
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        return ForbiddenError(f"{path} cannot be opened for writing: {reason}", f"check the rights of {path.parent}")
+    return damaged(path, str(error))
+
+
+def on_write(path: Path, error: Exception) -> UnavailableError:
+    """Return why a commit was refused; the batches stay in memory and are tried again."""
+    code = primary_code(error)
+    if code in _DISK or isinstance(error, OSError):
+        full = code == sqlite3.SQLITE_FULL or (isinstance(error, OSError) and error.errno in _FULL)
+        words = "the disk is full" if full else _DISK.get(code, str(error))
+        return UnavailableError(
+            f"ledger: {words} ({path.parent}): {error}", "free space there; botd goes on by itself, nothing is lost"
+        )
+    if code in _DAMAGED:
+        return UnavailableError(f"ledger: {path} is damaged: {error}", _RESTORE)
+    return UnavailableError(
+        f"ledger: {path} refuses a write: {type(error).__name__}: {error}",
+        "see the log; no orders are opened meanwhile",
+    )
+
+
+def damaged(path: Path, reason: str) -> ConfigError:
+    """Return the refusal of a file that is no sound ledger."""
+    return ConfigError(f"{path} is damaged or not a ledger: {reason}", _RESTORE)

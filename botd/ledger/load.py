@@ -1,0 +1,111 @@
+"""Reading back what the orchestrator needs after any end, at once and in time that does not grow with history.
+
+It may not write.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+from botd.domain.bot_spec import BotSpec
+from botd.domain.order import Order, OrderStatus, OrderType, Purpose, Side
+from botd.domain.position import Position
+from botd.ledger.records import ACCOUNT, Book, BotRecord, Loaded
+
+_EXACT = {"quantity", "cost", "bought_quantity", "bought_notional", "sold_quantity", "sold_notional"}
+_EXACT |= {"fees", "realized_pnl", "price", "stop_price", "filled", "filled_notional"}
+_ENUMS = {"side": Side, "type": OrderType, "purpose": Purpose, "status": OrderStatus}
+
+
+def load(connection: sqlite3.Connection) -> Loaded:
+    """Return the state as of the last commit. Raises sqlite3.Error or MsgspecError on a damaged file."""
+    bots = [_bot(row) for row in connection.execute("SELECT * FROM bots WHERE number > ? ORDER BY number", (ACCOUNT,))]
+    numbers = [ACCOUNT, *(bot.number for bot in bots)]
+    return Loaded(
+        bots=[bot for bot in bots if bot.removed_ms is None],
+        removed=[bot for bot in bots if bot.removed_ms is not None],
+        positions=_positions(connection),
+        books=_books(connection),
+        open_orders=_open_orders(connection),
+        strategy_states=_strategy_states(connection),
+        kv=_keyed(connection),
+        last_sequence=_last_sequences(connection, numbers),
+        next_bot_number=max(numbers) + 1,
+    )
+
+
+def last_outcomes(connection: sqlite3.Connection) -> dict[int, str]:
+    """Return the outcome of each bot's last decision."""
+    numbers = [row[0] for row in connection.execute("SELECT number FROM bots")]
+    last = "SELECT outcome FROM decisions WHERE bot = ? ORDER BY time_ms DESC, id DESC LIMIT 1"
+    found = {number: connection.execute(last, (number,)).fetchone() for number in numbers}
+    return {number: row[0] for number, row in found.items() if row is not None}
+
+
+def _bot(row: tuple[object, ...]) -> BotRecord:
+    number, _name, spec, *rest = row
+    fields = dict(
+        zip(("desired", "state", "since_ms", "reason", "failures", "created_ms", "removed_ms"), rest, strict=True)
+    )
+    return msgspec.convert(
+        {"number": number, "spec": msgspec.json.decode(str(spec), type=BotSpec), **fields}, BotRecord
+    )
+
+
+def _positions(connection: sqlite3.Connection) -> list[Position]:
+    cursor = connection.execute("SELECT * FROM positions WHERE quantity <> '0' ORDER BY bot, symbol")
+    return [Position(**_fields(cursor, row)) for row in cursor.fetchall()]
+
+
+def _books(connection: sqlite3.Connection) -> dict[int, Book]:
+    rows = connection.execute("SELECT bot, cash, realized, fees FROM books ORDER BY bot").fetchall()
+    return {
+        bot: Book(cash=Decimal(cash), realized=Decimal(realized), fees=Decimal(fees))
+        for bot, cash, realized, fees in rows
+    }
+
+
+def _open_orders(connection: sqlite3.Connection) -> list[Order]:
+    cursor = connection.execute("SELECT * FROM orders WHERE rank < 4 ORDER BY id")
+    return [_order(_fields(cursor, row)) for row in cursor.fetchall()]
+
+
+def _order(fields: dict[str, Any]) -> Order:
+    for name in ("id", "rank", "sequence"):
+        del fields[name]
+    fields["cancel_requested"] = bool(fields["cancel_requested"])
+    return Order(**fields)
+
+
+def _fields(cursor: sqlite3.Cursor, row: tuple[Any, ...]) -> dict[str, Any]:
+    """Return a row by column, amounts as Decimal and words as their enumeration."""
+    fields: dict[str, Any] = {}
+    for (name, *_), value in zip(cursor.description, row, strict=True):
+        if value is not None and name in _EXACT:
+            value = Decimal(str(value))
+        elif name in _ENUMS:
+            value = _ENUMS[name](value)
+        fields[name] = value
+    return fields
+
+
+def _strategy_states(connection: sqlite3.Connection) -> dict[int, dict[str, object]]:
+    rows = connection.execute("SELECT bot, state FROM strategy_states").fetchall()
+    return {bot: msgspec.json.decode(state) for bot, state in rows}
+
+
+def _keyed(connection: sqlite3.Connection) -> dict[str, dict[str, str]]:
+    spaces: dict[str, dict[str, str]] = {}
+    for space, key, value in connection.execute("SELECT space, key, value FROM keyed ORDER BY space, key").fetchall():
+        spaces.setdefault(space, {})[key] = value
+    return spaces
+
+
+def _last_sequences(connection: sqlite3.Connection, numbers: list[int]) -> dict[int, int]:
+    last = "SELECT max(sequence) FROM orders WHERE bot = ?"
+    found = {number: connection.execute(last, (number,)).fetchone()[0] for number in numbers}
+    return {number: sequence for number, sequence in found.items() if sequence}

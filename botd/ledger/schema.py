@@ -1,0 +1,243 @@
+"""The database file: made, recognised, checked cheaply, and brought up to the present schema.
+
+A file that is damaged, newer, of another program or bound to another world is refused with the remedy.
+It may not write rows of the journal.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+
+from botd.domain.clock import Clock, random_token
+from botd.domain.errors import ConfigError
+from botd.ledger import failures
+from botd.ledger.backup import copy_database
+from botd.ledger.records import ACCOUNT
+from botd.ledger.tables import ALL, TABLES
+
+VERSION = 1
+APPLICATION_ID = 0x424F5444  # "BOTD"
+INSTANCE_ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
+_MAGIC = b"SQLite format 3\0"
+_SMALL = 32 * 1024 * 1024  # a full check of this many bytes still takes a fraction of a second
+
+Step = Callable[[sqlite3.Connection], None]
+STEPS: dict[int, Step] = {}
+"""How to get from version N to N + 1, by N. Each step uses ``execute`` only: all run in one transaction."""
+
+
+def connect(path: Path, *, write: bool) -> sqlite3.Connection:
+    """Open a connection with the ledger's settings; it never creates the file."""
+    mode = "rw" if write else "ro"
+    connection = sqlite3.connect(
+        f"file:{quote(str(path))}?mode={mode}",
+        uri=True,
+        isolation_level=None,
+        check_same_thread=False,
+        cached_statements=512,
+    )
+    try:
+        connection.execute("PRAGMA busy_timeout = 5000")
+        connection.execute("PRAGMA mmap_size = 0")
+        connection.execute("PRAGMA trusted_schema = OFF")
+        connection.execute("PRAGMA foreign_keys = ON")
+        if write:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA wal_autocheckpoint = 10000")
+        else:
+            connection.execute("PRAGMA query_only = ON")
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
+
+
+def prepare(path: Path, world: Mapping[str, Any], clock: Clock) -> str:
+    """Make the ledger at ``path``, or check and upgrade the one that is there; return its instance id."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists() or path.stat().st_size == 0:
+            _create(path, world, clock)
+        _check_header(path)
+        connection = connect(path, write=True)
+        try:
+            _recognise(connection, path, VERSION)
+            upgrade(connection, path, VERSION, STEPS)
+            _check_world(connection, path, world)
+            _check_whole(connection, path)
+            return meta(connection, "instance") or ""
+        finally:
+            connection.close()
+    except (sqlite3.Error, OSError) as error:
+        raise failures.on_open(path, error) from error
+    except msgspec.MsgspecError as error:
+        raise failures.damaged(path, str(error)) from error
+
+
+def meta(connection: sqlite3.Connection, key: str) -> str | None:
+    """Return a value of the ledger about itself."""
+    row = connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+    return None if row is None else str(row[0])
+
+
+def upgrade(connection: sqlite3.Connection, path: Path, target: int, steps: Mapping[int, Step]) -> bool:
+    """Bring an older schema to ``target``: a verified copy first, then all steps in one transaction."""
+    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    if version == target:
+        return False
+    copy_database(path, kept_copy(path, version), verify=True)
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        for number in range(version, target):
+            steps[number](connection)
+        connection.execute(f"PRAGMA user_version = {target}")
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+    return True
+
+
+def kept_copy(path: Path, version: int) -> Path:
+    """Return where the copy of schema ``version`` is kept: ``ledger.v1.db``."""
+    return path.with_name(f"{path.stem}.v{version}{path.suffix}")
+
+
+def _create(path: Path, world: Mapping[str, Any], clock: Clock) -> None:
+    """Make the file aside and move it into place: a ledger is there whole, or not at all."""
+    leftover = path.with_name(path.name + "-wal")
+    if leftover.exists() and leftover.stat().st_size:
+        raise ConfigError(
+            f"{path} is missing, but its write-ahead log {leftover.name} is there",
+            f"put {path.name} back, or a backup of it; remove {leftover.name} only to begin anew",
+        )
+    aside = path.with_name(path.name + ".new")
+    for name in (aside, aside.with_name(aside.name + "-journal"), aside.with_name(aside.name + "-wal")):
+        name.unlink(missing_ok=True)
+    connection = sqlite3.connect(aside)
+    try:
+        _make_tables(connection)
+        _fill_meta(connection, world, clock)
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {VERSION}")
+        connection.commit()
+    finally:
+        connection.close()
+    os.replace(aside, path)
+    sync_directory(path.parent)
+
+
+def _make_tables(connection: sqlite3.Connection) -> None:
+    import sqlite_utils  # 0.2 s, and only at a ledger's birth
+
+    database = sqlite_utils.Database(connection)
+    for table in ALL:
+        columns = {"id": int, **table.columns} if table.serial else dict(table.columns)
+        primary = "id" if table.serial else table.key if len(table.key) > 1 else table.key[0]
+        made = database.table(table.name)
+        made.create(
+            columns,
+            pk=primary,
+            not_null=[column for column in table.columns if column not in table.nullable],
+            foreign_keys=[("bot", "bots", "number")] if table.belongs_to_bot else [],
+            strict=True,
+        )
+        if table.serial and table.key:
+            made.create_index(table.key, unique=True, index_name=f"{table.name}_key")
+        for index in table.indexes:
+            made.create_index(index, index_name=f"{table.name}_{'_'.join(index)}")
+        for name, column, condition in table.partial:
+            connection.execute(f"CREATE INDEX {name} ON {table.name} ({column}) WHERE {condition}")
+    connection.commit()
+
+
+def _fill_meta(connection: sqlite3.Connection, world: Mapping[str, Any], clock: Clock) -> None:
+    rows = {
+        "instance": random_token(INSTANCE_ALPHABET, 5),
+        "world": _canonical(world),
+        "born_ms": str(clock.wall_ms()),
+        "batch": "0",
+        "event_seq": "0",
+    }
+    connection.executemany("INSERT INTO meta (key, value) VALUES (?, ?)", rows.items())
+    nobody = (ACCOUNT, "", "{}", "", "", 0, "", 0, 0, None)
+    connection.execute(TABLES["bots"].insert(1), nobody)
+    connection.commit()
+
+
+def _check_header(path: Path) -> None:
+    with path.open("rb") as file:
+        if file.read(16) != _MAGIC:
+            raise failures.damaged(path, "it does not begin like an SQLite database")
+
+
+def _recognise(connection: sqlite3.Connection, path: Path, known: int) -> None:
+    if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
+        raise ConfigError(f"{path} is a database of another program", "use another state_dir")
+    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    if version > known:
+        copy = kept_copy(path, known)
+        raise ConfigError(
+            f"{path} has schema version {version}, this botd knows versions up to {known}",
+            f"install the newer botd again, or go back to the copy kept before the upgrade: {copy.name}"
+            + ("" if copy.exists() else " (not there now)"),
+        )
+    if version < 1:
+        raise failures.damaged(path, "it has no schema version")
+
+
+def _check_world(connection: sqlite3.Connection, path: Path, world: Mapping[str, Any]) -> None:
+    stored = msgspec.json.decode(meta(connection, "world") or "{}")
+    asked = msgspec.json.decode(_canonical(world))
+    if stored == asked:
+        return
+    differing = sorted(key for key in {*stored, *asked} if stored.get(key) != asked.get(key))
+    raise ConfigError(
+        f"{path} is bound to another world: the ledger has {_named(stored, differing)}, "
+        f"the configuration has {_named(asked, differing)}",
+        "another world wants another state_dir; or restore the configuration that the ledger was made with",
+    )
+
+
+def _check_whole(connection: sqlite3.Connection, path: Path) -> None:
+    """Look for a truncated or damaged file, in time that does not grow with the ledger."""
+    present = {row[0] for row in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+    missing = sorted(TABLES.keys() - present)
+    if missing:
+        raise failures.damaged(path, f"table {missing[0]} is missing")
+    busy, logged, moved = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+    pages = connection.execute("PRAGMA page_count").fetchone()[0]
+    expected = pages * connection.execute("PRAGMA page_size").fetchone()[0]
+    size = path.stat().st_size
+    if not busy and logged == moved and size < expected:
+        raise failures.damaged(path, f"it is cut off after {size} of {expected} bytes")
+    if size <= _SMALL:
+        found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if found != "ok":
+            raise failures.damaged(path, str(found).replace("\n", " "))
+
+
+def _canonical(world: Mapping[str, Any]) -> str:
+    return msgspec.json.encode(dict(world), order="sorted", enc_hook=str).decode()
+
+
+def _named(world: Mapping[str, Any], keys: list[str]) -> str:
+    return ", ".join(f"{key}={msgspec.json.encode(world[key]).decode() if key in world else 'nothing'}" for key in keys)
+
+
+def sync_directory(directory: Path) -> None:
+    """Make a rename in ``directory`` durable."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,374 @@
+"""The price cache in Redis: a cache and a fan-out for other programs, never the truth.
+
+What is put goes into memory at once and on a list of what Redis lacks: one entry per symbol and lane, the
+latest wins, so the list is bounded by what is traded. One task writes that list. Each operation has 50 ms;
+after three failures in a row a breaker stops trying, and a trial every five seconds finds out when Redis
+is back. Then all that it lacks is written from memory. Reading prefers memory, and believes Redis only
+what :mod:`botd.market.cache_values` accepts.
+
+Keys: ``<prefix>quote:SYMBOL`` (JSON, expiring) and ``<prefix>candles:SYMBOL:INTERVAL`` (sorted set by open
+time, the last N, expiring). Channels of the fan-out: ``<prefix>quote:SYMBOL``, ``<prefix>candle:SYMBOL:INTERVAL``,
+with the same JSON; a candle may come twice after an outage (its open time tells) and never out of order.
+
+It never blocks the loop, never raises to the market, and says one warning an outage.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine
+from itertools import islice
+from typing import Any, TypeVar
+
+import redis.asyncio as redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError, ResponseError
+
+from botd.domain.candle import INTERVALS, Candle
+from botd.domain.clock import Clock
+from botd.market import cache_values
+from botd.market.breaker import Breaker
+from botd.market.cache import KEEP, MemoryCache
+from botd.market.feed import Lane, Quote
+
+QUOTE_TTL_S = 300
+MINIMUM_CANDLE_TTL_S = 3600
+MAXIMUM_CANDLE_TTL_S = 7 * 86_400
+BATCH_QUOTES = 100
+BATCH_CANDLES = 200
+GRACE = 8
+"""How often an operation's time is extended because it was the loop that was late, not Redis."""
+
+logger = logging.getLogger("botd.market.cache")
+Value = TypeVar("Value")
+
+
+class RedisCache:
+    """Writes through to Redis from a task of its own. ``prefix`` begins all keys and channels."""
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        clock: Clock,
+        prefix: str,
+        *,
+        keep: int = KEEP,
+        operation_s: float = 0.05,
+        retry_s: float = 5.0,
+        gap_s: float = 0.02,
+    ) -> None:
+        """``gap_s`` is the pause between two writes, in which newer values replace older ones."""
+        self._where = f"{host}:{port}"
+        self._connect: Callable[[], Any] = lambda: _client(host, port)
+        self._clock = clock
+        self._prefix = prefix
+        self._keep = keep
+        self._operation_s = operation_s
+        self._retry_s = retry_s
+        self._gap_s = gap_s
+        self._memory = MemoryCache(keep)
+        self._breaker = Breaker(clock, retry_s=retry_s)
+        self._client: Any = None
+        self._task: asyncio.Task[None] | None = None
+        self._wake = asyncio.Event()
+        self._quotes: dict[str, None] = {}
+        self._lanes: dict[Lane, int] = {}
+        self._told: dict[Lane, int] = {}
+        self._anew: set[Lane] = set()
+        self._reached = False
+        self._problem = ""
+        self._counts = dict.fromkeys(("written", "failures", "outages", "garbage", "rewritten"), 0)
+
+    # -- the market's side: never waits, never raises
+
+    def put_quote(self, symbol: str, quote: Quote) -> None:
+        """Keep the latest quote, and have it written."""
+        self._memory.put_quote(symbol, quote)
+        self._quotes[symbol] = None
+        self._wake.set()
+
+    def put_candle(self, symbol: str, interval: str, candle: Candle) -> None:
+        """Keep a closed candle, and have it written with those of its lane that Redis lacks."""
+        self._memory.put_candle(symbol, interval, candle)
+        self._lanes.setdefault((symbol, interval), candle.open_time)
+        self._wake.set()
+
+    # -- the reading side
+
+    async def latest(self, symbol: str) -> Quote | None:
+        """Return our own latest quote, else what Redis has and can be believed."""
+        quote = self._memory.quote(symbol)
+        if quote is not None or not self._may_read():
+            return quote
+        value = await self._try(lambda client: client.get(self._quote_key(symbol)))
+        return self._believed(value, cache_values.decode_quote(symbol, value, self._clock.now_ms()))
+
+    async def candles(self, symbol: str, interval: str, count: int) -> list[Candle]:
+        """Return up to ``count`` closed candles, oldest first: ours, and before them those of Redis."""
+        ours = await self._memory.candles(symbol, interval, count)
+        if len(ours) >= count or not self._may_read():
+            return ours
+        key = self._candles_key((symbol, interval))
+        values = await self._try(lambda client: client.zrange(key, -count, -1))
+        now = self._clock.now_ms()
+        before = ours[0].open_time if ours else now + cache_values.FUTURE_MS
+        found: dict[int, Candle] = {}
+        for value in values if isinstance(values, list) else []:
+            candle = self._believed(value, cache_values.decode_candle(symbol, interval, value, now))
+            if candle is not None and candle.open_time < before:
+                found[candle.open_time] = candle
+        return [*(found[open_time] for open_time in sorted(found)), *ours][-count:]
+
+    # -- life
+
+    async def start(self) -> None:
+        """Start the task that writes; returns at once, whether Redis is there or not."""
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._run(), name="redis-cache")
+
+    async def close(self) -> None:
+        """Write what is left if that is quick, and let go of the connection."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            while self._lacking() and not self._breaker.is_open and await self._write():
+                pass
+        await self._drop_client()
+
+    def status(self) -> dict[str, str]:
+        """Return the row for ``health``: degraded while Redis is not reached."""
+        if self._breaker.is_open:
+            detail = f"{self._where} does not answer ({self._problem}); prices are kept in memory"
+            return {"name": "redis", "status": "degraded", "detail": detail}
+        if not self._reached:
+            return {"name": "redis", "status": "degraded", "detail": f"{self._where} not reached yet"}
+        return {"name": "redis", "status": "ok", "detail": self._where}
+
+    def statistics(self) -> dict[str, Any]:
+        """Return counters: values written, failed operations, outages, garbage found, keys written anew."""
+        return {**self._counts, "lacking": len(self._quotes) + len(self._lanes)}
+
+    # -- the task
+
+    async def _run(self) -> None:
+        while True:
+            if not self._breaker.allows():
+                await asyncio.sleep(self._breaker.wait_s())
+                continue
+            self._wake.clear()
+            done = await (self._write() if self._lacking() else self._ping())
+            await asyncio.sleep(self._gap_s)
+            if done and not self._lacking():
+                await self._rest()
+
+    async def _rest(self) -> None:
+        """Wait for something to write; not for ever, so that a Redis lost in a quiet market is noticed."""
+        try:
+            await asyncio.wait_for(self._wake.wait(), self._retry_s)
+        except TimeoutError:
+            pass
+
+    def _lacking(self) -> bool:
+        return bool(self._quotes or self._lanes)
+
+    async def _ping(self) -> bool:
+        return await self._try(lambda client: client.ping()) is not None
+
+    async def _write(self) -> bool:
+        """Write one batch of what Redis lacks; on failure it stays lacking. Return whether it worked."""
+        quotes = list(islice(self._quotes, BATCH_QUOTES))
+        lanes = self._lane_batch()
+        for symbol in quotes:
+            del self._quotes[symbol]
+        taken = {lane: self._lanes.pop(lane) for lane in lanes}
+        answers = None
+        try:
+            answers = await self._try(lambda client: self._send(client, quotes, lanes))
+        finally:
+            if answers is None:
+                self._quotes |= dict.fromkeys(quotes)
+                for lane, since in taken.items():
+                    self._lack(lane, since)
+        if answers is None:
+            return False
+        self._counts["written"] += len(quotes) + sum(map(len, lanes.values()))
+        for lane, candles in lanes.items():
+            self._told[lane] = max(candles[-1].open_time, self._told.get(lane, 0))
+        await self._mend(dict(zip(lanes, answers, strict=True)), lanes)
+        return True
+
+    def _lane_batch(self) -> dict[Lane, list[Candle]]:
+        """Return the candles to write next, by lane; the rest of a long lane comes with a later batch."""
+        batch: dict[Lane, list[Candle]] = {}
+        room = BATCH_CANDLES
+        for lane, since in self._lanes.items():
+            batch[lane] = self._memory.since(lane, since)[:room]
+            room -= len(batch[lane])
+            if room <= 0:
+                break
+        return batch
+
+    async def _send(self, client: Any, quotes: list[str], lanes: dict[Lane, list[Candle]]) -> list[Any]:
+        """Send one transaction; return for each lane how many candles Redis has now, or its complaint."""
+        written = self._clock.wall_ms()
+        async with client.pipeline(transaction=True) as pipe:
+            for symbol in quotes:
+                quote = self._memory.quote(symbol)
+                assert quote is not None
+                value = cache_values.encode_quote(symbol, quote, written)
+                pipe.set(self._quote_key(symbol), value, ex=QUOTE_TTL_S)
+                pipe.publish(self._quote_key(symbol), value)
+            sizes = [self._add_lane(pipe, lane, candles, written) for lane, candles in lanes.items()]
+            answers = await pipe.execute(raise_on_error=False)
+        for answer in answers:
+            if isinstance(answer, Exception) and not _is_wrong_type(answer):
+                raise answer
+        return [answers[position] for position in sizes]
+
+    def _add_lane(self, pipe: Any, lane: Lane, candles: list[Candle], written: int) -> int:
+        """Queue the commands of one lane, which may be repeated safely; return the position of its size.
+
+        We alone write here, so what claims to be newer than what we write is not ours and goes.
+        """
+        key, (symbol, interval) = self._candles_key(lane), lane
+        values = {c.open_time: cache_values.encode_candle(symbol, interval, c, written) for c in candles}
+        pipe.zremrangebyscore(key, candles[0].open_time, "+inf")
+        pipe.zadd(key, {value: open_time for open_time, value in values.items()})
+        pipe.zremrangebyrank(key, 0, -self._keep - 1)
+        pipe.expire(key, _candle_ttl_s(interval, self._keep))
+        told = self._told.get(lane, 0)
+        for open_time, value in values.items():
+            if open_time > told:
+                pipe.publish(f"{self._prefix}candle:{symbol}:{interval}", value)
+        pipe.zcard(key)
+        return len(pipe) - 1
+
+    async def _mend(self, sizes: dict[Lane, Any], lanes: dict[Lane, list[Candle]]) -> None:
+        """Go on with long lanes; write those anew, once, that Redis lost or that hold something else."""
+        for lane, size in sizes.items():
+            last = lanes[lane][-1].open_time
+            if isinstance(size, Exception):
+                self._counts["garbage"] += 1
+                key = self._candles_key(lane)
+                await self._try(lambda client, key=key: client.unlink(key))  # type: ignore[misc]
+                self._lack(lane, 0)
+            elif self._memory.since(lane, last + 1):
+                self._lack(lane, last + 1)
+            elif size < self._memory.kept(lane) and lane not in self._anew:
+                self._counts["rewritten"] += 1
+                self._anew.add(lane)
+                self._lack(lane, 0)
+            else:
+                self._anew.discard(lane)
+
+    def _lack(self, lane: Lane, since: int) -> None:
+        self._lanes[lane] = min(since, self._lanes.get(lane, since))
+
+    # -- one operation
+
+    async def _try(self, operation: Callable[[Any], Awaitable[Value]]) -> Value | None:
+        """Run one operation within its time; None, and one more failure, where it did not work."""
+        try:
+            if self._client is None:
+                self._client = self._connect()
+            value = await _within(_awaiting(operation(self._client)), self._operation_s, self._clock)
+        except Exception as error:  # whatever a broken server makes the client raise: never the market's problem
+            await self._failed(error)
+            return None
+        self._reached = True
+        if self._breaker.succeeded():
+            logger.info("redis %s answers again", self._where)
+        return value
+
+    async def _failed(self, error: Exception) -> None:
+        self._counts["failures"] += 1
+        self._problem = _in_words(error)
+        await self._drop_client()
+        if self._breaker.failed():
+            self._counts["outages"] += 1
+            logger.warning(
+                "redis %s does not answer (%s): prices are kept in memory, next try in %g s",
+                self._where,
+                self._problem,
+                self._retry_s,
+            )
+
+    async def _drop_client(self) -> None:
+        """Throw the connections away: after a failure an answer may still be under way in one of them."""
+        client, self._client = self._client, None
+        if client is None:
+            return
+        try:
+            await _within(client.connection_pool.disconnect(True), self._operation_s, self._clock)
+        except (RedisError, OSError, TimeoutError, RuntimeError):
+            pass
+
+    def _may_read(self) -> bool:
+        return not self._breaker.is_open
+
+    def _believed(self, raw: object, value: Value | None) -> Value | None:
+        if value is None and raw is not None:
+            self._counts["garbage"] += 1
+        return value
+
+    def _quote_key(self, symbol: str) -> str:
+        return f"{self._prefix}quote:{symbol}"
+
+    def _candles_key(self, lane: Lane) -> str:
+        return f"{self._prefix}candles:{lane[0]}:{lane[1]}"
+
+
+def _client(host: str, port: int) -> Any:
+    """Return a client without retries; its own timeouts are only a second net under :func:`_within`."""
+    options: dict[str, Any] = {"host": host, "port": port, "protocol": 2, "retry": Retry(NoBackoff(), 0)}
+    return redis.Redis(**options, socket_timeout=2.0, socket_connect_timeout=2.0)
+
+
+async def _awaiting(work: Awaitable[Value]) -> Value:
+    return await work
+
+
+async def _within(work: Coroutine[Any, Any, Value], seconds: float, clock: Clock) -> Value:
+    """Await ``work`` for so many seconds in which the loop was free; else cancel it and raise TimeoutError.
+
+    A timer that rings late means that the loop was busy (a feed at full speed), not that the other side
+    is slow: then the answer may be there already, unread, and the time is given again.
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        for _ in range(GRACE):
+            began = clock.monotonic()
+            await asyncio.wait({task}, timeout=seconds)
+            if task.done():
+                return task.result()
+            if clock.monotonic() - began < seconds * 1.2:
+                break
+        raise TimeoutError(f"no answer within {seconds * 1000:g} ms")
+    finally:
+        if not task.done():
+            task.cancel()
+            task.add_done_callback(_forget)
+
+
+def _forget(task: asyncio.Future[Any]) -> None:
+    """Take notice of how a cancelled operation ended, so that nobody complains it was never asked."""
+    if not task.cancelled():
+        task.exception()
+
+
+def _is_wrong_type(answer: Exception) -> bool:
+    """Tell whether a command met a key that holds something of another kind."""
+    return isinstance(answer, ResponseError) and str(answer).startswith("WRONGTYPE")
+
+
+def _in_words(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0][:120]
+
+
+def _candle_ttl_s(interval: str, keep: int) -> int:
+    """Return how long a lane is kept without news: its own span, an hour at least, a week at most."""
+    return min(max(INTERVALS.get(interval, 0) * keep // 1000, MINIMUM_CANDLE_TTL_S), MAXIMUM_CANDLE_TTL_S)

@@ -1,0 +1,150 @@
+"""What botctl can do without a daemon: one façade, so that it need not know botd's rooms.
+
+Every function imports what it needs when it is called, returns plain values and raises
+:class:`botd.domain.errors.BotdError`. Nothing here talks to a running daemon.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from botd.domain.errors import BotdError, ConflictError, ForbiddenError
+
+if TYPE_CHECKING:
+    from botd.config import CheckRisk, Config
+    from botd.strategy.registry import Registry
+
+
+def config(path: str | Path | None = None) -> Config:
+    """Return the configuration that botd would run with; the environment stays as it is."""
+    from botd.config import load
+
+    return load(Path(path) if path else None, dict(os.environ), check_risk=risk_check())
+
+
+def risk_check() -> CheckRisk:
+    """Return the risk room's check of the ``risk`` section."""
+    from botd.risk.settings import check
+
+    return check
+
+
+def config_init(path: str | Path | None = None, force: bool = False) -> Path:
+    """Write the commented configuration file and return where; ConflictError when it exists and not ``force``."""
+    given = path or os.environ.get("BOTD_CONFIG") or "~/.config/botd/botd.yaml"
+    target = Path(os.path.abspath(Path(given).expanduser()))
+    text = files("botd.deploy").joinpath("botd.yaml").read_text(encoding="utf-8")
+    _write_new(target, text, force, "edit it, or use --force")
+    return target
+
+
+def config_check(path: str | Path | None = None) -> dict[str, Any]:
+    """Return what the configuration means, or raise ConfigError with file, line, key and remedy."""
+    checked = config(path)
+    return {
+        "valid": True,
+        "path": str(checked.path) if checked.path else None,
+        "mode": checked.mode,
+        "exchange": checked.exchange,
+        "testnet": checked.testnet,
+        "source": checked.market.source,
+        "state_dir": str(checked.state_dir),
+        "socket": str(checked.socket),
+        "risk_preset": checked.risk["preset"],
+        "keys": checked.keys.source if checked.keys else None,
+        "world": checked.world(),
+        "warnings": list(checked.warnings),
+    }
+
+
+def doctor(path: str | Path | None = None) -> list[dict[str, str]]:
+    """Return one row a check: name, status (ok, warning or failed), detail, hint."""
+    from botd.doctor import examine
+
+    return examine(path)
+
+
+def daemon_command() -> list[str]:
+    """Return the command that runs botd: the script beside this interpreter, else the module."""
+    script = Path(sys.executable).with_name("botd")
+    found = str(script) if os.access(script, os.X_OK) else shutil.which("botd")
+    return [found] if found else [sys.executable, "-m", "botd.cli"]
+
+
+def daemon_unit() -> str:
+    """Return the systemd unit for this installation."""
+    command = daemon_command()
+    at_home = command[0].startswith(("/home/", "/root/"))
+    text = files("botd.deploy").joinpath("botd.service").read_text(encoding="utf-8")
+    text = text.replace("@BOTD@", " ".join(part.replace("%", "%%") for part in command))
+    return text.replace("@PROTECT_HOME@", "read-only" if at_home else "true")
+
+
+def registry(checked: Config | None = None) -> Registry:
+    """Return the strategies there are: the built-in ones and the user's."""
+    from importlib.util import find_spec
+
+    from botd.strategy.registry import Registry
+
+    spec = find_spec("strategies")
+    places = list(spec.submodule_search_locations or ()) if spec else []
+    if not places:
+        raise BotdError("the package `strategies` is not installed", "install botctl again")
+    return Registry(Path(places[0]), (checked or config()).strategies_dir)
+
+
+def strategies() -> list[dict[str, Any]]:
+    """Return a row for every strategy; one that does not load has its reason in ``error``."""
+    return registry().describe()
+
+
+def strategy(name: str) -> dict[str, Any]:
+    """Return one strategy with its parameters; NotFoundError names the nearest."""
+    return registry().load(name).describe()
+
+
+def new_strategy(name: str) -> Path:
+    """Write a working strategy, and its test beside it, into the user's directory; returns the strategy's file."""
+    from botd.strategy.scaffold import scaffold
+
+    checked = config()
+    texts = scaffold(name)
+    if name in registry(checked).names():
+        raise ConflictError(f"strategy {name}: exists already", "choose another name")
+    for file_name, text in texts.items():
+        _write_new(checked.strategies_dir / file_name, text, False, "choose another name, or remove it")
+    return checked.strategies_dir / f"{name}.py"
+
+
+def strategy_names() -> list[str]:
+    """Return the names of all strategies, for completion; an empty list where nothing can be read."""
+    try:
+        return registry().names()
+    except BotdError:
+        return []
+
+
+def symbols() -> list[str]:
+    """Return the symbols that the configuration names, for completion."""
+    try:
+        checked = config()
+    except BotdError:
+        return []
+    return sorted({*(checked.symbols if checked.simulated else ()), *checked.instruments})
+
+
+def _write_new(target: Path, text: str, force: bool, hint: str) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | (os.O_TRUNC if force else os.O_EXCL)
+    try:
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with os.fdopen(os.open(target, flags, 0o644), "w", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise ConflictError(f"{target}: exists already", hint) from None
+    except OSError as error:
+        raise ForbiddenError(f"{target}: {error.strerror}") from None

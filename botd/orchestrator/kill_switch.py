@@ -1,0 +1,106 @@
+"""The kill switch: halt, reduce, release; close and flatten.
+
+``halt`` is durable before anything is cancelled. Protective orders and exits go on in every trading state;
+only ``flatten`` replaces them, by its own sale.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from botd.bot.bot import Bot
+from botd.bot.desk import Desk
+from botd.bot.lifecycle import BotState, Desired
+from botd.domain.errors import UnavailableError
+from botd.domain.order import Purpose
+from botd.orchestrator.orchestrator import Orchestrator
+from botd.risk.trading_state import TradingStates
+
+ACCOUNT = "account"
+
+
+class KillSwitch:
+    """Scopes are ``account``, ``symbol:BTC/USDT`` and ``bot:7``."""
+
+    def __init__(self, desk: Desk, orchestrator: Orchestrator, states: TradingStates) -> None:
+        self._desk = desk
+        self._orchestrator = orchestrator
+        self._states = states
+
+    def scopes(self, names: Iterable[str], symbol: str | None) -> list[tuple[str, str]]:
+        """Return (scope, how a person calls it); no name and no symbol is the account."""
+        found = [(f"bot:{self._orchestrator.get(name).number}", name) for name in names]
+        if symbol:
+            found.append((f"symbol:{symbol}", symbol))
+        return found or [(ACCOUNT, ACCOUNT)]
+
+    def set(self, scopes: list[tuple[str, str]], state: str, by: str) -> list[dict[str, Any]]:
+        """Put scopes into active, reduce or halted; returns a row each. Cancels nothing yet."""
+        now = self._desk.clock.now_ms()
+        rows = []
+        for scope, name in scopes:
+            verb = {"active": self._states.release, "reduce": self._states.reduce}.get(state, self._states.halt)
+            change = verb(scope, now_ms=now, by=by)
+            row = {
+                "scope": name,
+                "before": change.before,
+                "after": change.after,
+                "result": "changed" if change.changed else "unchanged",
+                "remaining": change.remaining,
+            }
+            rows.append(row)
+        return rows
+
+    def cancel_entries(self, scopes: list[tuple[str, str]]) -> int:
+        """Cancel the working entries of scopes (after a halt or reduce); returns how many."""
+        count = 0
+        for order in self._desk.gateway.open_orders():
+            wanted = (ACCOUNT, f"symbol:{order.symbol}", f"bot:{order.bot}")
+            if order.purpose is Purpose.ENTRY and any(scope in wanted for scope, _ in scopes):
+                self._desk.gateway.cancel(order)
+                count += 1
+        return count
+
+    def close(self, bot: Bot, *, keep_running: bool) -> dict[str, Any]:
+        """Cancel a bot's orders and sell what it holds; it pauses unless ``keep_running``."""
+        before = bot.book.position.quantity
+        if bot.holds:
+            self._sell(bot)
+        bot.cancel_entries()
+        if not keep_running and bot.record.desired == Desired.RUNNING and bot.state is not BotState.STOPPED:
+            if bot.state in (BotState.RUNNING, BotState.DEGRADED, BotState.PAUSED):
+                self._orchestrator.pause(bot)
+            else:
+                self._orchestrator.stop(bot)
+        return self.closed_row(bot, before)
+
+    def flatten(self, symbol: str | None, by: str) -> list[Bot]:
+        """Halt the account (or the symbol), then sell every position in it; returns the bots that held."""
+        scopes = self.scopes((), symbol)
+        self.set(scopes, "halted", by)
+        self.cancel_entries(scopes)
+        bots = [b for b in self._orchestrator.bots.values() if symbol in (None, b.spec.symbol)]
+        held = [bot for bot in bots if bot.holds]
+        for bot in held:
+            self._sell(bot)
+        return held
+
+    def closed_row(self, bot: Bot, before: Any) -> dict[str, Any]:
+        """Return what is left of a position that was ``before``."""
+        rest = bot.book.position.quantity
+        return {
+            "name": bot.name,
+            "symbol": bot.spec.symbol,
+            "sold": f"{before - rest:f}",
+            "remaining": f"{rest:f}",
+            "state": bot.state.value,
+            "result": "changed" if before else "unchanged",
+        }
+
+    def _sell(self, bot: Bot) -> None:
+        quote = self._desk.market.quote(bot.spec.symbol)
+        if quote is None:
+            raise UnavailableError(f"{bot.name}: no price of {bot.spec.symbol} yet", "see: botctl health")
+        bot.cancel_all()
+        bot.sell_all("manual", quote.bid, quote.bid)

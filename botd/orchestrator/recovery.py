@@ -1,0 +1,59 @@
+"""Recovery: from what the ledger keeps to the state in memory, after any end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from botd.domain.instrument import Instrument
+from botd.domain.position import Position
+from botd.execution.gateway import Gateway
+from botd.ledger.accounting import BotBook
+from botd.ledger.records import BotRecord, Loaded
+from botd.orchestrator.orchestrator import Orchestrator
+
+Restore = Callable[[Mapping[str, str]], None]
+
+
+def recover(
+    loaded: Loaded, orchestrator: Orchestrator, gateway: Gateway, restores: Mapping[str, Restore]
+) -> None:
+    """Rebuild orders, bots and keyed state. ``restores`` takes each space of keyed rows."""
+    for space, restore in restores.items():
+        restore(loaded.kv.get(space, {}))
+    gateway.restore(loaded.open_orders, loaded.last_sequence)
+    positions = {position.bot: position for position in loaded.positions}
+    skipped = loaded.kv.get("skipped", {})
+    for record in loaded.bots:
+        orchestrator.restore(
+            record,
+            _book(record, loaded, positions.get(record.number)),
+            dict(loaded.strategy_states.get(record.number, {})),
+            int(skipped.get(str(record.number), "0")),
+        )
+
+
+def instruments_to_rows(instruments: Mapping[str, Instrument]) -> dict[str, str | None]:
+    """Return the grids as keyed rows, so that bots can be shown while the exchange is out of reach."""
+    return {symbol: msgspec.json.encode(instrument).decode() for symbol, instrument in instruments.items()}
+
+
+def instruments_from_rows(rows: Mapping[str, str]) -> dict[str, Instrument]:
+    """Return the grids kept at the last run."""
+    return {symbol: msgspec.json.decode(row, type=Instrument) for symbol, row in rows.items()}
+
+
+def _book(record: BotRecord, loaded: Loaded, position: Position | None) -> BotBook:
+    kept = loaded.books.get(record.number)
+    if kept is None:
+        return BotBook(record.number, record.spec.symbol, record.spec.capital)
+    return BotBook(
+        record.number,
+        record.spec.symbol,
+        record.spec.capital,
+        cash=kept.cash,
+        realized_pnl=kept.realized,
+        fees=kept.fees,
+        position=position,
+    )

@@ -1,0 +1,170 @@
+"""From what a user typed to a checked BotSpec, and back."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Collection, Mapping
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from botd.domain.bot_spec import BotSpec
+from botd.domain.candle import INTERVALS
+from botd.domain.errors import InvalidError, NotFoundError
+from botd.strategy.registry import Registry
+
+NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
+LABEL = re.compile(r"^[A-Za-z0-9_.-]{1,64}$")
+FRACTIONS = ("fraction", "risk_per_trade", "stop_loss", "take_profit", "trailing_stop")
+SPEC_KEYS = ("name", "strategy", "symbol", "interval", "capital", "params", *FRACTIONS, "labels", "mode")
+
+
+class SpecParser:
+    """Checks specs against what exists: strategies, symbols, intervals."""
+
+    def __init__(self, registry: Registry, symbols: Collection[str], base_interval: str | None) -> None:
+        """``base_interval`` is the smallest interval that the market has, None where any is served."""
+        self._registry = registry
+        self.symbols = symbols
+        self._base_interval = base_interval
+
+    def parse(self, raw: Mapping[str, Any]) -> BotSpec:
+        """Return the spec; errors name the key, what is wrong and what would be right."""
+        for key in raw:
+            if key not in SPEC_KEYS:
+                raise InvalidError(f"unknown key {key!r} in a bot", _nearest(key, SPEC_KEYS))
+        name = self._name(raw.get("name"))
+        for key in ("strategy", "symbol", "interval", "capital"):
+            if raw.get(key) in (None, ""):
+                raise InvalidError(f"{name}: {key} is missing")
+        info = self._registry.load(str(raw["strategy"]))
+        strategy = info.build(raw.get("params") or {})
+        fractions = {key: self._fraction(name, key, raw.get(key)) for key in FRACTIONS}
+        if fractions["fraction"] is not None and fractions["risk_per_trade"] is not None:
+            raise InvalidError(f"{name}: --fraction and --risk-per-trade exclude each other")
+        if fractions["risk_per_trade"] is not None and not (fractions["stop_loss"] or fractions["trailing_stop"]):
+            raise InvalidError(
+                f"{name}: --risk-per-trade needs a stop", "add --stop-loss 2% or --trailing-stop 1.5%"
+            )
+        mode = str(raw.get("mode") or "paper")
+        if mode not in ("paper", "live"):
+            raise InvalidError(f"{name}: mode must be paper or live, not {mode!r}")
+        return BotSpec(
+            name=name,
+            strategy=info.name,
+            symbol=self._symbol(name, str(raw["symbol"])),
+            interval=self._interval(name, str(raw["interval"])),
+            capital=self._capital(name, raw["capital"]),
+            params={key: _plain(getattr(strategy, key)) for key in strategy.parameters},
+            labels=self._labels(name, raw.get("labels") or {}),
+            mode=mode,
+            **fractions,
+        )
+
+    def _name(self, value: Any) -> str:
+        if not isinstance(value, str) or not NAME.match(value):
+            raise InvalidError(
+                f"{value!r} is not a bot's name", "letters, digits, '_', '.', '-', at most 64, a letter or digit first"
+            )
+        return value
+
+    def _symbol(self, name: str, symbol: str) -> str:
+        if symbol not in self.symbols:
+            near = _nearest(symbol.upper(), self.symbols)
+            raise NotFoundError(f"{name}: no symbol {symbol!r} in this market", near or "see: botctl symbols")
+        return symbol
+
+    def _interval(self, name: str, interval: str) -> str:
+        if interval not in INTERVALS:
+            raise InvalidError(f"{name}: unknown interval {interval!r}", f"one of {', '.join(INTERVALS)}")
+        base = self._base_interval
+        if base is not None and INTERVALS[interval] % INTERVALS[base]:
+            raise InvalidError(
+                f"{name}: interval {interval} cannot be built from this market's {base} candles",
+                f"choose a multiple of {base}",
+            )
+        return interval
+
+    @staticmethod
+    def _capital(name: str, value: Any) -> Decimal:
+        capital = decimal(f"{name}: capital", value)
+        if capital <= 0:
+            raise InvalidError(f"{name}: capital must be above zero, not {value}")
+        return capital
+
+    @staticmethod
+    def _fraction(name: str, key: str, value: Any) -> Decimal | None:
+        if value is None or value == "" or value is False:
+            return None
+        option = "--" + key.replace("_", "-")
+        number = decimal(f"{name}: {option}", value)
+        if number <= 0 or number > 1 or (number == 1 and key in ("stop_loss", "trailing_stop")):
+            raise InvalidError(f"{name}: {option} must be above 0 % and at most 100 %, not {number * 100:f} %")
+        return number
+
+    @staticmethod
+    def _labels(name: str, labels: Mapping[str, Any]) -> dict[str, str]:
+        for key, value in labels.items():
+            if not LABEL.match(str(key)) or not LABEL.match(str(value)):
+                raise InvalidError(f"{name}: label {key}={value}: letters, digits, '_', '.', '-' only")
+        return {str(key): str(value) for key, value in sorted(labels.items())}
+
+
+def decimal(what: str, value: Any) -> Decimal:
+    """Return an exact finite number; InvalidError names ``what`` otherwise."""
+    try:
+        number = Decimal(str(value))
+    except InvalidOperation:
+        raise InvalidError(f"{what} must be a number, not {value!r}") from None
+    if not number.is_finite():
+        raise InvalidError(f"{what} must be finite, not {value}")
+    if abs(number.adjusted()) > 15:
+        raise InvalidError(f"{what} is out of range: {value}")
+    return number
+
+
+def as_mapping(spec: BotSpec) -> dict[str, Any]:
+    """Return the spec as ``create`` and fleet files take it; keys that are not set are left out."""
+    raw: dict[str, Any] = {
+        "name": spec.name,
+        "strategy": spec.strategy,
+        "symbol": spec.symbol,
+        "interval": spec.interval,
+        "capital": str(spec.capital),
+    }
+    if spec.params:
+        raw["params"] = dict(spec.params)
+    raw.update({key: str(value) for key in FRACTIONS if (value := getattr(spec, key)) is not None})
+    if spec.labels:
+        raw["labels"] = dict(spec.labels)
+    if spec.mode != "paper":
+        raw["mode"] = spec.mode
+    return raw
+
+
+def difference(old: BotSpec, new: BotSpec) -> dict[str, list[Any]]:
+    """Return ``{key: [old, new]}`` of what differs, parameters by their own names."""
+    before, after = _flat(old), _flat(new)
+    return {
+        key: [before.get(key), after.get(key)]
+        for key in sorted({*before, *after})
+        if before.get(key) != after.get(key)
+    }
+
+
+def _plain(value: Any) -> Any:
+    """Return a parameter as JSON keeps it, so that a spec is equal to itself after a restart."""
+    return f"{value:f}" if isinstance(value, Decimal) else value
+
+
+def _flat(spec: BotSpec) -> dict[str, Any]:
+    raw = as_mapping(spec)
+    params = raw.pop("params", {})
+    labels = raw.pop("labels", {})
+    raw["capital"] = str(spec.capital.normalize())
+    return {**raw, **params, **{f"label.{key}": value for key, value in labels.items()}}
+
+
+def _nearest(word: str, known: Collection[str]) -> str:
+    near = difflib.get_close_matches(word, list(known), 1, 0.5)
+    return f"did you mean {near[0]}?" if near else ""

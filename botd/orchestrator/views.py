@@ -1,0 +1,262 @@
+"""The rows that the reading verbs show, with the keys that CLI.md promises.
+
+Amounts are strings, percentages numbers, times RFC 3339. A price that is missing gives null, never 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from botd.bot.bot import Bot
+from botd.domain.clock import rfc3339
+from botd.domain.decision import Decision
+from botd.domain.instrument import ZERO
+from botd.ledger.records import BotRecord
+from botd.market.manager import MarketManager
+from botd.orchestrator.orchestrator import Orchestrator
+from botd.orchestrator.portfolio import Portfolio
+
+CENTS = Decimal("0.00000001")
+
+
+def text(amount: Decimal | None) -> str | None:
+    """Return an amount for people and scripts: plain digits, at most 8 decimals, no trailing zeros."""
+    if amount is None:
+        return None
+    rounded = amount.quantize(CENTS) if amount.as_tuple().exponent < -8 else amount  # type: ignore[operator]
+    plain = f"{rounded:f}"
+    return plain.rstrip("0").rstrip(".") if "." in plain else plain
+
+
+class Views:
+    """Reads the living objects; the history comes from :mod:`botd.ledger.queries`."""
+
+    def __init__(
+        self, orchestrator: Orchestrator, portfolio: Portfolio, market: MarketManager, *, mode: str, source: str
+    ) -> None:
+        self._orchestrator = orchestrator
+        self._portfolio = portfolio
+        self._market = market
+        self.mode = mode
+        self.source = source
+        self.trade_counts: dict[int, int] = {}
+
+    def bot_row(self, bot: Bot) -> dict[str, Any]:
+        """Return the row of ``ls`` and ``show``."""
+        book, spec = bot.book, bot.spec
+        equity = self.equity(bot)
+        unrealized = self.unrealized(bot)
+        return {
+            "name": bot.name,
+            "strategy": spec.strategy,
+            "params": dict(spec.params),
+            "symbol": spec.symbol,
+            "interval": spec.interval,
+            "mode": spec.mode,
+            "source": self.source,
+            "state": bot.state.value,
+            "desired": bot.record.desired,
+            "since": rfc3339(bot.record.since_ms),
+            "capital": text(spec.capital),
+            "equity": text(equity),
+            "realized_pnl": text(book.realized_pnl),
+            "unrealized_pnl": text(unrealized),
+            "trades": self.trade_counts.get(bot.number, 0),
+            "position": self.position(bot),
+            "last_candle": None if bot.last_candle_ms is None else rfc3339(bot.last_candle_ms),
+            "note": self.note(bot),
+            "labels": dict(spec.labels),
+        }
+
+    def removed_row(self, record: BotRecord) -> dict[str, Any]:
+        """Return the row of a bot that is archived or could not be loaded."""
+        spec = record.spec
+        removed = record.removed_ms is not None
+        return {
+            "name": spec.name,
+            "strategy": spec.strategy,
+            "params": dict(spec.params),
+            "symbol": spec.symbol,
+            "interval": spec.interval,
+            "mode": spec.mode,
+            "source": self.source,
+            "state": "removed" if removed else "failed",
+            "desired": record.desired,
+            "since": rfc3339(record.removed_ms or record.since_ms),
+            "capital": text(spec.capital),
+            "equity": None,
+            "realized_pnl": None,
+            "unrealized_pnl": None,
+            "trades": self.trade_counts.get(record.number, 0),
+            "position": None,
+            "last_candle": None,
+            "note": record.reason,
+            "labels": dict(spec.labels),
+        }
+
+    def details(self, bot: Bot) -> dict[str, Any]:
+        """Return ``show``: the row, and what else the spec says."""
+        spec = bot.spec
+        return {
+            **self.bot_row(bot),
+            "number": bot.number,
+            "fraction": text(spec.fraction),
+            "risk_per_trade": text(spec.risk_per_trade),
+            "stop_loss": text(spec.stop_loss),
+            "take_profit": text(spec.take_profit),
+            "trailing_stop": text(spec.trailing_stop),
+            "cash": text(bot.book.cash),
+            "fees": text(bot.book.fees),
+            "created": rfc3339(bot.record.created_ms),
+            "failures": bot.record.failures,
+            "skipped_min_notional": bot.skipped_min_notional,
+            "open_orders": [order.client_order_id for order in bot.orders()],
+            "decision": None if bot.last_decision is None else bot.last_decision.outcome,
+        }
+
+    def position(self, bot: Bot) -> dict[str, Any] | None:
+        """Return what a bot holds and what guards it, None when flat."""
+        position = bot.book.position
+        if not position.quantity:
+            return None
+        stop = bot.guard.stop()
+        return {
+            "quantity": text(position.quantity),
+            "entry_price": text(position.entry_price),
+            "side": "long",
+            "stop": _level(stop),
+            "target": _level(position.target),
+            "guard": "botd" if stop is not None or position.target is not None else "none",
+        }
+
+    def position_row(self, bot: Bot) -> dict[str, Any]:
+        """Return the row of ``positions``."""
+        row = self.position(bot) or {}
+        value = self._portfolio.position_value(bot)
+        return {
+            "bot": bot.name,
+            "symbol": bot.spec.symbol,
+            **row,
+            "value": text(value),
+            "unrealized_pnl": text(self.unrealized(bot)),
+            "opened": rfc3339(bot.book.position.entry_time_ms),
+            "mode": bot.spec.mode,
+            "source": self.source,
+        }
+
+    def note(self, bot: Bot) -> str:
+        """Return the reason of the state, or what else a user should know of it."""
+        if bot.record.reason:
+            return bot.record.reason
+        if not self._orchestrator.enabled:
+            return "bots are disabled"
+        decision = bot.last_decision
+        if decision is not None and decision.outcome == "denied" and decision.gates:
+            return f"denied: {decision.gates[-1].gate}"
+        return ""
+
+    def equity(self, bot: Bot) -> Decimal | None:
+        """Return a bot's cash and position at market."""
+        if not bot.holds:
+            return bot.book.cash
+        value = self._portfolio.position_value(bot)
+        return None if value is None else bot.book.cash + value
+
+    def unrealized(self, bot: Bot) -> Decimal | None:
+        """Return what the position would gain or lose at market, fees apart."""
+        position = bot.book.position
+        if not position.quantity:
+            return ZERO
+        value = self._portfolio.position_value(bot)
+        return None if value is None else value - position.cost
+
+    def portfolio(self, max_drawdown_pct: float | None) -> dict[str, Any]:
+        """Return ``portfolio``: sums over the bots, and the exchange account beside them."""
+        bots = list(self._orchestrator.bots.values())
+        equities = [self.equity(bot) for bot in bots]
+        capital = sum((bot.spec.capital for bot in bots), ZERO)
+        equity = None if any(e is None for e in equities) else sum((e for e in equities if e is not None), ZERO)
+        values = {bot.name: self._portfolio.position_value(bot) for bot in bots}
+        value = None if any(v is None for v in values.values()) else sum((v for v in values.values() if v), ZERO)
+        unrealized = [self.unrealized(bot) for bot in bots]
+        return {
+            "mode": self.mode,
+            "source": self.source,
+            "currency": self._portfolio.currency,
+            "bots": len(bots),
+            "running": sum(bot.state.value in ("running", "degraded") for bot in bots),
+            "capital": text(capital),
+            "equity": text(equity),
+            "realized_pnl": text(sum((bot.book.realized_pnl for bot in bots), ZERO)),
+            "unrealized_pnl": None if None in unrealized else text(sum((u for u in unrealized if u), ZERO)),
+            "fees": text(sum((bot.book.fees for bot in bots), ZERO)),
+            "return_pct": _percent(None if equity is None else equity - capital, capital),
+            "exposure_pct": _percent(value, equity),
+            "max_drawdown_pct": max_drawdown_pct,
+            "positions_value": text(value),
+            "account_cash": text(self._portfolio.account_cash()),
+            "account_equity": text(self._portfolio.account_equity()),
+            "unassigned": self._portfolio.unassigned(),
+            "by_symbol": self._by_symbol(bots, values),
+            "by_bot": [
+                {
+                    "bot": bot.name,
+                    "symbol": bot.spec.symbol,
+                    "capital": text(bot.spec.capital),
+                    "equity": text(equity_),
+                    "value": text(values[bot.name]),
+                    "return_pct": _percent(None if equity_ is None else equity_ - bot.spec.capital, bot.spec.capital),
+                }
+                for bot, equity_ in zip(bots, equities, strict=True)
+            ],
+        }
+
+    def prices(self, symbols: list[str] | None = None) -> list[dict[str, Any]]:
+        """Return ``prices``: the market's symbols with their age."""
+        wanted = set(symbols or ())
+        return [row for row in self._market.symbols() if not wanted or row["symbol"] in wanted]
+
+    def why(self, bot: Bot, decision: Decision | None) -> dict[str, Any]:
+        """Return ``why``: the trace of a decision."""
+        if decision is None:
+            return {
+                "name": bot.name,
+                "at": None,
+                "outcome": "none",
+                "gates": [],
+                "notes": {"detail": f"no decision yet: the bot is {bot.state.value}"},
+            }
+        return {
+            "name": bot.name,
+            "at": rfc3339(decision.time_ms),
+            "outcome": decision.outcome,
+            "gates": [
+                {"gate": g.gate, "passed": g.passed, "value": g.value, "limit": g.limit, "detail": g.detail}
+                for g in decision.gates
+            ],
+            "notes": decision.notes,
+        }
+
+    def _by_symbol(self, bots: list[Bot], values: Mapping[str, Decimal | None]) -> list[dict[str, Any]]:
+        rows: dict[str, dict[str, Any]] = {}
+        for bot in bots:
+            row = rows.setdefault(
+                bot.spec.symbol, {"symbol": bot.spec.symbol, "bots": 0, "quantity": ZERO, "value": ZERO}
+            )
+            value = values[bot.name]
+            row["bots"] += 1
+            row["quantity"] += bot.book.position.quantity
+            row["value"] = None if value is None or row["value"] is None else row["value"] + value
+        return [{**row, "quantity": text(row["quantity"]), "value": text(row["value"])} for row in rows.values()]
+
+
+def _percent(part: Decimal | None, whole: Decimal | None) -> float | None:
+    if part is None or not whole:
+        return None
+    return round(float(part / whole) * 100, 6)
+
+
+def _level(level: float | None) -> str | None:
+    return None if level is None else text(Decimal(repr(level)))

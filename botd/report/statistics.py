@@ -1,0 +1,255 @@
+"""What became of a bot: figures of its trades and of its equity curve.
+
+Pure functions of arrays and trades; nothing is read or printed here. What is undefined (a ratio by zero,
+an average of nothing) is None, never 0 or infinity. Amounts are strings of exact decimals, percentages and
+ratios are numbers (1.5 is 1.5 %).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from botd.domain.candle import interval_ms
+from botd.domain.instrument import ZERO
+from botd.domain.position import Trade
+
+Floats = NDArray[np.float64]
+Times = NDArray[np.int64]
+
+YEAR_MS = 365 * 86_400_000
+"""This market never closes: a year has 365 days of candles."""
+
+_MONEY = Decimal("1e-8")
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """Equity at every candle's close. Arrays of one length, oldest first: ``time`` in milliseconds (int64),
+    ``equity`` and ``exposure`` (the market value of what is held) in quote (float64)."""
+
+    time: Times
+    equity: Floats
+    exposure: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A bot's books at the end of the curve. ``unrealized_pnl`` and ``equity`` are None without a price."""
+
+    capital: Decimal
+    realized_pnl: Decimal
+    unrealized_pnl: Decimal | None
+    equity: Decimal | None
+    fees: Decimal
+    traded: Decimal
+    """The notional of all fills, bought and sold."""
+    skipped_min_notional: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Drawdown:
+    """``deepest`` is a fraction of the peak in [0, 1]; ``current`` the one at the end; ``longest_s`` the
+    longest time from a peak until it was reached again (or the end of the curve)."""
+
+    deepest: float
+    current: float
+    longest_s: float
+
+
+def statistics(curve: Curve, trades: Sequence[Trade], account: Account, interval: str) -> dict[str, Any]:
+    """Return the keys of a ``stats`` row, except ``name``.
+
+    Trades that are still open (``end_of_data``) are not counted. The curve has one row a candle of
+    ``interval``; where rows are missing, the returns between those that are there count as one candle's.
+    """
+    closed = [trade for trade in trades if trade.exit_reason != "end_of_data"]
+    return trade_statistics(closed) | _account_statistics(account, curve) | curve_statistics(curve, interval)
+
+
+def trade_statistics(trades: Sequence[Trade]) -> dict[str, Any]:
+    """Return the figures of closed round trips; pnl is net of all fees.
+
+    A win is a pnl above zero, everything else a loss (so wins + losses = trades). ``gross_profit`` is the sum
+    of the wins, ``gross_loss`` of the losses as a positive amount, and so ``avg_loss``; profit factor = gross
+    profit / gross loss; expectancy = mean pnl of a trade; ``best_trade`` and ``worst_trade`` are pnl in quote.
+    SQN (Van Tharp) = sqrt(n) x mean / sample deviation of the trades' returns.
+    """
+    pnl = [trade.pnl for trade in trades]
+    wins = [value for value in pnl if value > 0]
+    losses = [-value for value in pnl if value <= 0]
+    gross_profit, gross_loss = sum(wins, ZERO), sum(losses, ZERO)
+    returns = np.array([trade.return_pct for trade in trades])
+    holding = [trade.exit_time_ms - trade.entry_time_ms for trade in trades]
+    return {
+        "trades": len(trades),
+        "wins": len(wins),
+        "losses": len(losses),
+        "win_rate": 100 * len(wins) / len(trades) if trades else None,
+        "gross_profit": _money(gross_profit),
+        "gross_loss": _money(gross_loss),
+        "profit_factor": float(gross_profit / gross_loss) if gross_loss else None,
+        "expectancy": _money(_mean(pnl)),
+        "avg_win": _money(_mean(wins)),
+        "avg_loss": _money(_mean(losses)),
+        "best_trade": _money(max(pnl, default=None)),
+        "worst_trade": _money(min(pnl, default=None)),
+        "max_consecutive_losses": longest_losing_streak(pnl),
+        "avg_holding_s": sum(holding) / len(holding) / 1000 if holding else None,
+        "sqn": _times(_ratio(returns, _deviation(returns)), math.sqrt(len(trades))),
+    }
+
+
+def curve_statistics(curve: Curve, interval: str) -> dict[str, Any]:
+    """Return the figures of the equity curve.
+
+    With r the returns from candle to candle and N candles a year: Sharpe (1966, 1994) = mean(r) / sample
+    deviation(r) x sqrt(N), risk-free rate 0. Sortino (1991) = mean(r) / downside deviation x sqrt(N), the
+    downside deviation over all candles: sqrt(mean(min(r, 0)^2)). Calmar (Young 1991) = CAGR / max drawdown,
+    CAGR over the time the curve spans. Exposure = mean of exposure / equity.
+    """
+    drop = drawdown(curve.time, curve.equity)
+    returns = _returns(curve.equity)
+    a_year = math.sqrt(YEAR_MS / interval_ms(interval))
+    downside = _finite(np.sqrt(np.mean(np.minimum(returns, 0.0) ** 2))) if len(returns) else None
+    growth = annual_growth(curve.time, curve.equity)
+    return {
+        "max_drawdown_pct": None if drop is None else 100 * drop.deepest,
+        "max_drawdown_duration_s": None if drop is None else drop.longest_s,
+        "sharpe": _times(_ratio(returns, _deviation(returns)), a_year),
+        "sortino": _times(_ratio(returns, downside), a_year),
+        "calmar": growth / drop.deepest if growth is not None and drop is not None and drop.deepest else None,
+        "exposure_pct": _exposure(curve),
+    }
+
+
+def drawdown(time: Times, equity: Floats) -> Drawdown | None:
+    """Return how far and how long the curve lay below its highest point so far; None for an empty curve.
+
+    Rows whose equity is unknown (NaN) are left out.
+    """
+    known = ~np.isnan(equity)
+    time, equity = time[known], equity[known]
+    if not len(equity):
+        return None
+    peak = np.maximum.accumulate(equity)
+    depth = np.zeros_like(equity)
+    np.divide(peak - equity, peak, out=depth, where=peak > 0)
+    depth = np.minimum(depth, 1.0)
+    # Since when a row lies below its peak: the last time at which the curve stood at its peak.
+    at_peak = np.maximum.accumulate(np.where(equity >= peak, np.arange(len(equity)), 0))
+    under = equity < peak
+    back = np.flatnonzero(~under[1:] & under[:-1]) + 1  # the rows that reach the peak again
+    spans = [time[back] - time[at_peak[back - 1]]]
+    if under[-1]:
+        spans.append(time[-1:] - time[at_peak[-1:]])
+    longest = max((int(span.max()) for span in spans if len(span)), default=0)
+    return Drawdown(float(depth.max()), float(depth[-1]), longest / 1000)
+
+
+def portfolio_curve(curves: Sequence[tuple[Times, Floats]]) -> tuple[Times, Floats]:
+    """Return (time, equity) of bots taken together, at every time of any of them.
+
+    Between its rows a bot counts with its last equity; before its first row with its first one, as if its
+    capital had lain there, so that a bot added later is no gain and a removed one no loss.
+    """
+    curves = [(time, equity) for time, equity in curves if len(time)]
+    if not curves:
+        return np.empty(0, np.int64), np.empty(0)
+    joint: Times = np.unique(np.concatenate([time for time, _ in curves]))
+    total = np.zeros(len(joint))
+    for time, equity in curves:
+        total += equity[np.maximum(np.searchsorted(time, joint, side="right") - 1, 0)]
+    return joint, total
+
+
+def portfolio_drawdown(curves: Sequence[tuple[Times, Floats]]) -> Drawdown | None:
+    """Return the drawdown of bots taken together; None where there is no row at all."""
+    return drawdown(*portfolio_curve(curves))
+
+
+def annual_growth(time: Times, equity: Floats) -> float | None:
+    """Return CAGR as a fraction: (last / first) ^ (year / elapsed) - 1; None for less than two rows."""
+    if len(time) < 2 or equity[0] <= 0 or not equity[-1] >= 0 or time[-1] <= time[0]:
+        return None
+    years = float(time[-1] - time[0]) / YEAR_MS
+    try:
+        return _finite(float(equity[-1] / equity[0]) ** (1 / years) - 1)
+    except OverflowError:  # a gain in an hour, compounded over a year
+        return None
+
+
+def longest_losing_streak(pnl: Sequence[Decimal]) -> int:
+    """Return the longest run of trades that won nothing."""
+    longest = run = 0
+    for value in pnl:
+        run = 0 if value > 0 else run + 1
+        longest = max(longest, run)
+    return longest
+
+
+def _account_statistics(account: Account, curve: Curve) -> dict[str, Any]:
+    """Turnover = notional of all fills / mean equity (capital where there is no curve yet)."""
+    known = curve.equity[~np.isnan(curve.equity)]
+    mean_equity = float(known.mean()) if len(known) else float(account.capital)
+    gain = None if account.equity is None or not account.capital else account.equity / account.capital - 1
+    return {
+        "fees": _money(account.fees),
+        "realized_pnl": _money(account.realized_pnl),
+        "unrealized_pnl": _money(account.unrealized_pnl),
+        "equity": _money(account.equity),
+        "return_pct": None if gain is None else 100 * float(gain),
+        "turnover": float(account.traded) / mean_equity if mean_equity > 0 else None,
+        "skipped_min_notional": account.skipped_min_notional,
+    }
+
+
+def _exposure(curve: Curve) -> float | None:
+    known = (curve.equity > 0) & ~np.isnan(curve.exposure)
+    return float(100 * np.mean(curve.exposure[known] / curve.equity[known])) if known.any() else None
+
+
+def _returns(equity: Floats) -> Floats:
+    """Return the returns from row to row, where both are known and the first is above zero."""
+    before, after = equity[:-1], equity[1:]
+    valid = (before > 0) & ~np.isnan(after)
+    result: Floats = after[valid] / before[valid] - 1.0
+    return result
+
+
+def _deviation(values: Floats) -> float | None:
+    """Return the sample standard deviation; None for less than two values."""
+    return _finite(np.std(values, ddof=1)) if len(values) > 1 else None
+
+
+def _ratio(values: Floats, deviation: float | None) -> float | None:
+    # Equal returns deviate by rounding only: a ratio by that is as undefined as one by zero.
+    if not deviation or deviation <= 1e-12 * float(np.max(np.abs(values))):
+        return None
+    return _finite(np.mean(values) / deviation)
+
+
+def _times(value: float | None, factor: float) -> float | None:
+    return None if value is None else value * factor
+
+
+def _finite(value: Any) -> float | None:
+    return float(value) if math.isfinite(value) else None
+
+
+def _mean(values: Sequence[Decimal]) -> Decimal | None:
+    return sum(values, ZERO) / len(values) if values else None
+
+
+def _money(value: Decimal | None) -> str | None:
+    """Return an amount to eight decimals, without trailing zeros."""
+    if value is None:
+        return None
+    rounded = value.quantize(_MONEY)
+    return f"{rounded.normalize() + 0:f}"

@@ -1,0 +1,144 @@
+"""Limits of quantity: they cut an entry down, and refuse only what is then below the exchange's minimum.
+
+Each limit is a function of the case that returns its *room*: what may still be spent (cost, with slippage
+and fee), held (value at the price) or bought (quantity). One function applies them all. Room that is
+unknown, infinite or no number lets nothing through.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from decimal import Decimal
+from typing import NamedTuple
+
+from botd.domain.order import OrderType, Side
+from botd.risk.case import ZERO, Case, Limits, known, number
+from botd.risk.sizing import affordable, below_minimum, cost, whole_quantity
+
+
+class Room(NamedTuple):
+    """``kind``: cost, value or quantity. ``amount`` may still be used; ``used`` is what already is."""
+
+    kind: str
+    amount: float
+    used: float = 0.0
+
+
+RoomOf = Callable[[Case, Limits], Room]
+
+
+def order_value(case: Case, limits: Limits) -> Room:
+    """A share of the bot's equity (presets paper, off) or of the account's; or an amount."""
+    limit = limits["value"]
+    if limit > 1.0:
+        return Room("cost", limit)
+    equity = case.request.bot_equity if case.desk.own_equity else case.portfolio.account_equity()
+    return Room("cost", number(equity) * limit)
+
+
+def order_size(case: Case, limits: Limits) -> Room:
+    """A share of the last minute's volume."""
+    return Room("quantity", number(case.request.volume) * limits["value"])
+
+
+def position(case: Case, limits: Limits) -> Room:
+    """What all bots may hold of the symbol, less what they hold and have on order."""
+    used = _held(case.portfolio.symbol_exposure(case.symbol))
+    return Room("value", _of_account(case, limits["value"]) - used, used)
+
+
+def exposure(case: Case, limits: Limits) -> Room:
+    """What the account may hold altogether, less what it holds and has on order."""
+    used = _held(case.portfolio.gross_exposure())
+    return Room("value", _of_account(case, limits["value"]) - used, used)
+
+
+def funds(case: Case, limits: Limits) -> Room:
+    """The account's free quote less the margin."""
+    free = number(case.portfolio.free(case.instrument.quote))
+    return Room("cost", free * (1.0 - limits.get("margin", 0.0)))
+
+
+def budget(case: Case, limits: Limits) -> Room:
+    """What the bot may use, less what it has invested and what its open entries will take."""
+    equity, cash = number(case.request.bot_equity), number(case.request.bot_cash)
+    base = equity if case.desk.own_equity else min(equity, number(case.request.spec.capital))
+    reserved = _reserved(case)
+    kept_back = equity - base * limits["value"]  # 0 where the bot may use all it has: cash stays exact
+    return Room("cost", cash - kept_back - reserved, equity - cash + reserved)
+
+
+def limit_quantity(name: str, code: str, room_of: RoomOf) -> Callable[[Case, Limits], str]:
+    """Return the check that cuts an entry to the room of one control."""
+
+    def check(case: Case, limits: Limits) -> str:
+        room = room_of(case, limits)
+        wanted = case.quantity
+        used = _size(room.kind, wanted, case)
+        if not known(room.amount):
+            return case.failed(name, code, used, None, f"{name}: the limit is unknown (a price or volume is missing)")
+        most = most_quantity(case, room)
+        value, limit = room.used + used, room.used + room.amount
+        if wanted <= most:
+            return case.passed(name, value, limit)
+        detail = f"shrunk from {wanted:f} to {most:f} by {name}"
+        if below_minimum(most, case.price, case.instrument):
+            least = f"{case.instrument.min_notional:f} {case.instrument.quote}"
+            return case.failed(name, code, value, limit, f"{detail}: below the minimum notional {least}")
+        case.quantity = most
+        case.shrunk_by.append(name)
+        return case.passed(name, value, limit, detail)
+
+    return check
+
+
+def most_quantity(case: Case, room: Room) -> Decimal:
+    """Return the largest quantity, in whole steps, that fits the room."""
+    if not known(room.amount) or room.amount <= 0:
+        return ZERO
+    if room.kind == "cost":
+        quantity = affordable(room.amount, case.price, case.slippage, case.fee)
+    else:
+        quantity = room.amount if room.kind == "quantity" else room.amount / case.price
+    return whole_quantity(quantity, case.instrument)
+
+
+ROOMS: dict[str, tuple[str, RoomOf]] = {
+    "max_order_value": ("MAX_ORDER_VALUE", order_value),
+    "max_order_size": ("MAX_ORDER_SIZE", order_size),
+    "max_position": ("MAX_POSITION", position),
+    "max_exposure": ("MAX_EXPOSURE", exposure),
+    "funds": ("INSUFFICIENT_FUNDS", funds),
+    "budget": ("BUDGET_EXCEEDED", budget),
+}
+"""The quantity limits by control: code and room."""
+
+
+def _size(kind: str, quantity: Decimal, case: Case) -> float:
+    if kind == "quantity":
+        return float(quantity)
+    if kind == "value":
+        return float(quantity) * case.price
+    return cost(float(quantity), case.price, case.slippage, case.fee)
+
+
+def _of_account(case: Case, limit: float) -> float:
+    return limit if limit > 1.0 else number(case.portfolio.account_equity()) * limit
+
+
+def _held(exposure_value: Decimal | None) -> float:
+    """An exposure; unknown stays unknown, and rounding dust below zero makes no room."""
+    value = number(exposure_value)
+    return value if math.isnan(value) else max(0.0, value)
+
+
+def _reserved(case: Case) -> float:
+    """What the bot's open entries will take. Market orders are valued as this one is."""
+    total = 0.0
+    for order in case.portfolio.open_orders(bot=case.bot):
+        if order.side is Side.BUY:
+            market = order.type is OrderType.MARKET or order.price is None
+            price = case.price if market else number(order.price)
+            total += cost(float(order.remaining), price, case.request.slippage if market else 0.0, case.fee)
+    return total

@@ -1,0 +1,26 @@
+"""How many candles an indicator needs before where they began no longer matters.
+
+Moving averages with a memory weigh a value of *n* candles ago with (1 - alpha)^n. After
+36 / -ln(1 - alpha) candles that is e^-36, 2e-16: below the last bit of a float64. The seed of TA-Lib's
+averages (a simple average of the first ``period`` values) comes on top.
+"""
+
+from __future__ import annotations
+
+import math
+
+_DECAYS = 36.0
+
+
+def ema_warmup(period: int) -> int:
+    """Return the candles after which an EMA of ``period`` (alpha = 2 / (period + 1)) forgot its seed."""
+    return period + _memory(2.0 / (period + 1))
+
+
+def wilder_warmup(period: int) -> int:
+    """Return the same for Wilder's average (alpha = 1 / period) of *changes*, which take one candle more."""
+    return period + 1 + _memory(1.0 / period)
+
+
+def _memory(alpha: float) -> int:
+    return 0 if alpha >= 1.0 else math.ceil(_DECAYS / -math.log1p(-alpha))

@@ -1,0 +1,341 @@
+"""The world of one daemon: ledger, market, exchange, risk and bots, wired together.
+
+Part of the composition root (:mod:`botd.app` adds the control plane and the process around it): only these
+two modules know concrete classes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+import strategies
+from botd.bot.desk import Desk
+from botd.bot.evaluation import Evaluator
+from botd.bot.lifecycle import RestartPolicy
+from botd.config import Config, InstrumentConfig
+from botd.domain.candle import Candle, interval_ms
+from botd.domain.clock import Clock, MarketClock, WallClock, seeded_random
+from botd.domain.events import Event
+from botd.domain.instrument import Instrument
+from botd.exchange.simulated import SimulatedExchange
+from botd.execution.gateway import Gateway
+from botd.ledger.store import Ledger
+from botd.market.cache import MemoryCache, ReadableCache
+from botd.market.feed import CandleSource
+from botd.market.manager import MarketManager
+from botd.market.player import Player
+from botd.orchestrator.bot_factory import BotFactory
+from botd.orchestrator.fleet import Fleet
+from botd.orchestrator.kill_switch import KillSwitch
+from botd.orchestrator.orchestrator import Orchestrator
+from botd.orchestrator.portfolio import Portfolio
+from botd.orchestrator.recovery import instruments_from_rows, instruments_to_rows, recover
+from botd.orchestrator.risk_desk import RiskDesk
+from botd.orchestrator.settlement import CURSOR, PLAYING, Settlement
+from botd.orchestrator.specs import SpecParser
+from botd.orchestrator.track_record import FleetDrawdown, TrackRecord
+from botd.orchestrator.views import Views
+from botd.risk.gate import RiskGate
+from botd.risk.monitors import Monitors
+from botd.risk.settings import RiskSettings
+from botd.risk.trading_state import StateChange, TradingStates
+from botd.strategy.registry import Registry
+
+logger = logging.getLogger("botd.world")
+
+BUILT_IN = Path(strategies.__file__).parent
+CANDLE_GRACE_MS = 90_000
+TICK_FRESHNESS_MS = 10_000
+
+
+class World:
+    """Built in two steps: the constructor touches nothing, :meth:`build` opens the ledger and recovers."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.source: CandleSource | None = candle_source(config)
+        self.clock: Clock = MarketClock(self.source.start_ms) if self.source is not None else WallClock()
+        self.names = (config.mode, config.market.source)
+        self.player: Player | None = None
+        self._feed: Any = None
+        self._instruments: dict[str, Instrument] = {}
+
+    def build(self) -> None:
+        """Open the ledger and make every part; raises ConfigError where the ledger does not fit."""
+        config = self.config
+        self.ledger = Ledger.open(config.state_dir / "ledger.db", config.world(), clock=self.clock)
+        self.journal = self.ledger.journal
+        self.loaded = self.ledger.load()
+        self._build_market()
+        self._build_exchange()
+        self._build_risk()
+        self._build_bots()
+        self._recover()
+
+    def _build_market(self) -> None:
+        config = self.config
+        kept = self.loaded.kv.get("market", {})
+        cursor = int(kept[CURSOR]) if CURSOR in kept else None
+        if isinstance(self.clock, MarketClock) and cursor is not None:
+            self.clock.advance(cursor)
+        self.cache = self._make_cache()
+        self.market = MarketManager(
+            clock=self.clock,
+            cache=self.cache,
+            base_interval=config.market.interval if self.source is not None else None,
+            on_event=self.journal.event,
+            candle_feed=self.source is not None,
+        )
+        if self.source is None or not isinstance(self.clock, MarketClock):
+            self._instruments = instruments_from_rows(self.loaded.kv.get("instruments", {}))
+            return
+        self.market.attach_source(self.source)
+        self._instruments = with_grids(self.source.instruments(), config.instruments)
+        playing = kept.get(PLAYING, "true" if config.market.autoplay else "false") == "true"
+        self.player = Player(
+            source=self.source,
+            manager=self.market,
+            clock=self.clock,
+            speed=float(config.market.speed),
+            playing=playing,
+            cursor_ms=cursor,
+            on_state=self._on_market_state,
+        )
+
+    def _make_cache(self) -> ReadableCache:
+        redis = self.config.redis
+        if redis.host is None:
+            return MemoryCache()
+        from botd.market.redis_cache import RedisCache
+
+        return RedisCache(redis.host, redis.port, self.clock, prefix=f"botd:{self.ledger.instance}:")
+
+    def _build_exchange(self) -> None:
+        paper = self.config.paper
+        self.exchange = SimulatedExchange(
+            self._instruments,
+            clock=self.clock,
+            maker_fee=paper.maker_fee,
+            taker_fee=paper.taker_fee,
+            slippage=paper.slippage,
+            balance=paper.balance,
+            candle_feed=self.market.candle_feed,
+            fee_asset=paper.fee_asset,
+            latency_ms=paper.latency_ms,
+            max_volume_pct=paper.max_volume_pct,
+        )
+        self.market.add_sink(self.exchange)
+        self.gateway = Gateway(
+            exchange=self.exchange,
+            journal=self.journal,
+            clock=self.clock,
+            mode="paper",
+            instance=self.ledger.instance,
+            send_later=self._send_later,
+        )
+        currency = next(iter(paper.balance), "USDT")
+        self.portfolio = Portfolio(
+            self.exchange, self.gateway, self.market, lambda: self.orchestrator.bots.values(), currency
+        )
+
+    def _build_risk(self) -> None:
+        self.settings = RiskSettings.from_config(dict(self.config.risk), self.config.mode)
+        self.states = TradingStates(self._on_trading_state)
+        self.monitors = Monitors(self.settings, self.states)
+        self.gate = RiskGate(self.settings, self.states, self.monitors)
+
+    def _build_bots(self) -> None:
+        config = self.config
+        self.evaluator = Evaluator(self.market.window, self.clock)
+        self.drawdown = FleetDrawdown(lambda: self.orchestrator.bots.values(), lambda bot: self.views.equity(bot))
+        self.settlement = Settlement(
+            ledger=self.ledger,
+            journal=self.journal,
+            clock=self.clock,
+            lock=self.market.lock,
+            evaluator=self.evaluator,
+            portfolio=self.portfolio,
+            monitors=self.monitors,
+            mark_fleet=self.drawdown.mark,
+            drains={
+                "simulated": self.exchange.drain_changes,
+                "trading_state": self.states.drain_changes,
+                "risk": self.gate.drain_changes,
+                "fleet": self.drawdown.drain_changes,
+            },
+        )
+        self.market.set_hooks(self._prepare, self.settlement.settle, self.settlement.between)
+        self.desk = Desk(
+            clock=self.clock,
+            market=self.market,
+            gateway=self.gateway,
+            gate=self.gate,
+            monitors=self.monitors,
+            portfolio=self.portfolio,
+            journal=self.journal,
+            evaluator=self.evaluator,
+            restart=RestartPolicy(seeded_random(self.ledger.instance)),
+            slippage=float(config.paper.slippage),
+            taker_fee=float(config.paper.taker_fee),
+            freshness_ms=self._freshness_ms,
+            not_ready=self._not_ready,
+            soon=_soon,
+        )
+        self.registry = Registry(BUILT_IN, config.strategies_dir)
+        factory = BotFactory(self.desk, self.registry, self._instruments)
+        self.orchestrator = Orchestrator(
+            self.desk,
+            factory,
+            self.loaded.next_bot_number,
+            live_refusal=self._live_refusal,
+            enabled=config.enable_bots,
+        )
+        base = config.market.interval if self.source is not None else None
+        self.parser = SpecParser(self.registry, self._instruments, base)
+        self.fleet = Fleet(self.orchestrator, self.parser)
+        self.kill_switch = KillSwitch(self.desk, self.orchestrator, self.states)
+        self.views = Views(self.orchestrator, self.portfolio, self.market, mode=self.names[0], source=self.names[1])
+        self.records = TrackRecord(self.ledger, self.views, self.drawdown)
+        self.risk_desk = RiskDesk(self.orchestrator, self.gate, self.clock)
+
+    def _recover(self) -> None:
+        recover(
+            self.loaded,
+            self.orchestrator,
+            self.gateway,
+            {
+                "simulated": self.exchange.restore,
+                "trading_state": self.states.restore,
+                "risk": self.gate.restore,
+                "fleet": self.drawdown.restore,
+            },
+        )
+
+    # -- running
+
+    async def open_market(self) -> None:
+        """Make the market serve; raises while it cannot (the caller tries again)."""
+        if self.source is None:
+            await self._open_exchange_market()
+
+    async def feed(self) -> None:
+        """Feed the market until its end; on tick feeds for ever."""
+        if self.player is not None:
+            await self.player.run()
+        else:
+            await self._feed.run()
+
+    async def close_feed(self) -> None:
+        """Let go of the exchange's connections."""
+        if self._feed is not None:
+            await self._feed.close()
+
+    def market_detail(self) -> str:
+        """Return what health says of a market that serves."""
+        source = self.config.market.source
+        return f"{source}, {len(self._instruments)} symbols"
+
+    def market_status(self) -> dict[str, Any]:
+        """Return ``market status``."""
+        if self.player is not None:
+            return self.player.status()
+        statistics = self._feed.statistics() if self._feed is not None else {}
+        state = "ready" if not self.orchestrator.market_refusal else "waiting"
+        return {"state": state, "source": self.config.market.source, **statistics}
+
+    def reload_risk(self, risk: Mapping[str, Any]) -> None:
+        """Take changed risk settings from the configuration."""
+        self.settings.reload(risk, self.config.mode)
+
+    # -- inside
+
+    async def _open_exchange_market(self) -> None:
+        from botd.market.stream import ExchangeFeed
+
+        if self._feed is None:
+            config = self.config
+            self._feed = ExchangeFeed(
+                exchange=config.exchange,
+                testnet=config.testnet,
+                rest=config.endpoints.rest,
+                stream=config.endpoints.stream,
+                market=self.market,
+                clock=self.clock,
+            )
+        await self._feed.start()
+        found = with_grids(self._feed.instruments(), self.config.instruments)
+        self._instruments.update(found)
+        self.exchange.list_instruments(found)
+        self.journal.keyed("instruments", instruments_to_rows(found))
+
+    def _prepare(self, closed: list[tuple[str, str, Candle]]) -> Any:
+        for symbol, interval, candle in closed:
+            if interval == "1m":
+                self.monitors.on_candle(symbol, candle, candle.open_time + interval_ms(interval))
+        return self.evaluator.prepare(closed)
+
+    def _freshness_ms(self, interval: str) -> int:
+        if self.market.candle_feed:
+            return interval_ms(self.config.market.interval) + CANDLE_GRACE_MS
+        return TICK_FRESHNESS_MS
+
+    def _not_ready(self) -> list[str]:
+        parts = []
+        if not self.ledger.opens_allowed():
+            parts.append("ledger")
+        if self.orchestrator.market_refusal:
+            parts.append("market")
+        return parts
+
+    def _live_refusal(self) -> str:
+        if self.config.keys is None:
+            return "no key"
+        return "live orders are not built yet"
+
+    def _on_market_state(self, state: str) -> None:
+        self.journal.keyed("market", {PLAYING: "false" if state == "paused" else "true"})
+        self.journal.event(Event(topic=f"market.{state}", time_ms=self.clock.now_ms()))
+
+    def _on_trading_state(self, change: StateChange) -> None:
+        data = {key: value for key, value in msgspec.to_builtins(change).items() if value not in ("", None, [])}
+        self.journal.event(Event(topic="risk.state", time_ms=change.time_ms, data=data))
+
+    def _send_later(self, delay_s: float, call: Callable[[], None]) -> None:
+        asyncio.get_running_loop().call_later(delay_s, call)
+
+
+def _soon(call: Callable[[], None]) -> None:
+    asyncio.get_running_loop().call_soon(call)
+
+
+def candle_source(config: Config) -> CandleSource | None:
+    """Return the simulated market of a configuration, None where the exchange makes the market."""
+    market = config.market
+    if market.source == "synthetic":
+        from botd.market.synthetic import SyntheticSource
+
+        return SyntheticSource(market.symbols, market.interval, market.start, market.seed)
+    if market.source == "replay":
+        from botd.market.replay import ReplaySource
+
+        return ReplaySource(market.files, market.interval)
+    return None
+
+
+def with_grids(found: Mapping[str, Instrument], configured: Mapping[str, InstrumentConfig]) -> dict[str, Instrument]:
+    """Return the instruments with what the configuration says of them in place of what was found."""
+    grids = dict(found)
+    for symbol, grid in configured.items():
+        if symbol in grids:
+            given: dict[str, Decimal] = {
+                key: value for key in ("tick", "step", "min_notional") if (value := getattr(grid, key)) is not None
+            }
+            grids[symbol] = msgspec.structs.replace(grids[symbol], **given)
+    return grids

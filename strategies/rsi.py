@@ -1,0 +1,39 @@
+"""RSI levels: buy what is oversold, sell what is overbought."""
+
+from __future__ import annotations
+
+import talib
+
+from botd.domain.candles import Candles
+from botd.strategy.base import Signals, SignalStrategy
+from botd.strategy.comparisons import PRICE_TOLERANCE, RSI_TOLERANCE
+from botd.strategy.parameters import integer, number
+from botd.strategy.warmup import wilder_warmup
+
+
+class Rsi(SignalStrategy):
+    """Enter while RSI is below `oversold`, exit while it is above `overbought` (levels, not crossings)."""
+
+    period = integer(14, low=2, high=500, help="candles of Wilder's average")
+    oversold = number(30, low=0, high=100, help="enter below this RSI")
+    overbought = number(70, low=0, high=100, help="exit above this RSI")
+
+    def validate(self) -> str:
+        if self.oversold > self.overbought:
+            return f"oversold must not be above overbought, not {self.oversold:g} and {self.overbought:g}"
+        return ""
+
+    def warmup(self) -> int:
+        return wilder_warmup(self.period)
+
+    def signals(self, candles: Candles) -> Signals:
+        close = candles.close
+        rsi = talib.RSI(close, self.period)
+        # The average change (gains plus losses): Wilder's average of the true range of candles that are all
+        # close. Once it has died away, RSI is a quotient of two roundings and says nothing (TA-Lib: 0).
+        moving = talib.ATR(close, close, close, self.period) > close * PRICE_TOLERANCE
+        return Signals(
+            enter=(rsi < self.oversold - RSI_TOLERANCE) & moving,
+            exit=(rsi > self.overbought + RSI_TOLERANCE) & moving,
+            notes={"rsi": rsi},
+        )
