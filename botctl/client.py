@@ -128,8 +128,9 @@ class Client:
     def call(self, cmd: str, args: dict[str, Any] | None = None, timeout_s: float = 10.0) -> Any:
         """Send one request and return its result.
 
-        A daemon that is busy is asked again within the timeout. Raises Fault with its own reason, with 69 when the daemon goes away before it answers, and
-        with 75 when the answer does not come in time: the work may be done all the same.
+        A daemon that is busy is asked again within the timeout. Raises Fault with the daemon's own reason, with
+        69 when it goes away before it answers, and with 75 when the answer does not come in time: the work may
+        be done all the same.
         """
         until = time.monotonic() + timeout_s
         while True:

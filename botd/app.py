@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import sys
 import traceback
@@ -19,14 +20,12 @@ from botd.bot.lifecycle import BotState
 from botd.config import Config
 from botd.config import changed as config_changes
 from botd.config import reload as reload_config
-from botd.control.events import EventPublisher
 from botd.control.handlers import handlers
-from botd.control.server import ControlServer
+from botd.control.plane import ControlPlane
 from botd.control.services import Services
 from botd.domain.clock import seeded_random
 from botd.domain.errors import BotdError
 from botd.domain.events import Event
-from botd.ledger.queries import recall
 from botd.logs import Logs
 from botd.orchestrator.health import DEGRADED, FAILED, OK, Health, LoopLag, Part, supervise
 from botd.risk.settings import check as check_risk
@@ -71,21 +70,14 @@ class Daemon:
         self._signals()
         self._world.build()
         services = self._services()
-        self._server = ControlServer(
-            self._config.socket,
+        self._plane = ControlPlane(
+            self._config,
             handlers(services),
+            ledger=self._world.ledger,
+            settlement=self._world.settlement,
             clock=self._clock,
-            group=self._config.control.group,
-            viewers=self._config.control.viewers,
-            operators=self._config.control.operators,
-            tcp=self._config.control.tcp,
-            record=self._record,
-            recall=lambda request_id: recall(self._world.ledger, request_id, self._clock.wall_ms()),
         )
-        self._events = EventPublisher(self._config.events_socket, clock=self._clock, epoch=self._epoch())
-        self._world.ledger.on_commit(self._events.publish)
-        self._server.bind()
-        self._events.bind()
+        self._plane.bind()
         self._tell("daemon.ready", {"version": __version__, "mode": self._config.mode})
         await self._world.settlement.commit()
         ready()
@@ -157,14 +149,14 @@ class Daemon:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await world.close_feed()
-        await self._server.close()
+        await self._plane.close_server()
         try:
             await world.settlement.commit()
             await world.ledger.close()
         except BotdError as error:
             logger.error("%s", error.message)
             code = 70
-        await self._events.close()
+        await self._plane.close()
         await world.cache.close()
         logger.info("stopped")
         return code
@@ -260,8 +252,6 @@ class Daemon:
         )
 
     def _identity(self) -> dict[str, Any]:
-        import os
-
         mode, source = self._world.names
         return {
             "version": __version__,
@@ -273,16 +263,9 @@ class Daemon:
             "mode": mode,
             "source": source,
             "exchange": self._config.exchange,
-            "epoch": self._epoch(),
+            "epoch": self._world.ledger.instance,
             "python": sys.version.split()[0],
         }
-
-    def _epoch(self) -> str:
-        """Return what changes when sequences of events begin anew: the ledger's birth."""
-        return self._world.ledger.instance
-
-    async def _record(self, request_id: str, caller: Any, cmd: str, args: Any, reply: Any) -> None:
-        await self._world.settlement.record(request_id, caller.uid, caller.pid, cmd, args, reply)
 
     def _make_health(self) -> Health:
         health = Health()
@@ -321,5 +304,3 @@ class Daemon:
         task = asyncio.get_running_loop().create_task(work, name=name)
         self._tasks.append(task)
         return task
-
-

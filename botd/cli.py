@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import click
 
 from botd import __version__
+from botd.control.protocol import EXIT_CODES
 from botd.domain.errors import BotdError
 
 if TYPE_CHECKING:
@@ -30,20 +31,6 @@ Serve = Callable[..., int]
 """``serve(config, ready=, logs=, notifier=, locks=) -> exit code``: runs until told to stop; see botd.app."""
 
 USAGE, INTERNAL, INTERRUPTED = 2, 70, 130
-EXIT_CODES = {
-    "INVALID": USAGE,
-    "NOT_FOUND": 4,
-    "CONFLICT": 5,
-    "WRONG_STATE": 5,
-    "DENIED": 5,
-    "UNAVAILABLE": 69,
-    "INTERNAL": INTERNAL,
-    "TIMEOUT": 75,
-    "BUSY": 75,
-    "RUNNING": 75,
-    "FORBIDDEN": 77,
-    "CONFIG": 78,
-}
 LOG = logging.getLogger("botd.cli")
 
 
@@ -201,9 +188,9 @@ def _open_standard_streams() -> None:
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
         os.set_inheritable(descriptor, True)
     os.close(descriptor)
-    for name in ("stdout", "stderr"):
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
         if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - the process's own stream
+            setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from botd.domain.instrument import Instrument, split_symbol
 from botd.keys import Keys, find_keys
 
 SEARCH = (Path("~/.config/botd/botd.yaml"), Path("/etc/botd/botd.yaml"))
-LIVE_KEYS = ("risk", "log.level", "log.format", "enable_bots")
+LIVE_KEYS = ("risk", "log.level", "enable_bots")
 """What a reload changes in a running daemon; every other key needs a restart."""
 
 CheckRisk = Callable[[Mapping[str, Any], str], list[str]]
@@ -91,40 +91,23 @@ class RedisConfig:
     port: int = field(metadata=key(6379, read.integer(1, 65535)))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TcpConfig:
-    """The control socket over TCP: CURVE and an allow list of client keys, both or none."""
-
-    bind: str = field(metadata=key("", read.word(r"tcp://[^\s/]+:\d+", "an address such as tcp://127.0.0.1:5555")))
-    secret_key_file: Path | None = field(metadata=key(None, read.or_null(read.path)))
-    clients: tuple[str, ...] = field(
-        metadata=key([], read.sequence(read.word(r"\S{40}", "a CURVE public key of 40 characters")))
-    )
-
-
-def _tcp(raw: Any, spot: Spot) -> TcpConfig | None:
-    if raw is None:
-        return None
-    tcp: TcpConfig = fill(TcpConfig, raw, spot)
-    if tcp.secret_key_file is None or not tcp.clients:
-        spot.fail("needs secret_key_file and clients", "CURVE without an allow list admits any client; or use null")
-    return tcp
+_GROUP = read.or_null(read.word(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", "the name of a group"))
+_TCP = read.or_null(read.word(r"tcp://[^\s/]+:\d{1,5}", "an address such as tcp://127.0.0.1:7700"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ControlConfig:
-    """The control socket and who may use it. ``viewers`` and ``operators`` are user names or ids."""
+    """The control socket. ``group`` owns its file; ``operators`` and ``viewers`` are groups that may use it.
+
+    ``tcp`` needs ``curve.key`` and ``curve.allow`` in the state directory (see :mod:`botd.control.curve`).
+    """
 
     socket: Path | None = field(metadata=key(None, read.or_null(read.socket_path)))
     events: Path | None = field(metadata=key(None, read.or_null(read.socket_path)))
-    group: str | None = field(metadata=key(None, read.or_null(read.word(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", "a group"))))
-    tcp: TcpConfig | None = field(metadata=key(None, _tcp))
-    viewers: tuple[str, ...] = field(
-        metadata=key([], read.sequence(read.word(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", "a user")))
-    )
-    operators: tuple[str, ...] = field(
-        metadata=key([], read.sequence(read.word(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", "a user")))
-    )
+    group: str | None = field(metadata=key(None, _GROUP))
+    tcp: str | None = field(metadata=key(None, _TCP))
+    viewers: str | None = field(metadata=key(None, _GROUP))
+    operators: str | None = field(metadata=key(None, _GROUP))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

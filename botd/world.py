@@ -28,7 +28,7 @@ from botd.exchange.simulated import SimulatedExchange
 from botd.execution.gateway import Gateway
 from botd.ledger.store import Ledger
 from botd.market.cache import MemoryCache, ReadableCache
-from botd.market.feed import CandleSource
+from botd.market.feed import CandleSource, Quote
 from botd.market.manager import MarketManager
 from botd.market.player import Player
 from botd.orchestrator.bot_factory import BotFactory
@@ -185,6 +185,7 @@ class World:
             slippage=float(config.paper.slippage),
             taker_fee=float(config.paper.taker_fee),
             freshness_ms=self._freshness_ms,
+            minute_volume=self._minute_volume,
             not_ready=self._not_ready,
             soon=_soon,
         )
@@ -217,6 +218,18 @@ class World:
                 "fleet": self.drawdown.restore,
             },
         )
+        if self.source is not None:
+            self._prime(self.source)
+
+    def _prime(self, source: CandleSource) -> None:
+        """Know the prices as of the cursor, before the market moves again."""
+        for symbol in source.symbols:
+            last = source.history(symbol, source.interval, self.clock.now_ms(), 1)
+            if len(last):
+                close = float(last.close[-1])
+                quote = Quote(close, close, close, int(last.time[-1]) + interval_ms(source.interval))
+                self.market.prime(symbol, quote)
+                self.exchange.prime(symbol, quote)
 
     # -- running
 
@@ -253,6 +266,7 @@ class World:
     def reload_risk(self, risk: Mapping[str, Any]) -> None:
         """Take changed risk settings from the configuration."""
         self.settings.reload(risk, self.config.mode)
+        self.monitors.settings_changed(self.clock.now_ms())
 
     # -- inside
 
@@ -286,6 +300,10 @@ class World:
             return interval_ms(self.config.market.interval) + CANDLE_GRACE_MS
         return TICK_FRESHNESS_MS
 
+    def _minute_volume(self, symbol: str) -> float | None:
+        last = self.market.window(symbol, "1m", 1) if self.config.market.interval == "1m" else None
+        return float(last.volume[-1]) if last is not None and len(last) else None
+
     def _not_ready(self) -> list[str]:
         parts = []
         if not self.ledger.opens_allowed():
@@ -306,6 +324,8 @@ class World:
     def _on_trading_state(self, change: StateChange) -> None:
         data = {key: value for key, value in msgspec.to_builtins(change).items() if value not in ("", None, [])}
         self.journal.event(Event(topic="risk.state", time_ms=change.time_ms, data=data))
+        if change.changed and change.after != "active":
+            self.kill_switch.cancel_entries([(change.scope, change.scope)])
 
     def _send_later(self, delay_s: float, call: Callable[[], None]) -> None:
         asyncio.get_running_loop().call_later(delay_s, call)

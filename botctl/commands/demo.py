@@ -6,6 +6,7 @@ Everything lives in one temporary directory with a botd of its own; both are gon
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -13,7 +14,7 @@ import time
 
 import click
 
-from botctl.client import Client
+from botctl.client import LONGEST_PATH, Client
 from botctl.commands.daemon import botd_command
 from botctl.commands.inspect import LS_COLUMNS, STATS_COLUMNS
 from botctl.commands.portfolio import health_text, portfolio_text
@@ -24,6 +25,8 @@ from botctl.session import Session
 CONFIG = """\
 mode: paper
 state_dir: {directory}
+data_dir: {directory}/candles
+strategies_dir: {directory}/strategies
 market:
   source: synthetic
   symbols: [BTC/USDT, ETH/USDT, SOL/USDT, XRP/USDT]
@@ -62,7 +65,10 @@ def demo_command(session: Session, seconds: float) -> int:
     Example:
       botctl demo
     """
-    with tempfile.TemporaryDirectory(prefix="botctl-demo-") as directory:
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)  # a closed terminal cleans up like Ctrl-C
+    base = None if len(tempfile.gettempdir()) < LONGEST_PATH - 40 else "/tmp"
+    with tempfile.TemporaryDirectory(prefix="botctl-demo-", dir=base) as directory:
         stage = Stage(session, directory)
         try:
             stage.start()
@@ -73,6 +79,10 @@ def demo_command(session: Session, seconds: float) -> int:
             stage.stop()
     write(NEXT_STEPS)
     return OK
+
+
+def _interrupt(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
 
 
 class Stage:
@@ -115,10 +125,9 @@ class Stage:
 
     def populate(self) -> None:
         """Create and start the bots."""
-        prices = self._prices()
         for name, strategy, symbol, interval, params, stops in BOTS:
             if strategy == "grid":
-                price = prices[symbol]
+                price = self._price(symbol)
                 lower, upper = f"{price * (1 - GRID_WIDTH):.2f}", f"{price * (1 + GRID_WIDTH):.2f}"
                 params = {**params, "lower": lower, "upper": upper}
             spec = {"name": name, "strategy": strategy, "symbol": symbol, "interval": interval, "capital": CAPITAL}
@@ -164,17 +173,15 @@ class Stage:
     def _chapter(self, command: str, text: str) -> None:
         write(f"\n$ {command}\n{text}")
 
-    def _prices(self) -> dict[str, float]:
-        """Return the first prices, as soon as the market has one for each symbol."""
+    def _price(self, symbol: str) -> float:
+        """Return the price of a symbol that another bot follows already, as soon as there is one."""
         until = time.monotonic() + 15
-        wanted = {symbol for _, _, symbol, *_ in BOTS}
         while True:
-            rows = self._client.call("prices", {})["rows"]
-            prices = {row["symbol"]: float(row["price"]) for row in rows if row.get("price") is not None}
-            if wanted <= set(prices):
-                return prices
+            for row in self._client.call("prices", {})["rows"]:
+                if row["symbol"] == symbol and row.get("price") is not None:
+                    return float(row["price"])
             if time.monotonic() > until:
-                raise Fault(FAILED, "demo: the market gives no prices", "botctl doctor")
+                raise Fault(FAILED, f"demo: no price of {symbol}", "botctl doctor")
             time.sleep(0.05)
 
     def _bots(self, columns: list) -> str:  # type: ignore[type-arg]

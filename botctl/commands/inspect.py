@@ -76,7 +76,7 @@ STATS_COLUMNS = [
 
 @click.command("ls")
 @bots_argument
-@click.option("--removed", is_flag=True, help="Those that were removed.")
+@click.option("--removed", is_flag=True, help="Also those that were removed.")
 @output_options
 def ls_command(session: Session, names: tuple[str, ...], everything: bool, labels: Any, removed: bool) -> int:
     """List bots: state, equity, profit and loss, position.
@@ -92,8 +92,7 @@ def ls_command(session: Session, names: tuple[str, ...], everything: bool, label
     rows = session.rows("ls", wire)
     if is_table(session):
         _add_ages(session, rows)
-    empty = "no bots were removed" if removed else "no bots; make one with: botctl create, or see botctl demo"
-    show_rows(session, rows, _columns(session), empty=empty)
+    show_rows(session, rows, _columns(session), empty="no bots; make one with botctl create, or see botctl demo")
     return OK
 
 

@@ -39,30 +39,29 @@ PRIORITY = ["name", "state", "symbol", "equity", "unrealized_pnl", "realized_pnl
 PRIORITY += ["note", "trades", "position.entry_price", "position.stop", "position.target", "interval"]
 NARROWEST = {"note": 10}
 
-KEYS = "arrows select  Enter open  s start  x stop  p pause  o sort  r reverse  / filter  ? help  q quit"
-HELP = [
-    "Keys",
-    "",
-    "  up, down      select a bot (also k and j, PageUp, PageDown, Home, End)",
-    "  Enter         open the bot: everything about it, and why it last traded or did not",
-    "  Escape        back; on the list: drop the filter",
-    "  s, x, p       start, stop, pause the bot; what it holds stays guarded",
-    "  o, O          sort by the next, the previous column",
-    "  r             reverse the order",
-    "  /             filter by name, strategy, symbol, state, note or label; Enter keeps it",
-    "  ?             this page",
-    "  q             quit",
-    "",
-    "Prices show their age; a ! marks a price that is stale.",
-    "P&L: realised since the bot was created; OPEN is what its position would give now, before fees.",
-]
+KEYS = "Enter open  s start  x stop  p pause  o sort  r reverse  / filter  ? help  q quit"
+HELP = """Keys
+
+  up, down      select a bot (also k and j, PageUp, PageDown, Home, End)
+  Enter         open the bot: everything about it, and why it last traded or did not
+  Escape        back; on the list: drop the filter
+  s, x, p       start, stop, pause the bot; what it holds stays guarded
+  o, O          sort by the next, the previous column
+  r             reverse the order
+  /             filter by name, strategy, symbol, state, note or label; Enter keeps it
+  ?             this page
+  q             quit
+
+Prices show their age; a ! marks a price that is stale.
+Above: ret is the return, exp the exposure, dd the largest drawdown of the portfolio.
+PNL is realised since the bot was created; OPEN is what its position would give now, before fees."""
 
 
 def frame(board: Dashboard, width: int, height: int) -> list[Line]:
     """Return exactly ``height`` lines of at most ``width`` characters."""
     lines = [_title(board, width), _totals(board)]
     if board.page == "help":
-        lines += _scrolled([[(line, "")] for line in ["", *HELP]], board, height - 3)
+        lines += _scrolled([[(line, "")] for line in ["", *HELP.split("\n")]], board, height - 3)
     elif board.page == "bot":
         lines += _scrolled(_bot(board), board, height - 3)
     else:
@@ -115,12 +114,9 @@ def _title(board: Dashboard, width: int) -> Line:
 def _totals(board: Dashboard) -> Line:
     portfolio = board.data.get("portfolio") or {}
     pieces: Line = [(f"bots {text(portfolio.get('running', '-'))}/{text(portfolio.get('bots', '-'))}", "")]
-    shown = (("equity", money), ("return_pct", percent), ("realized_pnl", gain), ("unrealized_pnl", gain))
-    titles = {"return_pct": "return", "realized_pnl": "pnl", "unrealized_pnl": "open"}
-    titles |= {"exposure_pct": "exposure", "max_drawdown_pct": "drawdown"}
-    for key, form in (*shown, ("exposure_pct", percent), ("max_drawdown_pct", percent)):
+    for title, key, form in _TOTALS:
         value = render(Column(key, form=form), portfolio)
-        pieces += [(f"  {titles.get(key, key)} ", "dim"), (value, _sign(value) if form is gain else "")]
+        pieces += [(f"  {title} ", "dim"), (value, _sign(value) if form is gain else "")]
     return pieces
 
 
@@ -134,7 +130,7 @@ def _list(board: Dashboard, width: int, height: int) -> list[Line]:
     at = board.index(rows)
     first = max(0, min(at - table_height // 2, len(rows) - table_height))
     visible = rows[first : first + table_height]
-    columns, widths = _fitting(rows, width)
+    columns, widths = _fitting(rows, width, board.sort)
     lines = [*prices, _header(board, columns, widths)]
     lines += [_bot_line(row, columns, widths, row is rows[at]) for row in visible]
     if not rows:
@@ -166,14 +162,14 @@ def _prices(rows: list[Row], width: int, most: int) -> list[Line]:
     return lines if rows else []
 
 
-def _fitting(rows: list[Row], width: int) -> tuple[list[Column], list[int]]:
-    """Return the columns that fit, and their widths; the note takes what is left."""
+def _fitting(rows: list[Row], width: int, sort: str) -> tuple[list[Column], list[int]]:
+    """Return the columns that fit, the sorted one among them, and their widths; the note takes what is left."""
     sizes = {}
     for column in COLUMNS:
         sizes[column.key] = max([len(column.title) + 1, *(len(render(column, row)) for row in rows)])
     sizes["name"] = min(sizes["name"], max(12, width // 4))
     chosen, used = set(), -2
-    for key in PRIORITY:
+    for key in dict.fromkeys(("name", sort, *PRIORITY)):
         size = NARROWEST.get(key, sizes[key])
         if used + size + 2 <= width:
             chosen.add(key)
@@ -249,6 +245,14 @@ def _event_style(event: dict[str, Any]) -> str:
     return "warn" if any(word in topic for word in loud) else "dim"
 
 
+_TOTALS = (
+    ("equity", "equity", money),
+    ("ret", "return_pct", percent),
+    ("pnl", "realized_pnl", gain),
+    ("open", "unrealized_pnl", gain),
+    ("exp", "exposure_pct", percent),
+    ("dd", "max_drawdown_pct", percent),
+)
 _STATES = {
     "running": "good",
     "failed": "bad",

@@ -67,8 +67,15 @@ class Bot:
         self.last_failure_ms = 0
         self._log = logging.getLogger(f"botd.bot.{record.spec.name}")
         self.lane = (record.spec.symbol, record.spec.interval)
-        level_lane = self.lane if desk.market.candle_feed else (record.spec.symbol, "tick")
-        self.guard = Guard(record.number, level_lane, desk.market.levels, self._on_level)
+        by_ticks = not desk.market.candle_feed
+        self.guard = Guard(
+            record.number,
+            (record.spec.symbol, "tick") if by_ticks else self.lane,
+            desk.market.levels,
+            by_ticks=by_ticks,
+            sell=self._on_level,
+            raised=lambda: desk.journal.position(self.book.position),
+        )
         self._length_ms = interval_ms(record.spec.interval)
         self._subscription: Any = None
         self._mind = mind_of(self)
@@ -193,8 +200,7 @@ class Bot:
     def on_closed(self, candle: Candle) -> None:
         """A candle closed: levels have fired, now the trail, the equity and the decision."""
         self.last_candle_ms = candle.open_time
-        if self.guard.on_closed(candle):
-            self.desk.journal.position(self.book.position)
+        self.guard.on_closed(candle)
         now = candle.open_time + self._length_ms
         self._record_equity(candle.close, now)
         if self.state is BotState.BACKOFF and now >= self.retry_at_ms and self.record.desired != Desired.STOPPED:
@@ -202,11 +208,6 @@ class Bot:
             self.begin()
         if self.state in TRADING:
             self._run_mind(lambda: self._mind.on_closed(candle))
-
-    def on_tick(self, price: float) -> None:
-        """A new price (tick feeds): the trail follows."""
-        if self.guard.on_price(price):
-            self.desk.journal.position(self.book.position)
 
     # -- orders
 
@@ -220,6 +221,7 @@ class Bot:
             slippage=self.desk.slippage,
             fee=self.desk.taker_fee,
             instrument=self.instrument,
+            margin=self.desk.gate.settings.funds_margin(self.number),
         )
 
     def place(self, intent: Intent, quantity: Decimal) -> tuple[Order | None, Verdict]:
@@ -279,16 +281,16 @@ class Bot:
         """Book a fill: position, cash, levels, and the round trip it may end."""
         position = self.book.position
         bar = self.desk.market.bar_index(*self.lane, bucket_start(fill.time_ms, self._length_ms))
-        applied = self.book.apply(
-            fill, reason=order.intent_reason, bar=bar, fee_value_quote=self._fee_value(fill)
-        )
+        applied = self.book.apply(fill, reason=order.intent_reason, bar=bar, fee_value_quote=self._fee_value(fill))
         trade = applied.trade
         if fill.side is Side.BUY:
             first = position.bought_quantity == fill.quantity
             entry = fill.price if first or position.entry_price is None else position.entry_price
             self.guard.entered(position, self.spec, float(entry))
         elif trade is None and 0 < position.quantity < self.instrument.step:
-            trade = self.book.close_dust(self.instrument.step, reason=order.intent_reason, bar=bar, time_ms=fill.time_ms)
+            trade = self.book.close_dust(
+                self.instrument.step, reason=order.intent_reason, bar=bar, time_ms=fill.time_ms
+            )
         if not self.holds:
             self.guard.cleared()
         journal = self.desk.journal
@@ -375,7 +377,6 @@ class Bot:
     def _request(self, intent: Intent, quantity: Decimal) -> RiskRequest:
         desk, market = self.desk, self.desk.market
         limit_ms = desk.freshness_ms(self.spec.interval)
-        last = market.window(self.spec.symbol, self.spec.interval, 1)
         return RiskRequest(
             intent=intent,
             spec=self.spec,
@@ -389,7 +390,7 @@ class Bot:
             stale_ms=market.stale(self.spec.symbol, limit_ms),
             freshness_limit_ms=limit_ms,
             not_ready=desk.not_ready(),
-            volume=float(last.volume[-1]) if len(last) else None,
-            armed=False,
+            volume=self.desk.minute_volume(self.spec.symbol),
+            exits_any_size=market.candle_feed,
             portfolio=desk.portfolio,
         )

@@ -44,6 +44,8 @@ class Desk:
     taker_fee: float
     freshness_ms: Callable[[str], int]
     """The age at which a price of that interval is stale."""
+    minute_volume: Callable[[str], float | None]
+    """Base volume of a symbol's last 1m candle, None where nobody follows that lane."""
     not_ready: Callable[[], list[str]]
     """Names of the parts that entries need and that are not ready."""
     soon: Callable[[Callable[[], None]], None]

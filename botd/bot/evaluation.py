@@ -33,7 +33,7 @@ class StrategyHungError(BotdError):
     code = "UNAVAILABLE"
 
 
-class StrategyStopped(BaseException):  # noqa: N818 - must pass every "except Exception" of the strategy
+class StrategyStopped(BaseException):
     """Thrown into an abandoned thread to end what can be ended."""
 
 

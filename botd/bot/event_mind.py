@@ -19,7 +19,6 @@ from botd.domain.decision import GateCheck
 from botd.domain.order import Fill, Intent, Order, OrderType, Purpose, Side
 from botd.strategy.base import EventStrategy
 
-
 EXIT_REASONS = frozenset({"signal", "take_profit", "stop_loss", "time_stop"})
 """Tags that a strategy may give an order to name the reason of the exit."""
 

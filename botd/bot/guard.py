@@ -21,14 +21,31 @@ STOP, TARGET = "stop", "target"
 
 
 class Guard:
-    """Watches one position. ``sell(reason, price)`` is called when a level is reached."""
+    """Watches one position. ``sell(reason, price)`` is called when a level is reached, ``raised()`` when
+    the highest price since the entry rose.
 
-    def __init__(self, owner: int, lane: Lane, levels: LevelIndex, sell: Callable[[str, float], None]) -> None:
+    On candle feeds a trail rises at the close of a candle. On tick feeds it rises with the ticks: the
+    highest price is itself armed as a level, so that only ticks above it cost anything.
+    """
+
+    def __init__(
+        self,
+        owner: int,
+        lane: Lane,
+        levels: LevelIndex,
+        *,
+        by_ticks: bool,
+        sell: Callable[[str, float], None],
+        raised: Callable[[], None],
+    ) -> None:
         self._owner = owner
         self._lane = lane
         self._levels = levels
+        self._by_ticks = by_ticks
         self._sell = sell
+        self._raised = raised
         self._position: Position | None = None
+        self._peak = _Peak(self)
 
     def entered(self, position: Position, spec: BotSpec, entry: float) -> None:
         """Fix the levels of a position from its entry price (the average, where it was built in parts)."""
@@ -42,29 +59,28 @@ class Guard:
     def watch(self, position: Position) -> None:
         """Arm the levels that the position has (after an entry, or after a restart)."""
         self._position = position
-        self._levels.arm(self._lane, self._owner, self, self.stop(), position.target)
+        self._arm(position)
 
     def cleared(self) -> None:
         """The position is flat: nothing to watch."""
         if self._position is not None:
             self._levels.disarm(self._lane, self._owner)
+            self._levels.disarm(self._lane, -self._owner)
             self._position = None
 
-    def on_closed(self, candle: Candle) -> bool:
-        """Raise the trailing level by a closed candle's high; return whether it changed anything."""
-        position = self._position
-        if position is None or position.trailing is None or position.highest is None:
-            return False
-        if candle.high <= position.highest:
-            return False
-        return self._raise(position, candle.high)
+    def on_closed(self, candle: Candle) -> None:
+        """Raise the trailing level by a closed candle's high (candle feeds)."""
+        if not self._by_ticks:
+            self.on_price(candle.high)
 
-    def on_price(self, price: float) -> bool:
-        """Raise the trailing level by a tick (tick feeds)."""
+    def on_price(self, price: float) -> None:
+        """Raise the trailing level by a price."""
         position = self._position
-        if position is None or position.trailing is None or price <= (position.highest or math.inf):
-            return False
-        return self._raise(position, price)
+        if position is None or position.trailing is None or position.highest is None or price <= position.highest:
+            return
+        position.highest = price
+        self._arm(position)
+        self._raised()
 
     def on_level(self, kind: str, price: float) -> None:
         """Called by the level index: sell, and say which level it was."""
@@ -80,10 +96,11 @@ class Guard:
         fixed = rules.NONE if position.stop is None else position.stop
         return rules.trailing_level(position.highest, position.trailing, fixed)
 
-    def _raise(self, position: Position, highest: float) -> bool:
-        position.highest = highest
+    def _arm(self, position: Position) -> None:
         self._levels.arm(self._lane, self._owner, self, self.stop(), position.target)
-        return True
+        if self._by_ticks and position.trailing is not None and position.highest is not None:
+            above = math.nextafter(position.highest, math.inf)
+            self._levels.arm(self._lane, -self._owner, self._peak, None, above)
 
     def _reason(self, kind: str) -> str:
         if kind == TARGET:
@@ -92,6 +109,16 @@ class Guard:
         fixed = position.stop if position else None
         level = self.stop()
         return "stop_loss" if fixed is not None and level is not None and level <= fixed else "trailing_stop"
+
+
+class _Peak:
+    """Listens to the level just above the highest price."""
+
+    def __init__(self, guard: Guard) -> None:
+        self._guard = guard
+
+    def on_level(self, kind: str, price: float) -> None:
+        self._guard.on_price(price)
 
 
 def change_levels(position: Position, spec: BotSpec, entry: Decimal) -> None:

@@ -47,7 +47,13 @@ class RestartPolicy:
     """Backoff with jitter: each failure in a row waits twice as long, up to a cap; then the bot is failed."""
 
     def __init__(
-        self, rng: random.Random, *, first_s: float = 5.0, cap_s: float = 300.0, attempts: int = 5, forget_s: float = 3600.0
+        self,
+        rng: random.Random,
+        *,
+        first_s: float = 5.0,
+        cap_s: float = 300.0,
+        attempts: int = 5,
+        forget_s: float = 3600.0,
     ) -> None:
         """``forget_s`` of trading time without a failure makes the next one the first again."""
         self._rng = rng

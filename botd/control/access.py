@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import zmq
+from zmq.utils import z85
 
 from botd.control.reader import Reader
 
@@ -119,7 +120,7 @@ class ZapHandler:
         if mechanism == b"NULL" and domain == IPC_DOMAIN:
             self._admit_ipc(route, request_id, address.decode("ascii", "replace"))
         elif mechanism == b"CURVE" and domain == CURVE_DOMAIN and len(parts) == 9:
-            key = zmq.utils.z85.encode(parts[8])
+            key = z85.encode(parts[8])
             role = self._curve.get(key)
             caller = Caller(NOBODY, NOBODY, 0, role, key.decode()) if role else None
             self._reply(route, request_id, caller, f"{address.decode('ascii', 'replace')} with key {key.decode()}")

@@ -1,7 +1,7 @@
 """TCP with CURVE: the server's key and the list of client keys that may come in.
 
 Both live in files of the state directory: ``curve.key`` (0600, ``{"public", "secret"}``) and
-``curve.allow`` (one ``PUBLIC_KEY operator|viewer`` a line, ``#`` starts a comment). CURVE without such a list
+``curve.allow`` (one ``PUBLIC_KEY operator|viewer`` a line; ``# `` starts a comment). CURVE without such a list
 would admit any key, so both are needed or botd does not start.
 """
 
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import zmq
+from zmq.utils import z85
 
 from botd.control.access import Role
 from botd.domain.errors import ConfigError
@@ -30,11 +31,11 @@ class CurveKeys:
 
     public: bytes
     secret: bytes
-    allowed: dict[bytes, Role]
+    clients: dict[bytes, Role]
 
     def __repr__(self) -> str:
         """Never show the secret."""
-        return f"CurveKeys(public={self.public!r}, allowed={len(self.allowed)})"
+        return f"CurveKeys(public={self.public!r}, clients={len(self.clients)})"
 
 
 def create_key_file(state_dir: Path) -> bytes:
@@ -71,8 +72,8 @@ def _server_pair(path: Path) -> tuple[bytes, bytes]:
 def _allowed(path: Path) -> dict[bytes, Role]:
     allowed: dict[bytes, Role] = {}
     for number, line in enumerate(_private_text(path).splitlines(), start=1):
-        words = line.split("#", 1)[0].split() if not line.lstrip().startswith("#") else []
-        if not words:
+        words = line.split()
+        if not words or words[0] == "#":  # a key may begin with #, so a comment needs a space
             continue
         key, role = words[0], words[1] if len(words) > 1 else ""
         if len(key) != KEY_LENGTH or not _is_key(key):
@@ -87,7 +88,7 @@ def _allowed(path: Path) -> dict[bytes, Role]:
 
 def _is_key(text: str) -> bool:
     try:
-        return len(zmq.utils.z85.decode(text)) == 32
+        return len(z85.decode(text)) == 32
     except (KeyError, ValueError):
         return False
 

@@ -194,7 +194,9 @@ class InspectHandlers:
         quote = market.quote(bot.spec.symbol)
         bar = 0 if bot.last_candle_ms is None else market.bar_index(*bot.lane, bot.last_candle_ms)
         price = None if quote is None else Decimal(repr(quote.bid))
-        return queries.open_trade_row(bot.book.position, bot.name, bar=max(bar, bot.book.position.entry_bar), price=price)
+        return queries.open_trade_row(
+            bot.book.position, bot.name, bar=max(bar, bot.book.position.entry_bar), price=price
+        )
 
     async def _kept_decision(self, bot: Bot, at_ms: int | None) -> Decision | None:
         row = await queries.decision_at(self._services.ledger, bot.number, at_ms)

@@ -6,6 +6,7 @@ Bounded in number, bytes and age; what fell out is asked of the ledger by the se
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +31,11 @@ class Remembered:
     reply: Any
     time_ms: int
 
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Remembered:
+        """Return a row of the ledger's commands, where arguments and reply are JSON texts."""
+        return cls(row["uid"], row["cmd"], msgspec.json.decode(row["args"]), row["reply"], row["time_ms"])
+
     def payload(self) -> bytes:
         """Return the reply as it goes over the wire."""
         if isinstance(self.reply, str):
@@ -38,10 +44,15 @@ class Remembered:
 
     def check_same(self, request_id: str, cmd: str, args: dict[str, Any]) -> None:
         """Raise ConflictError where an id comes again with another command."""
-        if (cmd, args) != (self.cmd, self.args):
-            raise ConflictError(
-                f"request id {request_id} was used for another command ({self.cmd})", "use a new id for each command"
-            )
+        same_or_conflict(request_id, (self.cmd, self.args), (cmd, args))
+
+
+def same_or_conflict(request_id: str, first: tuple[str, Any], again: tuple[str, Any]) -> None:
+    """Raise ConflictError unless both are the same command with the same arguments."""
+    if first != again:
+        raise ConflictError(
+            f"request id {request_id} was used for another command ({first[0]})", "use a new id for each command"
+        )
 
 
 class RequestMemory:

@@ -13,6 +13,10 @@ from __future__ import annotations
 import json
 import re
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # typing itself is not needed to run
+    from typing import Any
+
 VERSION = 1
 TAG = b"botd/1"
 MAX_REQUEST_BYTES = 256 * 1024
@@ -78,7 +82,7 @@ class Request:
 
     __slots__ = ("args", "client", "cmd", "deadline_ms", "id")
 
-    def __init__(self, id: str, cmd: str, args: dict, deadline_ms: int, client: str) -> None:
+    def __init__(self, id: str, cmd: str, args: dict[str, Any], deadline_ms: int, client: str) -> None:
         self.id = id
         self.cmd = cmd
         self.args = args
@@ -90,10 +94,10 @@ class Request:
 
 
 def encode_request(
-    request_id: str, cmd: str, args: dict | None = None, deadline_ms: int | None = None, client: str = ""
+    request_id: str, cmd: str, args: dict[str, Any] | None = None, deadline_ms: int | None = None, client: str = ""
 ) -> bytes:
     """Return the JSON frame of a request; ValueError where a number is not finite."""
-    request = {"id": request_id, "cmd": cmd, "args": args or {}}
+    request: dict[str, Any] = {"id": request_id, "cmd": cmd, "args": args or {}}
     if deadline_ms is not None:
         request["deadline_ms"] = deadline_ms
     if client:
@@ -154,7 +158,7 @@ def encode_error(request_id: str | None, code: str, message: str, hint: str = ""
     return _dump({"id": request_id, "ok": False, "error": {"code": code, "message": message, "hint": hint}})
 
 
-def decode_reply(raw: bytes) -> dict:
+def decode_reply(raw: bytes) -> dict[str, Any]:
     """Return a reply as ``{"id", "ok", "result" or "error"}``; ProtocolError if it is none."""
     body = parse(raw, max_bytes=MAX_REPLY_BYTES * 2, max_depth=64)
     if body.get("ok") is True and "result" in body:
@@ -167,12 +171,12 @@ def decode_reply(raw: bytes) -> dict:
 # -- events
 
 
-def encode_event(topic: str, body: dict) -> list[bytes]:
+def encode_event(topic: str, body: dict[str, Any]) -> list[bytes]:
     """Return the two frames of an event."""
     return [topic.encode(), _dump(body)]
 
 
-def decode_event(frames: list[bytes]) -> tuple[str, dict]:
+def decode_event(frames: list[bytes]) -> tuple[str, dict[str, Any]]:
     """Return topic and body; ProtocolError if the frames are no event."""
     if len(frames) != 2:
         raise _invalid(f"an event has 2 frames, not {len(frames)}")
@@ -182,7 +186,7 @@ def decode_event(frames: list[bytes]) -> tuple[str, dict]:
 # -- strict JSON
 
 
-def parse(raw: bytes, *, max_bytes: int = MAX_REQUEST_BYTES, max_depth: int = MAX_DEPTH) -> dict:
+def parse(raw: bytes, *, max_bytes: int = MAX_REQUEST_BYTES, max_depth: int = MAX_DEPTH) -> dict[str, Any]:
     """Return the JSON object in ``raw``.
 
     Refused with ProtocolError: too large, nested too deep (before anything is parsed), not UTF-8, NaN,
@@ -227,7 +231,7 @@ def _is_too_deep(raw: bytes, max_depth: int) -> bool:
     return bool(brackets)
 
 
-def _is_encodable(value: dict) -> bool:
+def _is_encodable(value: dict[str, Any]) -> bool:
     try:
         json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError:
@@ -235,7 +239,7 @@ def _is_encodable(value: dict) -> bool:
     return True
 
 
-def _object(pairs: list[tuple[str, object]]) -> dict:
+def _object(pairs: list[tuple[str, object]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
         seen: set[str] = set()

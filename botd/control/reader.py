@@ -36,6 +36,7 @@ class Reader:
         self._pause_s = pause_s
         self._loop: asyncio.AbstractEventLoop | None = None
         self._next: asyncio.Handle | None = None
+        self._draining = False
 
     def start(self) -> None:
         """Read from now on; on the running loop."""
@@ -55,7 +56,7 @@ class Reader:
                 logger.warning("control socket: a reply was not sent: %s", error)
             return False
         finally:
-            if self._next is None and self._socket.getsockopt(zmq.EVENTS) & zmq.POLLIN:
+            if not self._draining and self._has_input():
                 self._schedule(0.0)
 
     def stop(self) -> None:
@@ -72,6 +73,9 @@ class Reader:
         self._loop = None
         self._socket.close()
 
+    def _has_input(self) -> bool:
+        return bool(int(self._socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN)
+
     def _schedule(self, delay_s: float) -> None:
         if self._loop is None or self._next is not None:
             return
@@ -83,18 +87,31 @@ class Reader:
 
     def _drain(self) -> None:
         if self._next is not None:
-            return  # a flood: what woke us waits for its turn
-        for _ in range(BATCH):
-            if self._socket.closed:
-                return
-            try:
-                frames = self._socket.recv_multipart(flags=zmq.NOBLOCK, copy=False)
-            except zmq.ZMQError as error:
-                if error.errno != zmq.EAGAIN:
-                    logger.warning("control socket: a message was not read: %s", error)
-                return
-            self._on_message(frames)
+            self._has_input()  # takes the sign away, or the loop would spin until our turn
+            return
+        self._draining = True
+        try:
+            for _ in range(BATCH):
+                if not self._take_one():
+                    return
+        finally:
+            self._draining = False
         self._schedule(self._pause_s())
+
+    def _take_one(self) -> bool:
+        if self._socket.closed:
+            return False
+        try:
+            frames = self._socket.recv_multipart(flags=zmq.NOBLOCK, copy=False)
+        except zmq.ZMQError as error:
+            if error.errno != zmq.EAGAIN:
+                logger.warning("control socket: a message was not read: %s", error)
+            return False
+        try:
+            self._on_message(frames)
+        except Exception:  # an edge-triggered socket that is left half read would be deaf
+            logger.exception("control socket: a message could not be handled")
+        return True
 
 
 def _ignore(frames: list[zmq.Frame]) -> None:

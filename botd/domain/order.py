@@ -93,8 +93,7 @@ _ENDS = frozenset({OrderStatus.CANCELED, OrderStatus.EXPIRED, OrderStatus.FILLED
 TRANSITIONS: dict[OrderStatus, frozenset[OrderStatus]] = {
     OrderStatus.INTENT: _ENDS
     | {OrderStatus.UNKNOWN, OrderStatus.OPEN, OrderStatus.PARTIAL, OrderStatus.REJECTED, OrderStatus.DENIED},
-    OrderStatus.UNKNOWN: _ENDS
-    | {OrderStatus.OPEN, OrderStatus.PARTIAL, OrderStatus.REJECTED, OrderStatus.NOT_PLACED},
+    OrderStatus.UNKNOWN: _ENDS | {OrderStatus.OPEN, OrderStatus.PARTIAL, OrderStatus.REJECTED, OrderStatus.NOT_PLACED},
     OrderStatus.OPEN: _ENDS | {OrderStatus.PARTIAL},
     OrderStatus.PARTIAL: _ENDS | {OrderStatus.PARTIAL},
     OrderStatus.CANCELED: frozenset({OrderStatus.FILLED}),

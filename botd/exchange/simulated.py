@@ -3,8 +3,7 @@
 It keeps the account (:mod:`~botd.exchange.simulated_account`) and the open orders
 (:mod:`~botd.exchange.simulated_book`), admits orders (:mod:`~botd.exchange.admission`), fills them as
 :mod:`~botd.exchange.matching` says, and reports synchronously. A listener may submit and cancel from
-within a report: each event works on the orders that were there when it began, and looks again before
-each fill whether the order still is.
+within a report: an event works on the orders that it found, and looks again before each fill.
 
 Candle feeds follow BACKTEST.md: a market order fills at the next OPEN of its lane, an order with a
 ``trigger_price`` within :meth:`SimulatedExchange.submit`, resting orders on OPEN and CLOSED of candles that

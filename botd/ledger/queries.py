@@ -193,11 +193,14 @@ async def commands(
     return await _page(ledger, _COMMANDS, where, cursor, limit, last)
 
 
-async def recall(ledger: Reader, request_id: str, now_ms: int) -> Any:
-    """Return the reply once given to ``request_id``, None when it was not asked within 24 h of wall time."""
-    newest = "SELECT reply FROM commands WHERE request_id = ? AND time_ms > ? ORDER BY id DESC LIMIT 1"
-    rows = await ledger.query(newest, (request_id, now_ms - REMEMBERED_MS))
-    return msgspec.json.decode(rows[0]["reply"]) if rows else None
+async def recall(ledger: Reader, request_id: str, now_ms: int) -> list[dict[str, Any]]:
+    """Return what was asked under ``request_id`` within 24 h of wall time and what was answered, newest first.
+
+    Keys: uid, cmd, args, reply (values), time_ms.
+    """
+    wanted = "SELECT uid, cmd, args, reply, time_ms FROM commands WHERE request_id = ? AND time_ms > ? ORDER BY id DESC"
+    rows = await ledger.query(wanted, (request_id, now_ms - REMEMBERED_MS))
+    return [{**row, "args": msgspec.json.decode(row["args"]), "reply": msgspec.json.decode(row["reply"])} for row in rows]
 
 
 def open_trade_row(position: Position, name: str, *, bar: int, price: Decimal | None) -> dict[str, Any]:

@@ -27,6 +27,10 @@ class Readers:
         self._path = path
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="ledger-reader")
         self._idle: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
+        # Never the last connection to close: while it is there, the shared index of the log stays, and reading
+        # goes on when the writer must reopen on a disk too full to make a new one.
+        self._anchor = schema.connect(path, write=False)
+        schema.meta(self._anchor, "instance")
 
     async def query(self, sql: str, parameters: Sequence[Any]) -> list[dict[str, Any]]:
         """Return the rows of ``sql`` as dicts."""
@@ -41,6 +45,7 @@ class Readers:
         self._pool.shutdown(wait=True)
         while not self._idle.empty():
             self._idle.get_nowait().close()
+        self._anchor.close()
 
     def _query(self, sql: str, parameters: Sequence[Any]) -> list[dict[str, Any]]:
         try:

@@ -61,7 +61,7 @@ class Retention:
         """Keep the last point of each hour before ``before_ms``: one bot's day at a time, round by round."""
         if not self._round and not self._begin_round(connection, before_ms // HOUR_MS * HOUR_MS):
             return False
-        low = self._thinned_to or 0
+        low = self._thinned_to
         connection.execute(_THIN, {"bot": self._round.pop(), "low": low, "high": self._round_end, "hour": HOUR_MS})
         if not self._round:
             self._thinned_to = self._round_end
@@ -70,20 +70,24 @@ class Retention:
         return True
 
     def _begin_round(self, connection: sqlite3.Connection, limit_ms: int) -> bool:
-        numbers = [row[0] for row in connection.execute("SELECT number FROM bots ORDER BY number DESC")]
         if self._thinned_to is None:
-            self._thinned_to = self._resume(connection, numbers)
-        if self._thinned_to is None or self._thinned_to >= limit_ms:
+            self._thinned_to = self._resume(connection, limit_ms)
+        if self._thinned_to >= limit_ms:
             return False
         self._round_end = min(self._thinned_to + _SPAN_MS, limit_ms)
-        self._round = numbers
+        self._round = _numbers(connection)
         return True
 
-    def _resume(self, connection: sqlite3.Connection, numbers: list[int]) -> int | None:
+    def _resume(self, connection: sqlite3.Connection, limit_ms: int) -> int:
+        """Return up to where a former run thinned, else the hour of the first point there is."""
         stored = schema.meta(connection, "equity_thinned")
         if stored is not None:
             return int(stored)
         first = "SELECT min(time_ms) FROM equity WHERE bot = ?"
-        times = [connection.execute(first, (number,)).fetchone()[0] for number in numbers]
+        times = [connection.execute(first, (number,)).fetchone()[0] for number in _numbers(connection)]
         known = [time for time in times if time is not None]
-        return min(known) // HOUR_MS * HOUR_MS if known else None
+        return min(known) // HOUR_MS * HOUR_MS if known else limit_ms
+
+
+def _numbers(connection: sqlite3.Connection) -> list[int]:
+    return [row[0] for row in connection.execute("SELECT number FROM bots ORDER BY number DESC")]

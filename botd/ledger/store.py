@@ -74,7 +74,7 @@ class Ledger:
             connection.close()
         self.journal = Journal(self._outcomes)
         self._readers = Readers(path)
-        retention = Retention(clock, simulated=world.get("source") in ("synthetic", "replay"))
+        retention = Retention(clock, simulated=world.get("market", {}).get("source") in ("synthetic", "replay"))
         self._writer = Writer(path, settled=self._from_writer, retention=retention, clock=clock, retry_s=retry_s)
         self._born = (clock.monotonic(), self._size())
         self._writer.start()
@@ -161,9 +161,10 @@ class Ledger:
         if self._closed:
             return
         self._closed = True
-        await asyncio.get_running_loop().run_in_executor(None, self._writer.stop)
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(None, self._readers.close)  # first: the last to close empties the log
+        await loop.run_in_executor(None, self._writer.stop)
         await asyncio.sleep(0)  # the writer's last words were queued before this
-        self._readers.close()
         for waiter in self._drains:
             _resolve(waiter, None)
         if self._waiting:

@@ -27,7 +27,7 @@ Settled = Callable[[list[Batch], UnavailableError | None], None]
 FOLD_ROWS = 20_000  # the most rows in one transaction: bounds its time and the log's growth
 _WIDEST = 256  # rows in one INSERT
 _IDLE_S = 5.0
-_CHECKPOINT_EACH = 64  # transactions
+_CHECKPOINT_EACH = 256  # transactions: a commit right after one waits for it
 _PRUNE_EACH = 16  # transactions
 
 _log = logging.getLogger(__name__)

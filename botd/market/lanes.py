@@ -77,7 +77,20 @@ class LaneState:
 class SymbolState:
     """One symbol: its price, its holes, and its lanes, the base lane first and then by length."""
 
-    __slots__ = ("ask", "base", "bid", "expected", "gaps", "lanes", "larger", "price", "seen", "symbol", "time_ms", "unread")
+    __slots__ = (
+        "ask",
+        "base",
+        "bid",
+        "expected",
+        "gaps",
+        "lanes",
+        "larger",
+        "price",
+        "seen",
+        "symbol",
+        "time_ms",
+        "unread",
+    )
 
     def __init__(self, symbol: str, base_interval: str) -> None:
         self.symbol = symbol

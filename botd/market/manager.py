@@ -121,6 +121,11 @@ class MarketManager:
         state = self._symbols.get(symbol)
         return state.quote() if state else None
 
+    def prime(self, symbol: str, quote: Quote) -> None:
+        """Know a price before the first one arrives (after a restart); nobody is told."""
+        state = self._book.symbols.get(symbol) or self._book.state(symbol)
+        state.price_now(quote.last, quote.time_ms)
+
     def stale(self, symbol: str, limit_ms: int) -> int | None:
         """Return the age of the price in milliseconds when it is older than ``limit_ms``, else None.
 
@@ -198,10 +203,8 @@ class MarketManager:
             for symbol, price in moment.opened:
                 self._tell_opened(self._symbols[symbol], price, now)
         self._publish(moment)
-        if self._settle is not None:
-            waiting = self._settle(now)
-            if waiting is not None:
-                yield waiting
+        if self._settle is not None and (waiting := self._settle(now)) is not None:
+            yield waiting
 
     def _take_closed(self, moment: Moment, now: int) -> list[_Told]:
         """Set the prices, append to the arrays, and return whom to tell what."""

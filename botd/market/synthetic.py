@@ -19,7 +19,7 @@ from botd.domain.errors import ConfigError, InvalidError
 from botd.domain.instrument import Instrument, split_symbol
 from botd.market.candles import candle_list, complete_buckets
 from botd.market.feed import Moment
-from botd.market.synthetic_walk import Walk
+from botd.market.synthetic_walk import BLOCK, Walk
 
 _CHUNK = 64
 """How many candles of each symbol are made at once: with 50 symbols some 3 ms of work."""
@@ -154,6 +154,10 @@ class SyntheticSource:
         first = index - index % _CHUNK
         for symbol in self.symbols:
             self._chunks[symbol] = candle_list(self._base(symbol, first, first + _CHUNK))
+        # The next blocks are computed a few symbols at a time, or all of them would be due in one moment.
+        share = BLOCK // _CHUNK
+        for symbol in self.symbols[first // _CHUNK % share :: share]:
+            self._walks[symbol].prepare(first + BLOCK)
 
     def _open_candles(self, index: int) -> list[tuple[str, Candle]]:
         return [(symbol, self._base(symbol, index, index + 1).candle(0)) for symbol in self.symbols]

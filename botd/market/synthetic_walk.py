@@ -37,7 +37,7 @@ _STAY = 0.6
 """Chance that a segment goes on in the regime of the one before."""
 
 _PULL = 0.002
-"""How much of the distance to the first price (in logarithms) a segment takes back."""
+"""How much of the distance to the first price (in logarithms) a segment of one-minute candles takes back."""
 
 _GAP_CHANCE = 1 / 64
 _CACHED_BLOCKS = 4
@@ -65,6 +65,7 @@ class Walk:
         self._volume_decimals = volume_decimals
         self._scale = math.sqrt(minutes)
         self._minutes = minutes
+        self._pull = min(0.5, _PULL * minutes)
         self._levels = [0.0]
         """Logarithm of price / first price at the beginning of each segment drawn so far."""
         self._regimes: list[int] = []
@@ -81,6 +82,10 @@ class Walk:
         names = ("time", "open", "high", "low", "close", "volume")
         joined = (np.concatenate([getattr(block, name) for block in blocks]) for name in names)
         return cut(Candles("", *joined), first - offset, end - offset)
+
+    def prepare(self, index: int) -> None:
+        """Compute the block of candle ``index`` ahead of its use."""
+        self._block(index // BLOCK)
 
     def _block(self, number: int) -> Candles:
         known = self._blocks.get(number)
@@ -133,9 +138,9 @@ class Walk:
                 # A normal variate's fraction behind the second decimal is as good as uniform.
                 regime = before if (same * 100.0) % 1.0 < _STAY else int((pick * 100.0) % 1.0 * len(_REGIMES))
                 drift, deviation = _REGIMES[regime]
-                change = _SEGMENT * drift * self._minutes + math.sqrt(_SEGMENT) * self._scale * deviation * z
+                change = (_SEGMENT * drift + math.sqrt(_SEGMENT) * deviation * z) * self._scale
                 self._regimes.append(regime)
-                self._levels.append(self._levels[-1] * (1.0 - _PULL * min(self._minutes, 100.0)) + change)
+                self._levels.append(self._levels[-1] * (1.0 - self._pull) + change)
 
 
 def _normals(key: list[int], purpose: int, number: int, series: int, count: int) -> _Floats:

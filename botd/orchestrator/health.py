@@ -87,7 +87,9 @@ class Health:
         return worst, rows
 
 
-async def supervise(part: Part, attempt: Callable[[], Awaitable[None]], clock: Clock, delay_s: Callable[[int], float]) -> None:
+async def supervise(
+    part: Part, attempt: Callable[[], Awaitable[None]], clock: Clock, delay_s: Callable[[int], float]
+) -> None:
     """Run ``attempt`` until it returns; after a failure say so and try again after ``delay_s(n)``."""
     failures = 0
     while True:

@@ -237,6 +237,7 @@ class Orchestrator:
         bot.record.removed_ms = self._desk.clock.now_ms()
         self._desk.journal.bot(bot.record)
         del self.bots[bot.name]
+        self._desk.gate.forget(bot.number)
         self._tell(bot, "bot.removed", {"unassigned": left})
         return left
 
@@ -294,6 +295,7 @@ class Orchestrator:
         """A changed capital adds to or takes from the bot's cash; profit so far stays."""
         if capital != bot.spec.capital:
             bot.book.change_capital(capital)
+            self._desk.gate.monitors.adjust(bot.number, capital - bot.spec.capital)
             bot.record.spec = msgspec.structs.replace(bot.spec, capital=capital)
             self._desk.journal.book(bot.number, bot.book.cash, bot.book.realized_pnl, bot.book.fees)
 
@@ -309,6 +311,4 @@ class Orchestrator:
 
 def _moved(book: BotBook, symbol: str) -> BotBook:
     """Return a flat book's money with another symbol."""
-    return BotBook(
-        book.bot, symbol, book.capital, cash=book.cash, realized_pnl=book.realized_pnl, fees=book.fees
-    )
+    return BotBook(book.bot, symbol, book.capital, cash=book.cash, realized_pnl=book.realized_pnl, fees=book.fees)

@@ -16,9 +16,7 @@ from botd.orchestrator.orchestrator import Orchestrator
 Restore = Callable[[Mapping[str, str]], None]
 
 
-def recover(
-    loaded: Loaded, orchestrator: Orchestrator, gateway: Gateway, restores: Mapping[str, Restore]
-) -> None:
+def recover(loaded: Loaded, orchestrator: Orchestrator, gateway: Gateway, restores: Mapping[str, Restore]) -> None:
     """Rebuild orders, bots and keyed state. ``restores`` takes each space of keyed rows."""
     for space, restore in restores.items():
         restore(loaded.kv.get(space, {}))

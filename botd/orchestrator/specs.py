@@ -11,6 +11,7 @@ from typing import Any
 from botd.domain.bot_spec import BotSpec
 from botd.domain.candle import INTERVALS
 from botd.domain.errors import InvalidError, NotFoundError
+from botd.domain.instrument import Instrument
 from botd.strategy.registry import Registry
 
 NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
@@ -22,7 +23,7 @@ SPEC_KEYS = ("name", "strategy", "symbol", "interval", "capital", "params", *FRA
 class SpecParser:
     """Checks specs against what exists: strategies, symbols, intervals."""
 
-    def __init__(self, registry: Registry, symbols: Collection[str], base_interval: str | None) -> None:
+    def __init__(self, registry: Registry, symbols: Mapping[str, Instrument], base_interval: str | None) -> None:
         """``base_interval`` is the smallest interval that the market has, None where any is served."""
         self._registry = registry
         self.symbols = symbols
@@ -43,9 +44,7 @@ class SpecParser:
         if fractions["fraction"] is not None and fractions["risk_per_trade"] is not None:
             raise InvalidError(f"{name}: --fraction and --risk-per-trade exclude each other")
         if fractions["risk_per_trade"] is not None and not (fractions["stop_loss"] or fractions["trailing_stop"]):
-            raise InvalidError(
-                f"{name}: --risk-per-trade needs a stop", "add --stop-loss 2% or --trailing-stop 1.5%"
-            )
+            raise InvalidError(f"{name}: --risk-per-trade needs a stop", "add --stop-loss 2% or --trailing-stop 1.5%")
         mode = str(raw.get("mode") or "paper")
         if mode not in ("paper", "live"):
             raise InvalidError(f"{name}: mode must be paper or live, not {mode!r}")
@@ -146,9 +145,7 @@ def difference(old: BotSpec, new: BotSpec) -> dict[str, list[Any]]:
     """Return ``{key: [old, new]}`` of what differs, parameters by their own names."""
     before, after = _flat(old), _flat(new)
     return {
-        key: [before.get(key), after.get(key)]
-        for key in sorted({*before, *after})
-        if before.get(key) != after.get(key)
+        key: [before.get(key), after.get(key)] for key in sorted({*before, *after}) if before.get(key) != after.get(key)
     }
 
 

@@ -15,6 +15,9 @@ from botd.risk.windows import ACCOUNT_BURST, BOT_BURST, DAY_MS, HOUR_MS, LONGEST
 MOST_STEPS = 10**18
 """No order has so many steps or ticks; more would be beyond exact arithmetic."""
 
+ROUNDING = 1e-9
+"""What binary rounding may add to a share: 102 / 100 - 1 is not above 2 %."""
+
 
 def filters(case: Case, limits: Limits) -> str:
     """The numbers are numbers, and the exchange's filters take the order. Rounds down to the step."""
@@ -67,7 +70,7 @@ def price_collar(case: Case, limits: Limits) -> str:
     if limit is None:
         return ""
     value = case.price / case.intent.reference_price - 1.0 if part == "limit" else case.slippage
-    if not value <= limit:
+    if not value <= limit + ROUNDING:
         detail = f"{part} {'price above the market' if part == 'limit' else 'slippage'} {value:.3%}, limit {limit:.3%}"
         return case.failed("price_collar", "PRICE_COLLAR", value, limit, detail)
     return case.passed("price_collar", value, limit)

@@ -63,10 +63,17 @@ def funds(case: Case, limits: Limits) -> Room:
 def budget(case: Case, limits: Limits) -> Room:
     """What the bot may use, less what it has invested and what its open entries will take."""
     equity, cash = number(case.request.bot_equity), number(case.request.bot_cash)
-    base = equity if case.desk.own_equity else min(equity, number(case.request.spec.capital))
+    capital = equity if case.desk.own_equity else number(case.request.spec.capital)
+    base = least(equity, capital)
     reserved = _reserved(case)
     kept_back = equity - base * limits["value"]  # 0 where the bot may use all it has: cash stays exact
-    return Room("cost", cash - kept_back - reserved, equity - cash + reserved)
+    # More cash than worth cannot be on a long-only book; were it so, the worth is what counts.
+    return Room("cost", least(cash - kept_back - reserved, base * limits["value"]), equity - cash + reserved)
+
+
+def least(one: float, other: float) -> float:
+    """Return the smaller; NaN where either is NaN (``min`` would let the other one through)."""
+    return math.nan if math.isnan(one) or math.isnan(other) else min(one, other)
 
 
 def limit_quantity(name: str, code: str, room_of: RoomOf) -> Callable[[Case, Limits], str]:

@@ -17,6 +17,7 @@ from botd.domain.candle import Candle
 _WEIGHT = 1 / 60
 _WARM_UP = 60
 _LEAST_SIGMA = 0.0001
+_ROUNDING = 1e-9  # 105 / 100 - 1 is not above 5 %
 _LARGEST = 1e6  # keeps the variance finite
 
 
@@ -62,7 +63,7 @@ class Moves:
 
 
 def _judge(move: float, spread: _Spread, most: float | None, sigmas: float | None) -> str:
-    if most is not None and move > most:
+    if most is not None and move > most + _ROUNDING:
         return f"1m move {move:.2%}, limit {most:.2%}"
     sigma = max(math.sqrt(spread.variance), _LEAST_SIGMA)
     if sigmas is not None and spread.count >= _WARM_UP and move > sigmas * sigma:

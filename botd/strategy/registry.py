@@ -15,7 +15,7 @@ import sys
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib.util import module_from_spec, spec_from_file_location
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -79,6 +79,14 @@ class Registry:
         self._builtin_dir = builtin_dir
         self._user_dir = user_dir
         self._loaded: dict[str, StrategyInfo] = {}
+
+    @classmethod
+    def standard(cls, user_dir: Path | None = None) -> Registry:
+        """Return the registry of the catalogue that is installed beside botd, and of the user's directory."""
+        spec = find_spec("strategies")
+        if spec is None or not spec.submodule_search_locations:
+            raise NotFoundError("the built-in strategies are not installed", "reinstall the package")
+        return cls(Path(next(iter(spec.submodule_search_locations))), user_dir)
 
     def names(self) -> list[str]:
         """Return the names of all strategy files, sorted; whether they load is not known yet."""

@@ -50,11 +50,10 @@ class RedisServer:
 
     def start(self, timeout_s: float = 10.0) -> RedisServer:
         """Start the server and return when it answers."""
+        listen = ["--port", str(self.port), "--bind", self.host]
+        nothing_kept = ["--save", "", "--appendonly", "no", "--dir", tempfile.gettempdir()]
         self._process = subprocess.Popen(
-            [redis_executable(), "--port", str(self.port), "--bind", self.host]
-            + ["--save", "", "--appendonly", "no", "--dir", tempfile.gettempdir()],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+            [redis_executable(), *listen, *nothing_kept], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         deadline = time.monotonic() + timeout_s
         while not self.answers():

@@ -113,7 +113,9 @@ def test_a_tick_moves_the_price_the_sinks_and_then_the_levels() -> None:
     assert world.cache.quotes[BTC].ask == 94.2
 
 
-@pytest.mark.parametrize("bid, ask, last", [(math.nan, 1.0, 1.0), (2.0, 1.0, 1.5), (0.0, 1.0, 1.0), (1.0, 1.0, math.inf)])
+@pytest.mark.parametrize(
+    "bid, ask, last", [(math.nan, 1.0, 1.0), (2.0, 1.0, 1.5), (0.0, 1.0, 1.0), (1.0, 1.0, math.inf)]
+)
 def test_absurd_ticks_are_dropped(bid: float, ask: float, last: float) -> None:
     world, _ = ticking()
     world.manager.on_tick(BTC, Quote(bid, ask, last, T0))

@@ -120,7 +120,9 @@ def test_what_is_sized_from_an_amount_costs_no_more_and_is_never_cut_by_that_amo
     cash: Decimal, price: float, slippage: float, fee: float
 ):
     sized = size(cash=cash, price=price, slippage=slippage, fee=fee)
-    assert cost(float(sized.quantity), price, slippage, fee) <= float(cash) + 2e-9 * float(BTC.step) * price + 1e-9 * float(cash)
+    assert cost(float(sized.quantity), price, slippage, fee) <= float(cash) + 2e-9 * float(
+        BTC.step
+    ) * price + 1e-9 * float(cash)
     assert sized.quantity <= whole_quantity(affordable(float(cash), price, slippage, fee), BTC)
     if sized.quantity:
         assert not BTC.refusal(sized.quantity, Decimal(repr(price)), limit_price=False)

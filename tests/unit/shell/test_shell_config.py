@@ -124,7 +124,7 @@ def test_a_key_of_another_section_is_named_with_its_section() -> None:
         ("instruments: {BTC/USDT: {tick: 0}}", "botd.yaml:1: instruments.BTC/USDT.tick: 0 must be above 0"),
         ("redis: {port: 70000}", "botd.yaml:1: redis.port: 70000 is outside 1 to 65535"),
         ("endpoints: {rest: ftp://x}", "botd.yaml:1: endpoints.rest: 'ftp://x' is not a url starting with http://"),
-        ("control: {tcp: {bind: 'tcp://0.0.0.0:1'}}", "botd.yaml:1: control.tcp: needs secret_key_file and clients"),
+        ("control: {tcp: 0.0.0.0}", "botd.yaml:1: control.tcp: '0.0.0.0' is not an address such as tcp://"),
         ("risk: {max_exposure: -1}", "botd.yaml:1: risk.max_exposure: -1 is not a finite number of at least 0"),
         ("risk: {daily_loss: {bot: .inf}}", "botd.yaml:1: risk.daily_loss.bot: .inf is not a finite number"),
         ("log: {level: inf}", "botd.yaml:1: log.level: 'inf' is not one of debug, info, warning, error"),
