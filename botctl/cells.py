@@ -92,6 +92,8 @@ def text(value: Any) -> str:
         return ""
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.10g}"
     if isinstance(value, dict):
         return ",".join(f"{clean(str(key))}={text(item)}" for key, item in value.items())
     if isinstance(value, list):
@@ -126,7 +128,8 @@ def exact(value: Any) -> str:
 
 def percent(value: Any) -> str:
     """Return a percentage: the number 1.5 is ``1.50%``."""
-    return f"{float(value):.2f}%"
+    shown = f"{float(value):.2f}%"
+    return "0.00%" if shown == "-0.00%" else shown
 
 
 def ratio(value: Any) -> str:

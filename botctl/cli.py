@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import sys
-from importlib import import_module
 from typing import Any
 
 import click
@@ -76,7 +75,7 @@ class LazyGroup(click.Group):
         """Return a verb's command, or None."""
         for verbs in VERBS.values():
             if cmd_name in verbs:
-                page = import_module("botctl.commands." + verbs[cmd_name])
+                page = __import__("botctl.commands." + verbs[cmd_name], fromlist=["page"])
                 command: click.Command = getattr(page, cmd_name.replace("-", "_") + "_command")
                 return command
         return None
@@ -131,8 +130,7 @@ def run(arguments: list[str] | None = None) -> int:
         return _failed(USAGE, error.format_message(), _usage_hint(error))
     except click.ClickException as error:
         return _failed(USAGE, error.format_message())
-    except (KeyboardInterrupt, click.Abort):
-        sys.stderr.write("\n")
+    except (KeyboardInterrupt, click.Abort):  # click has ended the line
         return INTERRUPTED
     except BrokenPipeError:
         # The reader went away (head, a closed pager): nothing to say, and nothing left to flush.
@@ -157,10 +155,15 @@ def _failed(exit_code: int, message: str, hint: str = "") -> int:
 
 
 def main() -> None:
-    """Run the command line of this process."""
+    """Run the command line of this process and end it.
+
+    Everything is flushed, so the process ends at once: taking the interpreter apart costs as much as a request.
+    """
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    sys.exit(run())
+    exit_code = run()
+    sys.stderr.flush()
+    os._exit(exit_code)
 
 
 if __name__ == "__main__":

@@ -5,14 +5,27 @@ from __future__ import annotations
 from typing import Any
 
 from botctl.cells import exact, gain, money, percent, text
+from botctl.times import format_age, format_ms
 
 _GAINS = {"realized_pnl", "unrealized_pnl", "expectancy"}
 _MONEY = {"capital", "equity", "fees", "cash", "positions_value", "account_cash", "account_equity", "exposure"}
-_PRICES = {"quantity", "entry_price", "stop", "target", "price", "last_price", "mark", "mark_price"}
+_PRICES = {"quantity", "entry_price", "stop", "target", "price"}
+_FRACTIONS = {"fraction", "risk_per_trade", "stop_loss", "take_profit", "trailing_stop"}
+_SUFFIXES = ("_pct", "_s", "_ms")
+
+
+_MOMENTS = 10**12  # an integer beyond this is a time in milliseconds
+
+
+def title(key: str) -> str:
+    """Return what a key is called in text: without the unit that its value shows."""
+    for suffix in _SUFFIXES:
+        key = key.removesuffix(suffix)
+    return key.replace("_", " ")
 
 
 def shown(key: str, value: Any) -> str:
-    """Return a value as its key suggests: money with two decimals, ``_pct`` with %."""
+    """Return a value as its key suggests: money with two decimals, percentages with %, ages as 3m12s."""
     if value is None or value == "":
         return "-"
     if value == [] or value == {}:
@@ -24,31 +37,41 @@ def shown(key: str, value: Any) -> str:
             return money(value)
         if key in _PRICES:
             return exact(value)
-        if key.endswith("_pct"):
-            return percent(value)
+        if key in _FRACTIONS:
+            return f"{float(value) * 100:.6g}%"
+        return _by_unit(key, value)
     except (TypeError, ValueError):
-        pass
-    return text(value)
+        return text(value)
+
+
+def _by_unit(key: str, value: Any) -> str:
+    if key.endswith("_pct"):
+        return percent(value)
+    if key.endswith("_s"):
+        return format_age(float(value))
+    if isinstance(value, int) and value > _MOMENTS:
+        return format_ms(value)
+    return f"{value:.10g}" if isinstance(value, float) else text(value)
 
 
 def details(values: dict[str, Any], indent: str = "") -> list[str]:
     """Return one aligned line a key; a nested object gets lines of its own."""
     flat = {key: value for key, value in values.items() if not _nested(value)}
-    width = max((len(key) for key in flat), default=0)
-    lines = [f"{indent}{key.replace('_', ' '):{width}}  {shown(key, value)}" for key, value in flat.items()]
+    width = max((len(title(key)) for key in flat), default=0)
+    lines = [f"{indent}{title(key):{width}}  {shown(key, value)}" for key, value in flat.items()]
     for key, value in values.items():
         if _nested(value):
             lines += section(key, value, indent)
     return lines
 
 
-def section(title: str, values: Any, indent: str = "") -> list[str]:
+def section(name: str, values: Any, indent: str = "") -> list[str]:
     """Return a titled block of an object or of a list of objects."""
-    lines = [f"{indent}{title.replace('_', ' ')}"]
+    lines = [f"{indent}{title(name)}"]
     if isinstance(values, dict):
         return lines + (details(values, indent + "  ") or [f"{indent}  none"])
     for item in values:
-        lines.append(f"{indent}  " + "  ".join(f"{key} {shown(key, value)}" for key, value in item.items()))
+        lines.append(f"{indent}  " + "  ".join(f"{title(key)} {shown(key, value)}" for key, value in item.items()))
     return lines
 
 

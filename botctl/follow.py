@@ -42,7 +42,7 @@ class Follower:
         self._last = since_seq if since_seq is not None else int(rows[-1]["seq"]) if rows else 0
         if since_seq is None and newest:
             yield from rows
-        yield from self._missed()
+        yield from self._resume()
         while True:
             if self._socket.poll(SILENCE_S * 1000):
                 yield from self._live()

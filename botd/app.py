@@ -26,7 +26,7 @@ from botd.control.services import Services
 from botd.domain.clock import seeded_random
 from botd.domain.errors import BotdError
 from botd.domain.events import Event
-from botd.logs import Logs
+from botd.logs import Logs, main_file
 from botd.orchestrator.health import DEGRADED, FAILED, OK, Health, LoopLag, Part, supervise
 from botd.risk.settings import check as check_risk
 from botd.systemd import Notifier
@@ -61,6 +61,7 @@ class Daemon:
         self._market_part = Part("market", "loading")
         self._exchange_part = Part("exchange", "simulated", OK)
         self._health = self._make_health()
+        self._crashed = False
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -109,11 +110,20 @@ class Daemon:
         """Bring the market up, begin the bots, then feed until the end of the data or of the daemon."""
         world = self._world
         await world.open_market()
-        self._market_part.set(OK, world.market_detail())
+        self._market_part.set(OK)
         async with world.market.lock:
             world.orchestrator.market_ready()
             await world.settlement.commit()
-        await world.feed()
+        try:
+            await world.feed()
+        except Exception:
+            if not world.market.candle_feed:
+                raise
+            # Half a moment is in the journal: nothing of it may become durable. The ledger has the rest, and
+            # a restart plays the moment again.
+            logger.exception("botd ends: a moment of the market failed half-way")
+            self._crashed = True
+            self._stop.set()
 
     async def _supervise(self) -> None:
         """Once a second: bots that wait, expired risk states, and on tick feeds the commit of what gathered."""
@@ -139,10 +149,11 @@ class Daemon:
         logger.info("stopping")
         self._notifier.stopping()
         world = self._world
-        code = 0
+        code = 70 if self._crashed else 0
         try:
             async with asyncio.timeout(SHUTDOWN_BUDGET_S):
-                await self._until_hurried(self._wind_down())
+                if not self._crashed:
+                    await self._until_hurried(self._wind_down())
         except TimeoutError:
             logger.error("the shutdown budget of %g s is used up", SHUTDOWN_BUDGET_S)
         for task in self._tasks:
@@ -151,7 +162,8 @@ class Daemon:
         await world.close_feed()
         await self._plane.close_server()
         try:
-            await world.settlement.commit()
+            if not self._crashed:
+                await world.settlement.commit()
             await world.ledger.close()
         except BotdError as error:
             logger.error("%s", error.message)
@@ -248,7 +260,8 @@ class Daemon:
             reload=self._reload,
             identity=self._identity,
             market_status=world.market_status,
-            log_file=self._logs.path,
+            log_file=lambda name: self._logs.path(name) if name else main_file(self._config),
+            close_log=self._logs.close_bot,
         )
 
     def _identity(self) -> dict[str, Any]:
@@ -271,7 +284,7 @@ class Daemon:
         health = Health()
         health.add(self._loop_check)
         health.add(self._ledger_check)
-        health.add_part(self._market_part)
+        health.add(self._market_check)
         health.add_part(self._exchange_part)
         health.add(lambda: (lambda s: (s["name"], s["status"], s["detail"]))(self._world.cache.status()))
         health.add(self._bots_check)
@@ -280,6 +293,11 @@ class Daemon:
     def _loop_check(self) -> tuple[str, str, str]:
         lag = self._lag.statistics()
         return "loop", OK if (lag["lag_ms_p99"] or 0) < 1000 else DEGRADED, f"lag p99 {lag['lag_ms_p99']} ms"
+
+    def _market_check(self) -> tuple[str, str, str]:
+        if self._market_part.status != OK:
+            return "market", self._market_part.status, self._market_part.detail
+        return "market", *self._world.market_health()
 
     def _ledger_check(self) -> tuple[str, str, str]:
         error = self._world.ledger.error

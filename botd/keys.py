@@ -83,15 +83,6 @@ def find_keys(keys_file: Path | None, environ: MutableMapping[str, str]) -> tupl
     return from_environment, warnings
 
 
-def keys_file_problem(keys_file: Path) -> str:
-    """Return why ``keys_file`` would be refused, or an empty string."""
-    try:
-        _parse(_read_private(keys_file), keys_file, "file")
-    except ConfigError as error:
-        return error.message
-    return ""
-
-
 def _take_from_environment(environ: MutableMapping[str, str]) -> tuple[Keys | None, list[str]]:
     key = environ.pop("BINANCE_API_KEY", "").strip()
     secret = environ.pop("BINANCE_API_SECRET", "").strip()

@@ -69,7 +69,7 @@ class RotatingFile(logging.handlers.WatchedFileHandler):
         if self.stream is None:
             self.open()
         self.reopenIfNeeded()
-        if os.fstat(self.stream.fileno()).st_size < self._max_bytes:
+        if self.stream is None or os.fstat(self.stream.fileno()).st_size < self._max_bytes:
             return
         for number in range(self._keep - 1, 0, -1):
             if os.path.exists(f"{self.baseFilename}.{number}"):

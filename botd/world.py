@@ -10,12 +10,10 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
-import strategies
 from botd.bot.desk import Desk
 from botd.bot.evaluation import Evaluator
 from botd.bot.lifecycle import RestartPolicy
@@ -33,6 +31,7 @@ from botd.market.manager import MarketManager
 from botd.market.player import Player
 from botd.orchestrator.bot_factory import BotFactory
 from botd.orchestrator.fleet import Fleet
+from botd.orchestrator.health import OK
 from botd.orchestrator.kill_switch import KillSwitch
 from botd.orchestrator.orchestrator import Orchestrator
 from botd.orchestrator.portfolio import Portfolio
@@ -50,7 +49,6 @@ from botd.strategy.registry import Registry
 
 logger = logging.getLogger("botd.world")
 
-BUILT_IN = Path(strategies.__file__).parent
 CANDLE_GRACE_MS = 90_000
 TICK_FRESHNESS_MS = 10_000
 
@@ -189,7 +187,7 @@ class World:
             not_ready=self._not_ready,
             soon=_soon,
         )
-        self.registry = Registry(BUILT_IN, config.strategies_dir)
+        self.registry = Registry.standard(config.strategies_dir)
         factory = BotFactory(self.desk, self.registry, self._instruments)
         self.orchestrator = Orchestrator(
             self.desk,
@@ -250,10 +248,12 @@ class World:
         if self._feed is not None:
             await self._feed.close()
 
-    def market_detail(self) -> str:
-        """Return what health says of a market that serves."""
-        source = self.config.market.source
-        return f"{source}, {len(self._instruments)} symbols"
+    def market_health(self) -> tuple[str, str]:
+        """Return status and detail of a market that serves."""
+        if self._feed is not None:
+            return self._feed.status, self._feed.detail
+        state = self.player.state if self.player is not None else ""
+        return OK, f"{self.config.market.source}, {state}, {len(self._instruments)} symbols"
 
     def market_status(self) -> dict[str, Any]:
         """Return ``market status``."""

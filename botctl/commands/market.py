@@ -15,12 +15,10 @@ from botctl.session import Session, clean
 PRICES = [
     Column("symbol"),
     Column("price", form=exact),
-    Column("bid", form=exact),
-    Column("ask", form=exact),
     Column("age_s", "AGE", age),
     Column("stale"),
     Column("source", wide=True),
-    Column("time", form=moment, wide=True),
+    Column("lanes", wide=True),
 ]
 SYMBOLS = [
     Column("symbol"),
@@ -113,11 +111,6 @@ def market_text(status: Row, session: Session) -> str:
     """Return the state of the market, and the holes in its data."""
     rest = dict(status)
     gaps = rest.pop("gaps", None)
-    for key in ("time", "cursor_ms"):
-        if isinstance(rest.get(key), int):
-            from botctl.times import format_ms
-
-            rest[key] = format_ms(rest[key])
     banner = world("paper", str(status.get("source", "")))
     lines = ([banner] if banner and session.headers else []) + details(rest)
     if gaps:

@@ -87,9 +87,11 @@ def health_command(session: Session) -> int:
 
 
 def health_text(session: Session, health: Row) -> str:
-    """Return the parts, then the checks."""
+    """Return what is true of the whole, then the checks; wide tells everything that the parts count."""
     rest = dict(health)
     checks = rest.pop("checks", None) or []
+    if chosen_format(session) == "table":
+        rest = {key: value for key, value in rest.items() if key == "bots" or not isinstance(value, dict)}
     lines = [_colored(session, clean(line)) for line in details(rest)]
     text = "\n".join(lines) + "\n"
     if checks:

@@ -7,23 +7,28 @@ from typing import Any
 import click
 
 from botctl.arguments import KeyValue, bots_argument, pairs, plain_value, selector_of
-from botctl.cells import Column
+from botctl.cells import Column, moment, text
 from botctl.completion import complete_bot, complete_symbol
-from botctl.details import details, section
 from botctl.exit_codes import OK, USAGE, Fault
-from botctl.output import Row, output_options, show_actions, show_object, show_rows, table
+from botctl.output import Row, is_table, output_options, show_actions, show_rows
 from botctl.session import Session, clean
 
 CONTROLS = [
     Column("control"),
-    Column("on"),
-    Column("limit", right=True),
-    Column("bot", right=True),
-    Column("account", right=True),
-    Column("value", right=True),
+    Column("limit"),
+    Column("shown", "VALUE", right=True),
+    Column("on", wide=True),
+    Column("value", "EXACT", right=True, wide=True),
+    Column("unit", wide=True),
+    Column("default", right=True, wide=True),
+    Column("scope", wide=True),
+    Column("effect"),
     Column("code"),
-    Column("detail", prose=True),
+    Column("state"),
+    Column("until", form=moment, wide=True),
+    Column("help", prose=True),
 ]
+CHANGES = [Column(key) for key in ("control", "scope", "before", "after", "result")]
 
 
 @click.group("risk")
@@ -47,31 +52,21 @@ def risk_show(session: Session) -> int:
     Example:
       botctl risk show
     """
-    show_object(session, session.call("risk.show"), lambda value: risk_text(session, value))
+    rows = session.call("risk.show")["rows"]
+    if is_table(session):
+        rows = [{**row, "shown": _limit(row)} for row in rows]
+        show_rows(session, rows, CONTROLS, name="control", banner=session.world())
+    else:
+        show_rows(session, rows, [column for column in CONTROLS if column.key != "shown"], name="control")
     return OK
 
 
-def risk_text(session: Session, risk: Row) -> str:
-    """Return the trading states, then the table of controls."""
-    rest = dict(risk)
-    controls = rest.pop("controls", None) or rest.pop("rows", None) or []
-    if isinstance(controls, dict):
-        controls = [
-            {"control": key, **(value if isinstance(value, dict) else {"limit": value})}
-            for key, value in controls.items()
-        ]
-    lines = [
-        line
-        for key, value in rest.items()
-        for line in (section(key, value) if isinstance(value, (dict, list)) and value else details({key: value}))
-    ]
-    text = "".join(clean(line) + "\n" for line in lines)
-    if controls:
-        known = [column for column in CONTROLS if any(column.key in row for row in controls)]
-        names = {column.key for column in CONTROLS}
-        extra = [Column(key) for key in dict.fromkeys(key for row in controls for key in row) if key not in names]
-        text += ("\n" if text else "") + table(session, controls, known + extra)
-    return text
+def _limit(row: Row) -> str:
+    """Return a limit with its unit: ``3%``, ``10 s``, ``20``."""
+    value, unit = row.get("value"), str(row.get("unit") or "")
+    if isinstance(value, (int, float)) and unit.startswith("%"):
+        return f"{value:g}%"
+    return f"{text(value)} {unit}" if unit in ("s", "per second") and value != "off" else text(value)
 
 
 @risk_command.command("set")
@@ -101,15 +96,16 @@ def risk_set(session: Session, words: tuple[str, ...]) -> int:
     if name:
         wire["name"] = name
     rows = session.call("risk.set", wire)["rows"]
-    if rows and all("before" in row for row in rows):
+    if is_table(session):
         return show_actions(session, rows, _changed)
-    show_rows(session, rows, [Column(key) for key in (rows[0] if rows else ())], name="control")
+    show_rows(session, rows, CHANGES, name="control")
     return OK
 
 
 def _changed(row: Row) -> str:
-    what = row.get("control") or row.get("scope") or row.get("name") or ""
-    return clean(f"{what}  {row.get('before')} -> {row.get('after')}")
+    before, after = text(row.get("before")), text(row.get("after"))
+    moved = f"{before} -> {after}" if before != after else f"{after} (unchanged)"
+    return "  ".join([text(row.get("control")), text(row.get("scope")), moved])
 
 
 def _switch(session: Session, cmd: str, selector: Row, symbol: str | None) -> int:

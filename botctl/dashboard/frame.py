@@ -39,7 +39,7 @@ PRIORITY = ["name", "state", "symbol", "equity", "unrealized_pnl", "realized_pnl
 PRIORITY += ["note", "trades", "position.entry_price", "position.stop", "position.target", "interval"]
 NARROWEST = {"note": 10}
 
-KEYS = "Enter open  s start  x stop  p pause  o sort  r reverse  / filter  ? help  q quit"
+KEYS = "Enter open  s start  x stop  p pause  o sort  r reverse  / find  ? help  q quit"
 HELP = """Keys
 
   up, down      select a bot (also k and j, PageUp, PageDown, Home, End)

@@ -135,7 +135,7 @@ class Bot:
         """Follow the market: needed while the bot trades, and while it holds anything."""
         if self._subscription is None:
             symbol, interval = self.lane
-            self._subscription = self.desk.market.subscribe(symbol, interval, self, self._mind.needs)
+            self._subscription = self.desk.market.subscribe(symbol, interval, self, self._mind.needs, self.number)
         if self.holds:
             self.guard.watch(self.book.position)
 

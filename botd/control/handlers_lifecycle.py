@@ -87,6 +87,7 @@ class LifecycleHandlers:
                     bot = services.orchestrator.get(name)
                     before = bot.state.value
                     left = services.orchestrator.remove(bot, force=args.force)
+                    services.close_log(name)
                     rows.append(action_row(name, before, "removed", left))
                 except BotdError as error:
                     rows.append(action_row(name, before, before, error=error))

@@ -64,6 +64,8 @@ class Services:
     market_status: Callable[[], dict[str, Any]]
     log_file: Callable[[str | None], Path]
     """The log of a bot, or of the daemon."""
+    close_log: Callable[[str], None]
+    """Close the log of a bot that is removed."""
 
     @property
     def lock(self) -> asyncio.Lock:

@@ -200,7 +200,9 @@ async def recall(ledger: Reader, request_id: str, now_ms: int) -> list[dict[str,
     """
     wanted = "SELECT uid, cmd, args, reply, time_ms FROM commands WHERE request_id = ? AND time_ms > ? ORDER BY id DESC"
     rows = await ledger.query(wanted, (request_id, now_ms - REMEMBERED_MS))
-    return [{**row, "args": msgspec.json.decode(row["args"]), "reply": msgspec.json.decode(row["reply"])} for row in rows]
+    return [
+        {**row, "args": msgspec.json.decode(row["args"]), "reply": msgspec.json.decode(row["reply"])} for row in rows
+    ]
 
 
 def open_trade_row(position: Position, name: str, *, bar: int, price: Decimal | None) -> dict[str, Any]:

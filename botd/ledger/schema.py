@@ -200,6 +200,7 @@ def _check_world(connection: sqlite3.Connection, path: Path, world: Mapping[str,
     asked = msgspec.json.decode(_canonical(world))
     if stored == asked:
         return
+    stored, asked = _flat(stored), _flat(asked)
     differing = sorted(key for key in {*stored, *asked} if stored.get(key) != asked.get(key))
     raise ConfigError(
         f"{path} is bound to another world: the ledger has {_named(stored, differing)}, "
@@ -226,8 +227,22 @@ def _check_whole(connection: sqlite3.Connection, path: Path) -> None:
             raise failures.damaged(path, str(found).replace("\n", " "))
 
 
+def is_simulated(world: Mapping[str, Any]) -> bool:
+    """Return whether a world's market time is not wall time (synthetic, replay)."""
+    flat = _flat(world)
+    return flat.get("source", flat.get("market.source")) in ("synthetic", "replay")
+
+
 def _canonical(world: Mapping[str, Any]) -> str:
     return msgspec.json.encode(dict(world), order="sorted", enc_hook=str).decode()
+
+
+def _flat(world: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return a world with its inner keys dotted: ``market.source``."""
+    flat: dict[str, Any] = {}
+    for key, value in world.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return flat
 
 
 def _named(world: Mapping[str, Any], keys: list[str]) -> str:

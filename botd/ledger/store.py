@@ -74,7 +74,7 @@ class Ledger:
             connection.close()
         self.journal = Journal(self._outcomes)
         self._readers = Readers(path)
-        retention = Retention(clock, simulated=world.get("market", {}).get("source") in ("synthetic", "replay"))
+        retention = Retention(clock, simulated=schema.is_simulated(world))
         self._writer = Writer(path, settled=self._from_writer, retention=retention, clock=clock, retry_s=retry_s)
         self._born = (clock.monotonic(), self._size())
         self._writer.start()

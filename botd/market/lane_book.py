@@ -56,10 +56,10 @@ class LaneBook:
         lanes = (lane for state in self.symbols.values() for lane in state.lanes.values())
         return {lane.key: lane.wanted for lane in lanes if lane.per == 1}
 
-    def subscribe(self, symbol: str, interval: str, listener: LaneListener, warmup: int) -> Subscription:
+    def subscribe(self, symbol: str, interval: str, listener: LaneListener, warmup: int, rank: int) -> Subscription:
         lane = self._claim(symbol, interval, max(warmup, self._lookback))
-        subscription = Subscription(lane, listener, warmup, self._release)
-        lane.subscriptions = (*lane.subscriptions, subscription)
+        subscription = Subscription(lane, listener, warmup, rank, self._release)
+        lane.subscriptions = tuple(sorted((*lane.subscriptions, subscription), key=lambda reader: reader.rank))
         return subscription
 
     def window(self, symbol: str, interval: str, count: int) -> Candles:

@@ -18,14 +18,15 @@ from botd.market.feed import Lane, LaneListener, Quote
 class Subscription:
     """One reader's claim on a lane, from :meth:`botd.market.manager.MarketManager.subscribe`."""
 
-    __slots__ = ("_close", "lane", "listener", "live", "warmup")
+    __slots__ = ("_close", "lane", "listener", "live", "rank", "warmup")
 
     def __init__(
-        self, lane: LaneState, listener: LaneListener, warmup: int, close: Callable[[Subscription], None]
+        self, lane: LaneState, listener: LaneListener, warmup: int, rank: int, close: Callable[[Subscription], None]
     ) -> None:
         self.lane = lane
         self.listener = listener
         self.warmup = warmup
+        self.rank = rank
         self.live = True
         self._close = close
 

@@ -104,13 +104,14 @@ class MarketManager:
 
     # -- reading --------------------------------------------------------------------------------------
 
-    def subscribe(self, symbol: str, interval: str, listener: LaneListener, warmup: int) -> Subscription:
+    def subscribe(self, symbol: str, interval: str, listener: LaneListener, warmup: int, rank: int = 0) -> Subscription:
         """Tell ``listener`` of the lane's candles from the next one on; load ``warmup`` candles of history.
 
-        On candle feeds the history is there at once. Raises NotFoundError for a symbol that the market
-        has not, InvalidError for an interval that cannot be built.
+        Listeners of a lane are told by rising ``rank``, whenever they came: after a restart as before. On
+        candle feeds the history is there at once. Raises NotFoundError for a symbol that the market has not,
+        InvalidError for an interval that cannot be built.
         """
-        return self._book.subscribe(symbol, interval, listener, warmup)
+        return self._book.subscribe(symbol, interval, listener, warmup, rank)
 
     def window(self, symbol: str, interval: str, count: int) -> Candles:
         """Return the last ``count`` closed candles (fewer where there are not so many); read-only views."""

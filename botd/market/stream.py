@@ -192,6 +192,7 @@ class ExchangeFeed:
                 failures = failures + 1 if name in self._troubles else 1
                 log = logger.warning if failures == 1 else logger.debug
                 log("exchange %s: %s; trying again", name, _said(error))
+                logger.debug("exchange %s", name, exc_info=error)
                 self._troubles[name] = _said(error)
                 self._counts["restarts"] += 1
             # Full jitter: many daemons that lost the exchange together do not come back together.

@@ -39,7 +39,8 @@ class SpecParser:
             if raw.get(key) in (None, ""):
                 raise InvalidError(f"{name}: {key} is missing")
         info = self._registry.load(str(raw["strategy"]))
-        strategy = info.build(raw.get("params") or {})
+        params = info.plain(raw.get("params") or {})
+        info.build(params)
         fractions = {key: self._fraction(name, key, raw.get(key)) for key in FRACTIONS}
         if fractions["fraction"] is not None and fractions["risk_per_trade"] is not None:
             raise InvalidError(f"{name}: --fraction and --risk-per-trade exclude each other")
@@ -54,7 +55,7 @@ class SpecParser:
             symbol=self._symbol(name, str(raw["symbol"])),
             interval=self._interval(name, str(raw["interval"])),
             capital=self._capital(name, raw["capital"]),
-            params={key: _plain(getattr(strategy, key)) for key in strategy.parameters},
+            params=params,
             labels=self._labels(name, raw.get("labels") or {}),
             mode=mode,
             **fractions,
@@ -147,11 +148,6 @@ def difference(old: BotSpec, new: BotSpec) -> dict[str, list[Any]]:
     return {
         key: [before.get(key), after.get(key)] for key in sorted({*before, *after}) if before.get(key) != after.get(key)
     }
-
-
-def _plain(value: Any) -> Any:
-    """Return a parameter as JSON keeps it, so that a spec is equal to itself after a restart."""
-    return f"{value:f}" if isinstance(value, Decimal) else value
 
 
 def _flat(spec: BotSpec) -> dict[str, Any]:

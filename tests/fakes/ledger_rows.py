@@ -14,7 +14,7 @@ from botd.ledger.records import BotRecord
 from botd.ledger.store import Ledger
 
 START = 1_767_225_600_000
-WORLD = {"mode": "paper", "source": "synthetic", "seed": 1}
+WORLD = {"mode": "paper", "market": {"source": "synthetic", "seed": 1}}
 
 
 def open_ledger(directory: Path, clock: VirtualClock | None = None, **settings: Any) -> Ledger:

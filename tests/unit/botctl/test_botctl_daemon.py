@@ -109,7 +109,7 @@ def complete(process, words, **more):
     environment = {**os.environ, "COMP_WORDS": words, "COMP_CWORD": str(len(words.split()) - 1)}
     done = process(env={**environment, "_BOTCTL_COMPLETE": "bash_complete", **more})
     assert done.stderr == ""
-    return [line.partition(",")[2] for line in done.stdout.splitlines()]
+    return [line.partition(",")[2] for line in done.stdout.split()]
 
 
 def test_the_tab_key_completes_bots_symbols_and_strategies(process, botd):

@@ -56,12 +56,18 @@ def test_instance_is_born_once_and_kept(tmp_path: Path, run_async) -> None:
 
 
 def test_another_world_is_refused_and_both_are_named(filled: Path) -> None:
-    other = {"mode": "paper", "source": "replay", "files": ["btc.csv"]}
+    other = {"mode": "paper", "market": {"source": "replay", "files": {"BTC/USDT": "btc.csv"}}}
     with pytest.raises(ConfigError) as refusal:
         Ledger.open(filled, other, clock=VirtualClock(START))
-    assert 'source="synthetic"' in refusal.value.message
-    assert 'source="replay"' in refusal.value.message
+    assert 'market.source="synthetic"' in refusal.value.message
+    assert 'market.source="replay"' in refusal.value.message
     assert "state_dir" in refusal.value.hint
+    assert "mode=" not in refusal.value.message  # what is the same is not told
+
+
+@pytest.mark.parametrize(("source", "simulated"), [("synthetic", True), ("replay", True), ("exchange", False)])
+def test_which_worlds_have_a_time_of_their_own(source: str, simulated: bool) -> None:
+    assert schema.is_simulated({"mode": "paper", "market": {"source": source}}) is simulated
 
 
 def test_the_order_of_the_worlds_keys_means_nothing(filled: Path, run_async) -> None:

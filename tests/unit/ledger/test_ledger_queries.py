@@ -169,9 +169,10 @@ def test_the_decision_at_a_time_is_the_last_one_before(with_ledger) -> None:
 
 def test_a_request_is_remembered_for_a_day(with_ledger) -> None:
     async def check(ledger: Ledger) -> None:
-        assert await queries.recall(ledger, "r2", START + 23 * 60 * MINUTE) == {"rows": [1]}
-        assert await queries.recall(ledger, "r2", START + 25 * 60 * MINUTE) is None
-        assert await queries.recall(ledger, "r3", START) is None
+        asked = {"uid": 0, "cmd": "stop", "args": {"all": True}, "reply": {"rows": [1]}, "time_ms": START + 1}
+        assert await queries.recall(ledger, "r2", START + 23 * 60 * MINUTE) == [asked]
+        assert await queries.recall(ledger, "r2", START + 25 * 60 * MINUTE) == []
+        assert await queries.recall(ledger, "r3", START) == []
 
     with_ledger(check)
 

@@ -36,7 +36,7 @@ class SteppedClock:
     async def sleep(self, seconds: float) -> None:
         until = self.ms + seconds * 1000
         while True:
-            await asyncio.sleep(0.005)
+            await asyncio.sleep(0.002)
             if self.ms >= until:
                 return
 
@@ -103,7 +103,7 @@ class Bench:
         async with asyncio.timeout(limit_s):
             while not condition():
                 self.clock.ms += step_ms
-                await asyncio.sleep(0.01)
+                await asyncio.sleep(0.004)
 
     async def pushed(self, market, bid) -> None:
         """Push until it arrives: the subscription may still be under way."""

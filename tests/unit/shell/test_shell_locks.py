@@ -6,6 +6,7 @@ import os
 import stat
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -91,11 +92,31 @@ def test_a_lock_file_that_is_a_link_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "victim").exists()
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_directory_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
-    tmp_path.chmod(0o500)
-    with pytest.raises(ForbiddenError):
-        acquire(tmp_path / "state", tmp_path / "state" / "s")
+def test_a_directory_that_cannot_be_written_is_refused() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name)
+        directory.chmod(0o555)
+        child = os.fork()
+        if child == 0:  # root may write everywhere, so this is done as nobody
+            _become_nobody()
+            refused = _is_refused(directory) and _is_refused(directory / "state")
+            os._exit(0 if refused else 1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def _become_nobody() -> None:
+    if os.geteuid() == 0:
+        os.setgroups([])
+        os.setgid(65534)
+        os.setuid(65534)
+
+
+def _is_refused(state: Path) -> bool:
+    try:
+        acquire(state, state / "s")
+    except ForbiddenError:
+        return True
+    return False
 
 
 def test_nothing_can_be_made_where_the_kernel_forbids_it() -> None:

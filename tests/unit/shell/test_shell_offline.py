@@ -99,7 +99,12 @@ def answering(answer: bytes) -> tuple[int, Callable[[], None]]:
 
     thread = threading.Thread(target=serve)
     thread.start()
-    return listener.getsockname()[1], lambda: (thread.join(), listener.close())[1]
+
+    def end() -> None:
+        thread.join()
+        listener.close()
+
+    return listener.getsockname()[1], end
 
 
 @pytest.mark.parametrize(("answer", "status"), [(b"+PONG\r\n", "ok"), (b"HTTP/1.1 400\r\n", "warning")])
