@@ -32,7 +32,7 @@ market:
   symbols: [BTC/USDT, ETH/USDT, SOL/USDT, XRP/USDT]
   seed: 7
   interval: 1m
-  speed: 3600   # an hour of the market in a second
+  speed: 14400   # four hours of the market in a second
 risk: {{preset: paper}}
 log: {{level: warning}}
 """

@@ -63,6 +63,7 @@ class Bot:
         self.last_candle_ms: int | None = None
         self.last_decision: Decision | None = None
         self.skipped_min_notional = 0
+        self.trades = 0
         self.retry_at_ms = 0
         self.last_failure_ms = 0
         self._log = logging.getLogger(f"botd.bot.{record.spec.name}")
@@ -297,6 +298,7 @@ class Bot:
         journal.position(position)
         journal.book(self.number, self.book.cash, self.book.realized_pnl, self.book.fees)
         if trade is not None:
+            self.trades += 1
             journal.trade(trade)
             data = {"symbol": trade.symbol, "pnl": str(trade.pnl), "exit_reason": trade.exit_reason}
             journal.event(Event(topic="trade.closed", time_ms=fill.time_ms, bot=self.name, data=data))

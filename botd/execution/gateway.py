@@ -136,7 +136,7 @@ class Gateway:
         ended = not status.is_open and order.status.is_open
         changed, order.status = order.status is not status, status
         self._journal.order(order)
-        if changed:
+        if changed and report.fill is None:
             self._tell(f"order.{status.value}", order)
         if ended:
             self._end(order)
@@ -223,15 +223,17 @@ class Gateway:
 
     def _tell(self, topic: str, order: Order, **more: str) -> None:
         owner = self._owners.get(order.bot)
+        price = {"price": str(order.price)} if order.price is not None else {}
         data = {
-            "client_order_id": order.client_order_id,
-            "symbol": order.symbol,
             "side": order.side.value,
-            "type": order.type.value,
             "quantity": str(order.quantity),
+            "symbol": order.symbol,
+            **price,
+            **more,
+            "type": order.type.value,
             "intent": order.intent_reason,
             **({"reason": order.reason} if order.reason else {}),
-            **more,
+            "client_order_id": order.client_order_id,
         }
         name = owner.name if owner else ""
         self._journal.event(Event(topic=topic, time_ms=self._clock.now_ms(), bot=name, data=data))

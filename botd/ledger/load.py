@@ -34,6 +34,7 @@ def load(connection: sqlite3.Connection) -> Loaded:
         strategy_states=_strategy_states(connection),
         kv=_keyed(connection),
         last_sequence=_last_sequences(connection, numbers),
+        trade_counts=dict(connection.execute("SELECT bot, count(*) FROM trades GROUP BY bot").fetchall()),
         next_bot_number=max(numbers) + 1,
     )
 

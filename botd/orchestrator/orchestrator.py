@@ -75,7 +75,9 @@ class Orchestrator:
 
     # -- restoring and supervising
 
-    def restore(self, record: BotRecord, book: BotBook, strategy_state: dict[str, Any], skipped: int) -> None:
+    def restore(
+        self, record: BotRecord, book: BotBook, strategy_state: dict[str, Any], *, skipped: int, trades: int
+    ) -> None:
         """Take up a bot from the ledger. One whose strategy or symbol is gone is kept aside, with the reason."""
         try:
             bot = self._factory.make(record, book, strategy_state)
@@ -84,7 +86,7 @@ class Orchestrator:
             record.reason = error.message
             self.broken[record.spec.name] = record
             return
-        bot.skipped_min_notional = skipped
+        bot.skipped_min_notional, bot.trades = skipped, trades
         self.bots[bot.name] = bot
         self._desk.gateway.register(bot.number, bot)
 
@@ -170,7 +172,7 @@ class Orchestrator:
         self._desk.journal.strategy_state(bot.number, {})
         book = bot.book if not moved else _moved(bot.book, spec.symbol)
         fresh = self._factory.make(bot.record, book)
-        fresh.skipped_min_notional = bot.skipped_min_notional
+        fresh.skipped_min_notional, fresh.trades = bot.skipped_min_notional, bot.trades
         self.bots[spec.name] = fresh
         self._desk.journal.bot(fresh.record)
         self._tell(fresh, "bot.changed", {"changes": changed})

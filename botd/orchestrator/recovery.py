@@ -28,7 +28,8 @@ def recover(loaded: Loaded, orchestrator: Orchestrator, gateway: Gateway, restor
             record,
             _book(record, loaded, positions.get(record.number)),
             dict(loaded.strategy_states.get(record.number, {})),
-            int(skipped.get(str(record.number), "0")),
+            skipped=int(skipped.get(str(record.number), "0")),
+            trades=loaded.trade_counts.get(record.number, 0),
         )
 
 

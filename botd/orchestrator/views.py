@@ -41,7 +41,6 @@ class Views:
         self._market = market
         self.mode = mode
         self.source = source
-        self.trade_counts: dict[int, int] = {}
 
     def bot_row(self, bot: Bot) -> dict[str, Any]:
         """Return the row of ``ls`` and ``show``."""
@@ -63,7 +62,7 @@ class Views:
             "equity": text(equity),
             "realized_pnl": text(book.realized_pnl),
             "unrealized_pnl": text(unrealized),
-            "trades": self.trade_counts.get(bot.number, 0),
+            "trades": bot.trades,
             "position": self.position(bot),
             "last_candle": None if bot.last_candle_ms is None else rfc3339(bot.last_candle_ms),
             "note": self.note(bot),
@@ -89,7 +88,7 @@ class Views:
             "equity": None,
             "realized_pnl": None,
             "unrealized_pnl": None,
-            "trades": self.trade_counts.get(record.number, 0),
+            "trades": None,
             "position": None,
             "last_candle": None,
             "note": record.reason,

@@ -5,6 +5,8 @@ import subprocess
 import sys
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from botd.control import protocol
 from botd.control.protocol import ProtocolError, decode_request, encode_request, parse
@@ -56,6 +58,17 @@ def test_sound_json_of_sixteen_levels_passes_and_brackets_in_texts_do_not_count(
     assert parse(b'{"a":"\\"' + b"[{" * 1000 + b'"}')
     assert parse(b'{"a":[' + b"[]," * 100 + b"[]]}")
     assert parse(b'{"a":"\\ud83d\\ude00"}') == {"a": "\U0001f600"}
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.one_of(st.binary(max_size=200), st.text('{}[]",:\\\\u d81aeNITf-0.9\n', max_size=200).map(str.encode)))
+def test_no_bytes_raise_anything_but_a_protocol_error(raw):
+    for read in (parse, decode_request, protocol.decode_reply, lambda raw: protocol.decode_event([raw, raw])):
+        try:
+            read(raw)
+        except ProtocolError as error:
+            assert error.message.isprintable()
+    protocol.request_id_of(raw), protocol.version_of(raw)
 
 
 def test_a_request_comes_out_as_it_went_in():
