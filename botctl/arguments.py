@@ -95,18 +95,13 @@ def bot_argument(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def bots_argument(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add NAME..., --all and -l: any number of bots, as the keyword argument ``selector``."""
-
-    def callback(context: click.Context, parameter: click.Parameter, value: Any) -> Any:
-        return value
+    """Add NAME..., --all and -l: any number of bots; see :func:`selector_of`."""
 
     decorated = click.option(
         "-l", "--label", "labels", type=KeyValue(), multiple=True, help="All bots with this label; may be repeated."
     )(function)
     decorated = click.option("--all", "everything", is_flag=True, help="All bots.")(decorated)
-    return click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=complete_bot, callback=callback)(
-        decorated
-    )
+    return click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=complete_bot)(decorated)
 
 
 def selector_of(

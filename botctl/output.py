@@ -216,9 +216,8 @@ def world(mode: str, source: str) -> str:
 
 def table(session: Session, rows: list[Row], columns: Sequence[Column], *, wide: bool = False, banner: str = "") -> str:
     """Return an aligned table, fitted to the terminal where stdout is one."""
-    import tabulate
+    from botctl.light_tabulate import load
 
-    tabulate.MIN_PADDING = 0
     shown = [column for column in columns if wide or not column.wide]
     cells = [[render(column, row) for column in shown] for row in rows]
     if sys.stdout.isatty() and not wide:
@@ -226,7 +225,7 @@ def table(session: Session, rows: list[Row], columns: Sequence[Column], *, wide:
     if session.colored():
         cells = [[column.painted(cell) for column, cell in zip(shown, line, strict=True)] for line in cells]
     headers = [column.title for column in shown] if session.headers else ()
-    body = tabulate.tabulate(
+    body = load().tabulate(
         cells,
         headers=headers,
         tablefmt="plain",

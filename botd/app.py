@@ -36,6 +36,7 @@ logger = logging.getLogger("botd.app")
 
 SHUTDOWN_BUDGET_S = 38.0
 SUPERVISE_EVERY_S = 1.0
+TICK_COMMIT_S = 0.05
 LOOP_LIMIT_S = 5.0
 
 
@@ -82,7 +83,7 @@ class Daemon:
         self._tell("daemon.ready", {"version": __version__, "mode": self._config.mode})
         await self._world.settlement.commit()
         ready()
-        logger.info("ready: %s on a %s market, socket %s", *self._world.names, self._config.socket)
+        logger.info("ready: %s, market %s, socket %s", *self._world.names, self._config.socket)
         self._launch()
         await self._stop.wait()
         return await self._shut_down()
@@ -93,6 +94,7 @@ class Daemon:
         world = self._world
         self._task("loop-lag", self._lag.run())
         self._task("supervisor", self._supervise())
+        self._task("tick-commits", self._commit_ticks())
         self._task("watchdog", self._watchdog())
         self._task("cache", world.cache.start())
         rng = seeded_random(world.ledger.instance)
@@ -126,14 +128,19 @@ class Daemon:
             self._stop.set()
 
     async def _supervise(self) -> None:
-        """Once a second: bots that wait, expired risk states, and on tick feeds the commit of what gathered."""
+        """Once a second: bots that wait for history or for the end of a backoff, risk states that expired."""
         while True:
             await asyncio.sleep(SUPERVISE_EVERY_S)
             async with self._world.market.lock:
                 self._world.orchestrator.supervise()
                 self._world.states.expire(self._clock.now_ms())
-                if not self._world.market.candle_feed:
-                    self._world.settlement.tick()
+
+    async def _commit_ticks(self) -> None:
+        """On tick feeds nothing ends a moment: what gathered becomes durable twenty times a second."""
+        while not self._world.market.candle_feed:
+            await asyncio.sleep(TICK_COMMIT_S)
+            async with self._world.market.lock:
+                self._world.settlement.tick()
 
     async def _watchdog(self) -> None:
         """Feed systemd's watchdog while the loop turns and the ledger takes what it is given."""

@@ -29,6 +29,7 @@ from botd.market.cache import MemoryCache, ReadableCache
 from botd.market.feed import CandleSource, Quote
 from botd.market.manager import MarketManager
 from botd.market.player import Player
+from botd.market.ticks import TickRelay
 from botd.orchestrator.bot_factory import BotFactory
 from botd.orchestrator.fleet import Fleet
 from botd.orchestrator.health import OK
@@ -63,6 +64,7 @@ class World:
         self.names = (config.mode, config.market.source)
         self.player: Player | None = None
         self._feed: Any = None
+        self._draining: asyncio.Task[None] | None = None
         self._instruments: dict[str, Instrument] = {}
 
     def build(self) -> None:
@@ -130,6 +132,8 @@ class World:
             max_volume_pct=paper.max_volume_pct,
         )
         self.market.add_sink(self.exchange)
+        self.ticks = TickRelay()
+        self.market.add_sink(self.ticks)
         self.gateway = Gateway(
             exchange=self.exchange,
             journal=self.journal,
@@ -151,7 +155,8 @@ class World:
 
     def _build_bots(self) -> None:
         config = self.config
-        self.evaluator = Evaluator(self.market.window, self.clock)
+        on_defer = None if self.market.candle_feed else self._drain_soon
+        self.evaluator = Evaluator(self.market.window, self.clock, on_defer=on_defer)
         self.drawdown = FleetDrawdown(lambda: self.orchestrator.bots.values(), lambda bot: self.views.equity(bot))
         self.settlement = Settlement(
             ledger=self.ledger,
@@ -179,6 +184,7 @@ class World:
             portfolio=self.portfolio,
             journal=self.journal,
             evaluator=self.evaluator,
+            ticks=self.ticks,
             restart=RestartPolicy(seeded_random(self.ledger.instance)),
             slippage=float(config.paper.slippage),
             taker_fee=float(config.paper.taker_fee),
@@ -326,6 +332,16 @@ class World:
         self.journal.event(Event(topic="risk.state", time_ms=change.time_ms, data=data))
         if change.changed and change.after != "active":
             self.kill_switch.cancel_entries([(change.scope, change.scope)])
+
+    def _drain_soon(self) -> None:
+        if self._draining is None or self._draining.done():
+            self._draining = asyncio.get_running_loop().create_task(self._drain(), name="strategies")
+
+    async def _drain(self) -> None:
+        async with self.market.lock:
+            waiting = self.evaluator.drain()
+            if waiting is not None:
+                await waiting
 
     def _send_later(self, delay_s: float, call: Callable[[], None]) -> None:
         asyncio.get_running_loop().call_later(delay_s, call)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from typing import Any
 
 import click
 
 from botctl.cells import Column, age
-from botctl.client import LISTENING, START_HINT, probe
+from botctl.client import LISTENING, START_HINT, candidates, probe
 from botctl.details import details
 from botctl.exit_codes import NOT_RUNNING, OK, TIMEOUT, UNAVAILABLE, Fault
+from botctl.offline_calls import offline
 from botctl.output import Row, is_table, output_options, show_object, write
 from botctl.session import SLOW_TIMEOUT_S, Session, clean
 
@@ -145,10 +145,7 @@ def daemon_unit_command(session: Session) -> int:
     Example:
       botctl daemon unit | sudo tee /etc/systemd/system/botd.service
     """
-    from botd.offline import daemon_unit
-
-    text = daemon_unit()
-    write(text if text.endswith("\n") else text + "\n")
+    write(offline("daemon_unit").rstrip("\n") + "\n")
     return OK
 
 
@@ -183,25 +180,27 @@ def _hello(session: Session) -> Row | None:
     return hello
 
 
-def botd_command() -> list[str]:
-    """Return how to run botd: beside this interpreter, on PATH, or as a module."""
-    beside = os.path.join(os.path.dirname(sys.executable), "botd")
-    if os.access(beside, os.X_OK):
-        return [beside]
-    from shutil import which
-
-    found = which("botd")
-    return [found] if found else [sys.executable, "-m", "botd.cli"]
-
-
 def _start(session: Session, config: str | None) -> int:
-    return _run_botd(session, ["--config", os.path.abspath(config)] if config else [])
+    arguments = ["--config", os.path.abspath(config)] if config else []
+    if given := os.environ.get("BOTD_STATE_DIR"):
+        arguments += ["--state-dir", os.path.abspath(given)]
+    code = _run_botd(session, arguments)
+    if code == OK and config:
+        _tell_socket(session, os.path.abspath(config))
+    return code
+
+
+def _tell_socket(session: Session, config: str) -> None:
+    """Say how to reach a botd whose configuration puts its socket where botctl does not look."""
+    socket = offline("config_check", config)["socket"]
+    if socket not in candidates(session.endpoint):
+        session.say(f"reach it with: export BOTCTL_ENDPOINT={socket}")
 
 
 def _run_botd(session: Session, arguments: list[str]) -> int:
     import subprocess
 
-    code = subprocess.run([*botd_command(), "--daemon", *arguments], check=False).returncode
+    code = subprocess.run([*offline("daemon_command"), "--daemon", *arguments], check=False).returncode
     if code == OK:
         session.say("botd is running")
     return code if code >= 0 else 128 - code

@@ -15,10 +15,10 @@ import time
 import click
 
 from botctl.client import LONGEST_PATH, Client
-from botctl.commands.daemon import botd_command
 from botctl.commands.inspect import LS_COLUMNS, STATS_COLUMNS
 from botctl.commands.portfolio import health_text, portfolio_text
 from botctl.exit_codes import FAILED, OK, Fault
+from botctl.offline_calls import offline
 from botctl.output import Row, output_options, table, world, write
 from botctl.session import Session
 
@@ -104,7 +104,7 @@ class Stage:
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("BINANCE_", "REDIS_", "BOTD_"))}
         with open(log, "wb") as output:
             self._botd = subprocess.Popen(
-                [*botd_command(), "--config", config],
+                [*offline("daemon_command"), "--config", config],
                 env=kept,
                 stdin=subprocess.DEVNULL,
                 stdout=output,

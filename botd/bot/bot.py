@@ -196,7 +196,7 @@ class Bot:
 
     def on_open(self, open_time: int, price: float) -> None:
         """A candle of the bot's interval opened: fills of the open have happened."""
-        self._run_mind(self._mind.on_open)
+        self.run_guarded(self._mind.on_open)
 
     def on_closed(self, candle: Candle) -> None:
         """A candle closed: levels have fired, now the trail, the equity and the decision."""
@@ -208,7 +208,14 @@ class Bot:
             self.move(BotState.STARTING)
             self.begin()
         if self.state in TRADING:
-            self._run_mind(lambda: self._mind.on_closed(candle))
+            self.run_guarded(lambda: self._mind.on_closed(candle))
+
+    def run_guarded(self, call: Callable[[], None]) -> None:
+        """Run a part of the mind: a strategy's failure is its bot's alone."""
+        try:
+            call()
+        except Exception as error:  # the bot task's boundary
+            self.fail(error)
 
     # -- orders
 
@@ -341,12 +348,6 @@ class Bot:
 
     def _on_level(self, reason: str, price: float) -> None:
         self.sell_all(reason, price, price)
-
-    def _run_mind(self, call: Callable[[], None]) -> None:
-        try:
-            call()
-        except Exception as error:  # the bot task's boundary: a strategy's failure is its bot's alone
-            self.fail(error)
 
     def _detach(self) -> None:
         if self._attached:

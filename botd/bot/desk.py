@@ -13,6 +13,7 @@ from botd.domain.clock import Clock
 from botd.execution.gateway import Gateway
 from botd.ledger.journal import Journal
 from botd.market.manager import MarketManager
+from botd.market.ticks import TickRelay
 from botd.risk.gate import RiskGate
 from botd.risk.portfolio_view import PortfolioView
 
@@ -39,6 +40,7 @@ class Desk:
     portfolio: PortfolioView
     journal: Journal
     evaluator: Evaluator
+    ticks: TickRelay
     restart: RestartPolicy
     slippage: float
     taker_fee: float

@@ -74,11 +74,21 @@ class Evaluation:
 class Evaluator:
     """All evaluations by lane; asked by the market manager before the bots of a closed candle are called."""
 
-    def __init__(self, windows: Windows, clock: Clock, *, timeout_s: float = 2.0, inline_all: bool = False) -> None:
+    def __init__(
+        self,
+        windows: Windows,
+        clock: Clock,
+        *,
+        timeout_s: float = 2.0,
+        inline_all: bool = False,
+        on_defer: Callable[[], None] | None = None,
+    ) -> None:
+        """``on_defer`` is told that :meth:`drain` is wanted, where nobody calls it at set times (tick feeds)."""
         self._windows = windows
         self._clock = clock
         self._timeout_s = timeout_s
         self._inline_all = inline_all
+        self._on_defer = on_defer
         self._by_key: dict[tuple[Any, ...], Evaluation] = {}
         self._by_lane: dict[Lane, list[Evaluation]] = {}
         self._deferred: list[tuple[Callable[[], None], Callable[[Exception | None], None]]] = []
@@ -116,6 +126,8 @@ class Evaluator:
     def defer(self, call: Callable[[], None], done: Callable[[Exception | None], None]) -> None:
         """Queue a call into a user's event strategy; :meth:`drain` runs it in the thread, then ``done``."""
         self._deferred.append((call, done))
+        if self._on_defer is not None:
+            self._on_defer()
 
     def drain(self) -> Awaitable[None] | None:
         """Run what was deferred, in order."""

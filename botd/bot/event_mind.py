@@ -46,6 +46,7 @@ class EventMind:
         self._notes: dict[str, Any] = {}
         self._calls: list[Callable[[], None]] = []
         self._attached = False
+        self._leave_ticks: Callable[[], None] = _nothing
         self._started = bool(state.get("started"))
         self.state = dict(state.get("memory") or {})
         self._known_state = self._encoded_state()
@@ -57,9 +58,12 @@ class EventMind:
 
     def attach(self) -> None:
         self._attached = True
+        if type(self._strategy).on_tick is not EventStrategy.on_tick:
+            self._leave_ticks = self._bot.desk.ticks.follow(self._bot.spec.symbol, self._on_tick)
 
     def detach(self) -> None:
         self._attached = False
+        self._leave_ticks()
         self._calls.clear()
 
     def on_open(self) -> None:
@@ -78,7 +82,7 @@ class EventMind:
             return
         self._calls.append(lambda: self._strategy.on_fill(self, fill))
         if not self._bot.desk.market.candle_feed:
-            self._bot.desk.soon(self._run_calls)
+            self._bot.desk.soon(lambda: self._bot.run_guarded(self._run_calls))
 
     # -- the context
 
@@ -121,6 +125,10 @@ class EventMind:
         client_order_id = self._bot.desk.gateway.reserve_id(self._bot.number)
         self._asked.append(Asked(client_order_id, side, quantity, price, tag))
         return client_order_id
+
+    def _on_tick(self, price: float) -> None:
+        self._calls.append(lambda: self._strategy.on_tick(self, price))
+        self._bot.run_guarded(self._run_calls)
 
     def _run_calls(self) -> None:
         while self._calls:
@@ -186,3 +194,7 @@ class EventMind:
 
     def _encoded_state(self) -> bytes:
         return msgspec.json.encode([self._started, self.state])
+
+
+def _nothing() -> None:
+    """Leave ticks that were never followed."""

@@ -206,6 +206,8 @@ class InspectHandlers:
 
 
 def _paged(rows: list[dict[str, Any]], cursor: str | None, limit: int | None) -> dict[str, Any]:
+    if cursor is not None and not cursor.isdecimal():
+        raise InvalidError(f"{cursor!r} is not a cursor", "give back what the last page said, or none")
     start = int(cursor or 0)
     end = start + (limit or PAGE)
     return {"rows": rows[start:end], "next": str(end) if end < len(rows) else None}

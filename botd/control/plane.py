@@ -42,18 +42,21 @@ class ControlPlane:
         self._settlement = settlement
         self._clock = clock
         self._context: zmq.Context[Any] = zmq.Context()
-        doors: list[Door] = [IpcDoor(self._context, SocketFile(config.socket, control.group))]
+        group = control.group or control.operators or control.viewers
+        doors: list[Door] = [IpcDoor(self._context, SocketFile(config.socket, group))]
         allowed: dict[bytes, Role] = {}
         if control.tcp is not None:
             keys = load_keys(config.state_dir)
             allowed = keys.clients
             doors.append(CurveDoor(self._context, control.tcp, keys))
-        policy = AccessPolicy(os.geteuid(), operators=control.operators or control.group, viewers=control.viewers)
+        # The group of the file operates, unless it was said who does.
+        operators = control.operators if control.operators or control.viewers else control.group
+        policy = AccessPolicy(os.geteuid(), operators=operators, viewers=control.viewers)
         self._zap = ZapHandler(self._context, policy, allowed)
         self._server = ControlServer(doors, handlers, clock=clock, record=self._record, recall=self._recall)
         self._events = EventPublisher(
             self._context,
-            SocketFile(config.events_socket, control.group),
+            SocketFile(config.events_socket, group),
             epoch=ledger.instance,
             clock=clock,
             last_seq=ledger.statistics()["event_seq"],

@@ -94,7 +94,7 @@ class Settlement:
         await self._ledger.commit_batch(apart)
 
     def tick(self) -> None:
-        """Called every second on tick feeds: the account's curve, and a commit of what has gathered."""
+        """Called often on tick feeds: the account's curve, and a commit of what has gathered."""
         self._mark_account(self._clock.now_ms())
         self._collect()
         if not self._journal.empty:

@@ -14,8 +14,8 @@ from botd.domain.errors import InvalidError, NotFoundError
 from botd.domain.instrument import Instrument
 from botd.strategy.registry import Registry
 
-NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
-LABEL = re.compile(r"^[A-Za-z0-9_.-]{1,64}$")
+NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")
+LABEL = re.compile(r"^[A-Za-z0-9_.-]{1,64}\Z")
 FRACTIONS = ("fraction", "risk_per_trade", "stop_loss", "take_profit", "trailing_stop")
 SPEC_KEYS = ("name", "strategy", "symbol", "interval", "capital", "params", *FRACTIONS, "labels", "mode")
 

@@ -48,7 +48,11 @@ class Botd:
         log = (self.config_file.parent / "stderr.log").open("a")
         self.process = subprocess.Popen(
             [BIN / "botd", "--config", str(self.config_file)],
-            env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, text=True,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            text=True,
         )
         log.close()
         if wait:
@@ -59,7 +63,11 @@ class Botd:
         """Run botctl; with ``check`` a failure fails the test with what it printed."""
         done = subprocess.run(
             [BIN / "botctl", "--endpoint", str(self.socket), *args],
-            env=self.environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
         )
         if check and done.returncode:
             raise AssertionError(f"botctl {' '.join(args)}: {done.returncode}\n{done.stdout}{done.stderr}")

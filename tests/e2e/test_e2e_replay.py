@@ -22,7 +22,12 @@ OPTIONS = {"stop_loss": "--stop-loss", "take_profit": "--take-profit", "trailing
 def replay_config(file: Path, symbol: str, interval: str, **more: Any) -> dict[str, Any]:
     return {
         "market": {
-            "source": "replay", "files": {symbol: str(file)}, "interval": interval, "speed": 0, "autoplay": False, **more,
+            "source": "replay",
+            "files": {symbol: str(file)},
+            "interval": interval,
+            "speed": 0,
+            "autoplay": False,
+            **more,
         },
         "paper": {"slippage": "0%"},
         "risk": {"preset": "off"},
@@ -33,8 +38,18 @@ def create_bots(botd: Any, symbol: str, interval: str) -> None:
     for name, stops in BOTS.items():
         options = [word for key, value in stops.items() for word in (OPTIONS[key], f"{value * 100:g}%")]
         botd.run(
-            "create", name, "--strategy", name, "--symbol", symbol, "--interval", interval, "--capital", "10000",
-            *options, "--start",
+            "create",
+            name,
+            "--strategy",
+            name,
+            "--symbol",
+            symbol,
+            "--interval",
+            interval,
+            "--capital",
+            "10000",
+            *options,
+            "--start",
         )
 
 

@@ -135,7 +135,7 @@ class ControlClient:
         self.socket.send_multipart(frames)
 
     def receive(self, timeout_s: float = 5.0) -> dict[str, Any] | None:
-        if not self.socket.poll(timeout_s * 1000):
+        if not self.socket.poll(int(timeout_s * 1000)):
             return None
         frames = self.socket.recv_multipart()
         assert frames[0] == b"botd/1" and len(frames) == 2

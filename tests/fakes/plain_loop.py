@@ -98,7 +98,13 @@ def play(
         proceeds = quantity * price * (1 - fee)
         trades.append(
             PlainTrade(
-                rows.time[entry_index], rows.time[index], quantity, entry, price, proceeds - invested, reason,
+                rows.time[entry_index],
+                rows.time[index],
+                quantity,
+                entry,
+                price,
+                proceeds - invested,
+                reason,
                 index - entry_index,
             )
         )

@@ -58,13 +58,11 @@ def test_stop_of_nothing_is_done_already(botctl):
 
 
 def test_start_runs_botd_and_returns_its_exit_code(botctl, monkeypatch, tmp_path):
-    from botctl.commands import daemon
-
     script = tmp_path / "botd"
     script.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/arguments\nexit 75\n')
     script.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
-    assert daemon.botd_command() == [str(script)]
+    monkeypatch.delenv("BOTD_STATE_DIR")
     assert botctl("daemon", "start", "--config", "my.yaml").code == 75
     assert (tmp_path / "arguments").read_text().split() == ["--daemon", "--config", os.path.abspath("my.yaml")]
 
