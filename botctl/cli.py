@@ -99,7 +99,7 @@ class LazyGroup(click.Group):
                 lines = []
                 for verb in verbs:
                     command = self.get_command(ctx, verb)
-                    lines.append((verb, command.get_short_help_str(72) if command else ""))
+                    lines.append((verb, command.get_short_help_str(100) if command else ""))
                 formatter.write_dl(lines)
 
 
@@ -127,6 +127,9 @@ def run(arguments: list[str] | None = None) -> int:
     except Fault as fault:
         return _failed(fault.exit_code, fault.message, fault.hint)
     except click.UsageError as error:
+        if type(error).__name__ == "NoArgsIsHelpError":  # click 8.2 and newer: a group without a verb
+            click.echo(error.format_message(), err=True)
+            return USAGE
         return _failed(USAGE, error.format_message(), _usage_hint(error))
     except click.ClickException as error:
         return _failed(USAGE, error.format_message())
@@ -160,7 +163,8 @@ def main() -> None:
     Everything is flushed, so the process ends at once: taking the interpreter apart costs as much as a request.
     """
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+        lossless = stream.encoding.lower() == "utf-8"  # what it cannot hold are half surrogates: JSON's own escapes
+        stream.reconfigure(errors="backslashreplace" if lossless else "replace")  # type: ignore[union-attr]
     exit_code = run()
     sys.stderr.flush()
     os._exit(exit_code)

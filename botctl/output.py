@@ -122,7 +122,7 @@ def show_rows(
     if form == "json":
         write(json_array(rows))
     elif form == "jsonl":
-        write("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+        write("".join(to_json(row) + "\n" for row in rows))
     elif form == "name":
         write("".join(text(row.get(name)) + "\n" for row in rows))
     elif form in ("tsv", "csv"):
@@ -139,7 +139,7 @@ def show_object(
     """Print one object; ``render_table`` makes the text that people read."""
     form = chosen_format(session)
     if form == "json":
-        write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+        write(to_json(value, indent=2) + "\n")
     elif form in ("table", "wide"):
         write(render_table(value))
     else:
@@ -178,11 +178,17 @@ def write(shown: str) -> None:
 # -- formats -------------------------------------------------------------------------------------------------
 
 
+def to_json(value: Any, indent: int | None = None) -> str:
+    """Return JSON in characters that stdout can hold."""
+    ascii_only = (getattr(sys.stdout, "encoding", None) or "utf-8").lower() != "utf-8"
+    return json.dumps(value, indent=indent, ensure_ascii=ascii_only)
+
+
 def json_array(rows: list[Row]) -> str:
     """Return an array with one row a line: as fast as json.dumps without indent, and readable."""
     if not rows:
         return "[]\n"
-    return "[\n" + ",\n".join(json.dumps(row, ensure_ascii=False) for row in rows) + "\n]\n"
+    return "[\n" + ",\n".join(to_json(row) for row in rows) + "\n]\n"
 
 
 def columns_of(value: Row) -> list[Column]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections import deque
 from typing import Any
@@ -13,7 +12,7 @@ from botctl.cells import Column, moment, text
 from botctl.completion import complete_bot
 from botctl.exit_codes import OK
 from botctl.follow import Follower, events_after
-from botctl.output import Row, chosen_format, output_options, separated, show_rows, write
+from botctl.output import Row, chosen_format, output_options, separated, show_rows, to_json, write
 from botctl.session import Session, clean
 
 FOLLOW_FROM = 10
@@ -79,7 +78,7 @@ class Printer:
     def show(self, event: Row) -> None:
         """Print one event."""
         if self.form in ("json", "jsonl"):
-            write(json.dumps(event, ensure_ascii=False) + "\n")
+            write(to_json(event) + "\n")
         elif self.form in ("tsv", "csv"):
             write(separated([event], COLUMNS, self.form, self.headers))
             self.headers = False

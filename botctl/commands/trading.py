@@ -169,7 +169,7 @@ def positions_command(session: Session, names: tuple[str, ...]) -> int:
 @history_options
 @output_options
 def equity_command(session: Session, most: int | None, **filters: Any) -> int:
-    """List equity over time: of the account (no bot) and of each bot, or of one.
+    """List equity over time, of the account and of each bot.
 
     \b
     Example:

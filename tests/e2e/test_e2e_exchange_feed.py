@@ -123,6 +123,6 @@ def test_bots_trade_on_paper_on_an_exchanges_prices_through_an_outage(make_botd:
     botd.kill()
     botd.start()
     botd.until(lambda: market_status(botd) == "ok", 20)
-    assert [row["state"] for row in botd.json("ls")] == ["running", "running"]
+    botd.until(lambda: [row["state"] for row in botd.json("ls")] == ["running", "running"], 10)
     assert len(botd.json("trades", "ticker")) == 1
     assert botd.stop() == 0

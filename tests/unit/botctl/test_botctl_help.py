@@ -77,6 +77,17 @@ def test_help_lists_every_verb_once(botctl):
             assert f"\n  {verb} " in shown
 
 
+def test_the_list_of_verbs_cuts_no_line(botctl):
+    assert "..." not in botctl("--help").out
+
+
+@pytest.mark.parametrize("words", [[], ["daemon"], ["risk"]])
+def test_a_group_without_a_verb_shows_its_help_and_is_a_usage_error(botctl, words):
+    result = botctl(*words)
+    assert (result.code, result.out) == (2, "")
+    assert result.err.startswith("Usage: ")
+
+
 def test_the_version_is_printed(botctl):
     assert botctl("--version").out.startswith("botctl 0.")
     assert botctl("ls", "--version").out.startswith("botctl 0.")

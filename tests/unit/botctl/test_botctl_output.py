@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 
 import pytest
 
@@ -92,6 +93,15 @@ def test_off_a_terminal_there_is_no_colour_and_nothing_is_cut(process, botd):
     shown = process("ls").stdout
     assert long.strip() in shown
     assert "\x1b" not in shown
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_json_is_valid_in_every_encoding(process, botd, encoding):
+    rows = [bot_row("a", note="naïve · \ud800")]
+    botd.handlers["ls"] = lambda args: {"rows": rows, "next": None}
+    done = process("ls", "-o", "json", env={**os.environ, "PYTHONIOENCODING": encoding})
+    assert json.loads(done.stdout) == rows
+    assert process("ls", env={**os.environ, "PYTHONIOENCODING": encoding}).returncode == 0
 
 
 def test_a_closed_pipe_is_quiet(botd):

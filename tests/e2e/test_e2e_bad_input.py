@@ -1,0 +1,301 @@
+"""Bad input, as a user types it: one clear line, the right exit code, nothing changed, the daemon lives."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.conftest import Botd
+from tests.fakes.refused import refused, run_botd
+
+RSI = {"--strategy": "rsi", "--symbol": "BTC/USDT", "--interval": "1m", "--capital": "1000"}
+FIRST_MS = 1_722_470_400_000
+
+
+@pytest.fixture(scope="module")
+def botd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Botd]:
+    """One daemon on a synthetic market of 5m candles that stands still, with one bot."""
+    running = Botd(tmp_path_factory.mktemp("bad"), {"market": {"interval": "5m", "autoplay": False}}).start()
+    running.run("create", "kept", *words({**RSI, "--interval": "5m"}))
+    yield running
+    running.stop()
+
+
+@pytest.fixture(autouse=True)
+def the_daemon_lives_and_keeps_its_bot(request: pytest.FixtureRequest) -> Iterator[None]:
+    yield
+    if "botd" in request.fixturenames:
+        daemon = request.getfixturevalue("botd")
+        assert daemon.run("ls", "-o", "name").stdout == "kept\n"
+        assert "Traceback" not in daemon.log()
+
+
+def words(options: dict[str, str]) -> list[str]:
+    return [word for pair in options.items() for word in pair]
+
+
+# -- bots
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "says", "hint"),
+    [
+        ({"--strategy": "rsy"}, 4, "rsy: no such strategy", r"did you mean rsi\?"),
+        ({"--strategy": "qqq"}, 4, "qqq: no such strategy", "breakout, dca, ema_cross, grid, macd, mean_reversion, rsi"),
+        ({"--strategy": "../rsi"}, 4, r"\.\./rsi: no such strategy", ""),
+        ({"--set": "perod=9"}, 2, r"no parameter 'perod'; did you mean 'period'\?", "period, oversold, overbought"),
+        ({"--set": "period=abc"}, 2, "period must be an integer from 2 to 500, not abc", ""),
+        ({"--set": "period=1.5"}, 2, "period must be an integer from 2 to 500, not 1.5", ""),
+        ({"--set": "period=501"}, 2, "period must be an integer from 2 to 500, not 501", ""),
+        ({"--set": "oversold=nan"}, 2, "oversold must be a number from 0 to 100, not nan", ""),
+        ({"--set": "oversold=80"}, 2, "oversold must not be above overbought, not 80 and 70", ""),
+        ({"--set": "period"}, 2, "'period': write key=value", ""),
+        ({"--symbol": "BTX/USDT"}, 4, "no symbol 'BTX/USDT' in this market", r"did you mean BTC/USDT\?"),
+        ({"--symbol": "DOGE/EUR"}, 4, "no symbol 'DOGE/EUR' in this market", "botctl symbols"),
+        ({"--symbol": "BTCUSDT"}, 2, "'BTCUSDT' is not a symbol", "write it like BTC/USDT"),
+        ({"--interval": "7m"}, 2, "unknown interval '7m'", "one of 1m, 3m, 5m"),
+        ({"--interval": "1m"}, 2, "interval 1m cannot be built from this market's 5m candles", "a multiple of 5m"),
+        ({"--risk-per-trade": "1%"}, 2, "--risk-per-trade needs a stop", "add --stop-loss"),
+        (
+            {"--risk-per-trade": "1%", "--fraction": "50%", "--stop-loss": "2%"},
+            2,
+            "--fraction and --risk-per-trade exclude each other",
+            "",
+        ),
+        ({"--stop-loss": "2"}, 2, "'2' is ambiguous; write 2% for percent", ""),
+        ({"--stop-loss": "0%"}, 2, "--stop-loss must be above 0 % and below 100 %, not 0 %", ""),
+        ({"--stop-loss": "100%"}, 2, "--stop-loss must be above 0 % and below 100 %, not 100 %", ""),
+        ({"--take-profit": "-1%"}, 2, "--take-profit must be above 0 % and at most 100 %, not -1 %", ""),
+        ({"--fraction": "150%"}, 2, "--fraction must be above 0 % and at most 100 %, not 150 %", ""),
+        ({"--trailing-stop": "nan%"}, 2, "'nan%' is not a percentage", ""),
+        ({"--trailing-stop": "1e999999999%"}, 2, "'1e999999999%' is out of range", ""),
+        ({"--label": "team"}, 2, "'team': write key=value", ""),
+    ],
+    ids=lambda value: "-".join(value.values()).replace("/", "") if isinstance(value, dict) else "",
+)
+def test_a_wrong_bot_is_refused_with_the_remedy(
+    botd: Botd, changes: dict[str, str], code: int, says: str, hint: str
+) -> None:
+    options = {**RSI, "--interval": "5m", **changes}
+    refused(botd.run("create", "bad", *words(options), check=False), code, says, hint)
+
+
+@pytest.mark.parametrize(
+    ("capital", "says"),
+    [
+        ("0", "capital must be above zero, not 0"),
+        ("-5", "capital must be above zero, not -5"),
+        ("NaN", "capital must be finite, not NaN"),
+        ("Infinity", "capital must be finite, not Infinity"),
+        ("-inf", "capital must be finite, not -inf"),
+        ("1e400", "capital is out of range: 1e400"),
+        ("1e16", "capital is out of range: 1e16"),
+        ("9" * 300, "capital: expected a text of length <= 256"),
+        ("1,000", "capital must be a number, not '1,000'"),
+        ("1_000", "capital must be a number, not '1_000'"),
+        ("١٠٠", "capital must be a number"),
+        ("", "capital is missing"),
+        ("lots", "capital must be a number, not 'lots'"),
+    ],
+)
+def test_a_capital_that_is_no_money_is_refused(botd: Botd, capital: str, says: str) -> None:
+    options = {**RSI, "--interval": "5m", "--capital": capital}
+    refused(botd.run("create", "bad", *words(options), check=False), 2, f"{says}$")
+
+
+@pytest.mark.parametrize("name", ["a/b", "../x", "", ".", "a b", "a\nb", "a\x1b[31m", "é", "x" * 65])
+def test_a_name_that_is_no_name_is_refused_everywhere(botd: Botd, name: str) -> None:
+    rule = "letters, digits, '_', '.', '-', at most 64"
+    refused(botd.run("create", name, *words(RSI), check=False), 2, "is not a bot's name", rule)
+    refused(botd.run("start", "--", name, check=False), 2, "is not a bot's name", rule)
+
+
+def test_a_name_that_nobody_has_is_not_found(botd: Botd) -> None:
+    for verb in ("start", "stop", "pause", "resume", "restart", "rm", "show", "why", "trades", "logs", "close", "halt"):
+        refused(botd.run(verb, "nobody", check=False), 4, "nobody: no such bot", "botctl ls")
+    refused(botd.run("set", "nobody", "period=9", check=False), 4, "nobody: no such bot")
+    refused(botd.run("wait", "nobody", "--for", "state=running", check=False), 4, "nobody: no such bot")
+    both = botd.run("start", "kept", "nobody", check=False)  # all are tried, the worst decides
+    assert both.returncode == 4 and both.stdout == "kept  created -> running\n"
+    assert botd.run("stop", "kept").stdout == "kept  running -> stopped\n"
+
+
+def test_wrong_arguments_of_other_verbs(botd: Botd) -> None:
+    for arguments, code, says in (
+        (["creat", "x"], 2, "creat: no such verb"),
+        (["create", "x"], 2, "Missing option '--strategy'"),
+        (["start"], 2, r"which bots\?"),
+        (["start", "kept", "--all"], 2, "exclude each other"),
+        (["set", "kept", "perod=9"], 2, "no parameter 'perod'"),
+        (["set", "kept", "capital=-1"], 2, "capital must be above zero"),
+        (["set", "kept", "stop_loss=3"], 2, "'3' is ambiguous"),
+        (["set", "kept", "name=other"], 2, "name cannot be set"),
+        (["orders", "--since", "yesterday"], 2, "yesterday: not a time"),
+        (["orders", "--status", "bogus"], 2, "bogus"),
+        (["candles", "BTX/USDT"], 4, "no symbol 'BTX/USDT'"),
+        (["halt", "--symbol", "BTX/USDT"], 4, "no symbol 'BTX/USDT'"),
+        (["flatten", "--yes", "--symbol", "BTX/USDT"], 4, "no symbol 'BTX/USDT'"),
+        (["flatten"], 2, "not without --yes"),
+        (["risk", "set", "max_exposur=3%"], 2, "max_exposur: no such control"),
+        (["risk", "set", "max_exposure=nan"], 2, "'nan' is not a number"),
+        (["wait", "kept", "--for", "colour=red"], 2, "--for colour: unknown"),
+        (["--timeout", "0", "ls"], 2, "write seconds"),
+        (["ls", "-o", "xml"], 2, "'xml' is not one of"),
+        (["apply", "-f", "no.yaml"], 2, "no.yaml: No such file"),
+    ):
+        refused(botd.run(*arguments, check=False), code, says)
+    assert {row["state"] for row in botd.json("risk", "show") if row.get("control") == "trading_state"} <= {"", None}
+
+
+def test_a_broken_fleet_changes_nothing(botd: Botd, tmp_path: Path) -> None:
+    good = "{name: ok, strategy: rsi, symbol: BTC/USDT, interval: 5m, capital: 10}"
+    fleet = tmp_path / "fleet.yaml"
+    for text, code, says in (
+        ("bots: [{name: a", 78, "fleet.yaml: line 1"),
+        ("bots: []", 78, "no bots in it"),
+        ("bots: 7", 78, "no bots in it"),
+        ("bot: []", 78, "unknown key 'bot'"),
+        ("bots:\n- &a {name: a}\n- *a", 78, "line 3: aliases are not allowed"),
+        ("bots:\n- {name: a, name: b}", 78, "line 2: name is given twice"),
+        ("bots:\n- !!python/object:os.system {}", 78, "line 2: tag .* is not allowed"),
+        ("[" * 3000, 78, "nested too deeply"),
+        ("x" * (1 << 20) + "y", 78, "larger than 1 MiB"),
+        (f"bots:\n- {good}\n- {{name: b, strategi: rsi, symbol: BTC/USDT, interval: 5m, capital: 1}}", 2, "strategi"),
+        (f"bots:\n- {good}\n- {{name: b, strategy: rsi, symbol: BTC/USDT, interval: 5m}}", 2, "capital is missing"),
+        (f"bots:\n- {good}\n- {good.replace('10', '.nan')}", 2, "capital must be a"),
+        (f"bots:\n- {good}\n- {good}", 2, "ok: named twice"),
+        (f"bots:\n- {good}\n- {good.replace('ok', 'b').replace('rsi', 'rsx')}", 4, "rsx: no such strategy"),
+    ):
+        fleet.write_text(text)
+        refused(botd.run("apply", "-f", str(fleet), check=False), code, says)
+
+
+# -- configuration
+
+
+@pytest.mark.parametrize(
+    ("text", "says", "hint"),
+    [
+        ("mode: paper\nmarket: {source: synthetic\n", r"b\.yaml:3: expected ',' or '}'", ""),
+        ("market:\n\tsource: synthetic\n", r"b\.yaml:2: .*'\\t'", "indent with spaces"),
+        ("mode: paper\nmarket:\n  sped: 1\n", r"b\.yaml:3: market\.sped: unknown key; did you mean speed\?", ""),
+        ("mode: paper\nmode: live\n", r"b\.yaml:2: mode: written twice \(first in line 1\)", ""),
+        ("redis: &r {}\ncontrol: *r\n", r"b\.yaml:1: anchors and aliases are not allowed", ""),
+        ("mode: !!python/object/apply:os.system [id]\n", r"b\.yaml:1: tags are not allowed", ""),
+        ("mode: paper\n---\nmode: live\n", r"b\.yaml:2: .*another document", ""),
+        ("- a\n", r"b\.yaml:1: expected `key: value` lines", "config init"),
+        ("market: {speed: fast}\n", r"b\.yaml:1: market\.speed: 'fast' is not a finite number", ""),
+        ("market: {speed: .nan}\n", r"b\.yaml:1: market\.speed: '\.nan' is not a finite number", ""),
+        ("market: 7\n", r"b\.yaml:1: market: expected a mapping", ""),
+        ("paper: {balance: {USDT: -1}}\n", r"b\.yaml:1: paper\.balance\.USDT: -1 must be at least 0", ""),
+        ("risk: {max_exposur: 3%}\n", r"b\.yaml:1: risk\.max_exposur: no such control \(did you mean max_exposure", ""),
+        ("mode: live\n", r"b\.yaml:1: mode: live cannot run on a synthetic market", "market.source: exchange"),
+        ("market: {source: replay}\n", r"market\.files: a replay needs a file a symbol", "e\\.g\\. files"),
+        ("\x00\x01", r"b\.yaml: not YAML text", ""),
+        ("x" * (1 << 20) + "y", r"b\.yaml: larger than 1 MiB", ""),
+        ("market: " + "[" * 100_000, r"b\.yaml:1: nested too deeply", ""),
+    ],
+    ids=lambda value: "",
+)
+def test_a_broken_configuration_is_refused_with_file_and_line(tmp_path: Path, text: str, says: str, hint: str) -> None:
+    (tmp_path / "b.yaml").write_text(text)
+    done = run_botd(tmp_path, "--config", "b.yaml", "--state-dir", "state")
+    refused(done, 78, says, hint, by="botd")
+    assert not (tmp_path / "state").exists()  # nothing was begun
+    checked = run_botd(tmp_path, "--daemon", "--config", "b.yaml", "--state-dir", "state")
+    assert (checked.returncode, checked.stderr) == (78, done.stderr)
+
+
+def test_a_wrong_command_line_of_botd_is_2(tmp_path: Path) -> None:
+    refused(run_botd(tmp_path, "--confg", "x"), 2, "No such option '--confg'", by="botd")
+    refused(run_botd(tmp_path, "start"), 2, "unexpected extra argument", by="botd")
+    refused(run_botd(tmp_path, "--config", "no.yaml"), 78, "no.yaml: cannot be read: No such file", by="botd")
+
+
+def test_a_reload_of_a_broken_configuration_keeps_the_old_one(botd: Botd) -> None:
+    good = botd.config_file.read_text()
+    before = botd.json("risk", "show")
+    try:
+        for text, says in (
+            (good + "riks: {max_exposure: 1%}\n", r"botd\.yaml:\d+: riks: unknown key; did you mean risk\?"),
+            (good + "risk: {max_exposure: lots}\n", r"botd\.yaml:\d+: risk\.max_exposure"),
+            (good + "risk: {", r"botd\.yaml:\d+: "),
+        ):
+            botd.config_file.write_text(text)
+            refused(botd.run("daemon", "reload", check=False), 78, says)
+            assert botd.json("risk", "show") == before
+    finally:
+        botd.config_file.write_text(good)
+    assert botd.run("daemon", "reload").stdout == "nothing changed\n"
+
+
+# -- candle files
+
+HEADER = "open_time_ms,open,high,low,close,volume\n"
+ROWS = [f"{FIRST_MS + i * 60_000},{100 + i % 7},{101 + i % 7},{99 + i % 7},{100.5 + i % 7},1.5\n" for i in range(200)]
+GOOD = HEADER + "".join(ROWS)
+PACKED = gzip.compress(GOOD.encode())
+
+
+def row(prices: str) -> str:
+    return f"{GOOD}{FIRST_MS + 200 * 60_000},{prices}\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("b.csv", "", "the file is empty"),
+        ("b.csv.gz", b"", "the file is empty"),
+        ("b.csv", HEADER, "no candles in it"),
+        ("b.csv", GOOD[:-14], "line 201: 3 columns instead of 6"),
+        ("b.csv.gz", PACKED[:-40], "the gzip data is cut off"),
+        ("b.csv.gz", PACKED[:200] + b"\xff\x00" + PACKED[202:], "the gzip data is damaged"),
+        ("b.csv", GOOD[:3000] + "\x00rubbish,,,\n" + GOOD[3000:], r"line \d+: .* is not a number"),
+        ("b.csv", bytes(range(256)) * 50, "line 1: "),
+        ("b.csv", b"PK\x03\x04 and so on", "is a zip archive"),
+        ("b.csv", "a,b,c\n1,2,3\n", "line 1: no column"),
+        ("b.csv", "".join(line.rsplit(",", 2)[0] + "\n" for line in ROWS), "line 1: 4 columns and no header"),
+        ("b.csv", HEADER + "".join([*ROWS[:50], *ROWS[60:70], *ROWS[50:60]]), "line 62: 17.* comes after 17"),
+        ("b.csv", HEADER + "".join([*ROWS[:50], *ROWS[49:]]), "line 52: the candle of 17.* is there twice"),
+        ("b.csv", HEADER + "".join(ROWS[::5]), "candles are 5 minutes apart, market.interval is 1m"),
+        ("b.csv", row("-1,1,1,1,1"), "line 202: a price is not above zero"),
+        ("b.csv", row("nan,1,1,1,1"), "line 202: a value is not a finite number"),
+        ("b.csv", row("5,4,6,5,1"), "line 202: high is below low"),
+        ("b.csv", row("50,10,9,9.5,1"), "line 202: open or close is outside of low and high"),
+    ],
+)
+def test_a_candle_file_that_is_none_is_refused_with_its_line(
+    tmp_path: Path, name: str, content: str | bytes, says: str
+) -> None:
+    (tmp_path / name).write_bytes(content.encode() if isinstance(content, str) else content)
+    config = f"market: {{source: replay, files: {{BTC/USDT: {name}}}, interval: 1m}}\n"
+    (tmp_path / "b.yaml").write_text(config)
+    done = run_botd(tmp_path, "--config", "b.yaml", "--state-dir", "state")
+    refused(done, 78, rf"{tmp_path}/{name}: {says}", ".", by="botd")
+
+
+def test_a_candle_file_that_is_missing_or_a_folder(tmp_path: Path) -> None:
+    for file in ("no.csv", "."):
+        (tmp_path / "b.yaml").write_text(f"market: {{source: replay, files: {{BTC/USDT: {file}}}}}\n")
+        done = run_botd(tmp_path, "--config", "b.yaml", "--state-dir", "state")
+        refused(done, 78, r"b\.yaml:1: market\.files\.BTC/USDT: no such file", by="botd")
+
+
+def test_a_broken_file_does_not_harm_the_books(make_botd: Any, tmp_path: Path) -> None:
+    file = tmp_path / "c.csv"
+    file.write_text(GOOD)
+    market = {"source": "replay", "files": {"BTC/USDT": str(file)}, "speed": 0}
+    botd = make_botd({"market": market}).start()
+    botd.run("wait", "--for", "market=ended", "--timeout", "20")
+    botd.run("create", "kept", *words(RSI))
+    assert botd.stop() == 0
+    file.write_text(GOOD[:-14])
+    done = run_botd(tmp_path, "--config", str(botd.config_file))
+    refused(done, 78, "line 201: 3 columns", by="botd")
+    file.write_text(GOOD)
+    botd.start()
+    assert [row["name"] for row in botd.json("ls")] == ["kept"]
