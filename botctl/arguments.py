@@ -34,6 +34,8 @@ def fraction_text(text: str) -> str:
     from decimal import Decimal
 
     value = Decimal(number)
+    if value and abs(value.adjusted()) > 20:
+        raise ValueError(f"{text!r} is out of range")
     if percent:
         value = value.scaleb(-2)
     elif abs(value) >= 1:

@@ -280,6 +280,7 @@ class Daemon:
             "uptime_s": round(self._clock.monotonic() - self._began_s, 3),
             "events": str(self._config.events_socket),
             "state_dir": str(self._config.state_dir),
+            "config": None if self._config.path is None else str(self._config.path),
             "mode": mode,
             "source": source,
             "exchange": self._config.exchange,

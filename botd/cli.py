@@ -111,7 +111,6 @@ def launch(options: Options, serve: Serve | None, environ: MutableMapping[str, s
         started = detach(keep=locks.descriptors, stderr=main_file(config), notifier=notifier)
         if isinstance(started, Outcome):
             return _report(started.exit_code, started.message, started.hint)
-        locks.write_pid()
         return _serve(config, started, serve, environ, (locks, notifier), detached=True)
     finally:
         locks.release()
@@ -137,6 +136,8 @@ def _serve(
     locks, notifier = parts
     running: Logs | None = None
     try:
+        if detached:
+            locks.write_pid()
         running = logs.start(config, clock=WallClock(), environ=environ, stderr=None if detached else sys.stderr)
         for warning in config.warnings:
             LOG.warning("%s", warning)

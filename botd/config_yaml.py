@@ -112,6 +112,8 @@ def _compose(raw: bytes | str, name: str) -> yaml.Node | None:
         mark = error.problem_mark or error.context_mark
         place = f"{name}:{mark.line + 1}" if mark else name
         problem = (error.problem or "not YAML").replace("\n", " ")
+        if problem.startswith("but ") and error.context:
+            problem = f"{error.context}, {problem}"
         hint = "indent with spaces" if "\\t" in problem else ""
         raise ConfigError(f"{place}: {problem}", hint) from None
     except (yaml.YAMLError, UnicodeError, RecursionError) as error:

@@ -7,13 +7,15 @@ and a new file could not be locked twice. Locks survive a fork; they are taken b
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from pathlib import Path
 
-from botd.domain.errors import ForbiddenError, RunningError
+from botd.domain.errors import BotdError, ForbiddenError, RunningError, UnavailableError
 
 STATE_LOCK = "botd.lock"
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Locks:
@@ -33,7 +35,7 @@ class Locks:
                 os.ftruncate(descriptor, 0)
                 os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
             except OSError as error:
-                raise _forbidden(path, error) from None
+                raise _refusal(path, error) from None
 
     def release(self) -> None:
         """Give the locks up by closing them (never by LOCK_UN: a forked child may hold them on)."""
@@ -45,7 +47,8 @@ class Locks:
 def acquire(state_dir: Path, socket: Path) -> Locks:
     """Create ``state_dir`` where needed and lock it and ``socket``; returns the held locks.
 
-    Raises RunningError naming the pid of the holder, ForbiddenError where a file cannot be written.
+    Raises RunningError naming the pid of the holder, ForbiddenError where a file cannot be written,
+    UnavailableError where the disk is full.
     """
     make_private(state_dir)
     make_private(socket.parent)
@@ -67,7 +70,7 @@ def make_private(directory: Path) -> None:
         directory.parent.mkdir(parents=True, exist_ok=True)
         directory.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
-        raise _forbidden(directory, error) from None
+        raise _refusal(directory, error) from None
     if not os.access(directory, os.W_OK | os.X_OK):
         raise ForbiddenError(f"{directory}: cannot be written", "choose another state_dir, or correct its owner")
 
@@ -92,7 +95,7 @@ def _lock(path: Path) -> int:
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as error:
-        raise _forbidden(path, error) from None
+        raise _refusal(path, error) from None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -102,7 +105,7 @@ def _lock(path: Path) -> int:
         raise RunningError(f"{who} holds {path}", "see `botctl daemon status`, or use another --state-dir") from None
     except OSError as error:
         os.close(descriptor)
-        raise _forbidden(path, error) from None
+        raise _refusal(path, error) from None
     return descriptor
 
 
@@ -111,5 +114,10 @@ def _pid(descriptor: int) -> int | None:
     return int(text) if text.isdigit() else None
 
 
-def _forbidden(path: Path, error: OSError) -> ForbiddenError:
-    return ForbiddenError(f"{path}: {error.strerror}", "choose another state_dir, or correct its owner and free space")
+def _refusal(path: Path, error: OSError) -> BotdError:
+    if error.errno in _FULL:
+        return UnavailableError(f"{path}: the disk is full", "free space there, then start botd again")
+    hint = "choose another state_dir, or correct its owner"
+    if isinstance(error, FileExistsError | NotADirectoryError):
+        return ForbiddenError(f"{path}: cannot be made: {error.filename} is not a directory", hint)
+    return ForbiddenError(f"{path}: {error.strerror}", hint)

@@ -54,7 +54,7 @@ def _close(session: Session, names: tuple[str, ...], keep_running: bool) -> int:
             continue
         rows += result["rows"]
         done = done and bool(result.get("done", True))
-    return max(worst, _show(session, rows, done, "nothing was held"))
+    return max(worst, _show(session, rows, done, "nothing was held" if worst == OK else ""))
 
 
 @click.command("flatten")
@@ -87,7 +87,7 @@ def _show(session: Session, rows: list[Row], done: bool, none: str) -> int:
             fault = fault_of(row["error"])
             report_error(f"{row.get('name', '')}: {fault.message}", fault.hint)
             worst = max(worst, fault.exit_code)
-    if not rows:
+    if not rows and none:
         session.say(none)
     if not done:
         remains = ", ".join(

@@ -82,6 +82,10 @@ EQUITY = [
 ]
 
 
+MOST_AT_ONCE = 1000
+"""More newest rows than this are read page by page from the beginning: a reply has a size limit."""
+
+
 def history_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add [NAME], --symbol, --since, --until and -n, which every history has."""
     decorated = click.option("-n", "most", type=click.IntRange(min=1), metavar="N", help="The newest N only.")(function)
@@ -97,6 +101,8 @@ def history(session: Session, cmd: str, filters: Row, most: int | None) -> list[
     for key in ("since", "until"):
         if key in wire:
             wire[key] = moment_ms(session, wire[key])
+    if most is not None and most <= MOST_AT_ONCE:
+        wire["last"] = most
     return list(deque(session.iterate(cmd, wire), maxlen=most))
 
 

@@ -34,6 +34,8 @@ class Mind(Protocol):
 
     needs: int
     """Candles of history wanted before it may decide."""
+    declared_entries: tuple[int, int]
+    """Entries (an hour, a day) that the strategy declares as its normal rate."""
 
     def attach(self) -> None:
         """Begin to read the market (the bot runs)."""
@@ -232,6 +234,25 @@ class Bot:
             margin=self.desk.gate.settings.funds_margin(self.number),
         )
 
+    def largest_entry(self, price: float) -> tuple[Decimal, str]:
+        """Return the most that an entry at ``price`` may buy now, and the risk control that sets it, if one does."""
+        wanted = self.size(price).quantity
+        most, control = self.desk.gate.largest(self._request(self.entry_intent(price), wanted))
+        return (most, control) if control and most < wanted else (wanted, "")
+
+    def entry_intent(self, price: float) -> Intent:
+        """Return the intent to buy at market, decided at ``price``."""
+        return Intent(
+            bot=self.number,
+            symbol=self.spec.symbol,
+            interval=self.spec.interval,
+            side=Side.BUY,
+            type=OrderType.MARKET,
+            purpose=Purpose.ENTRY,
+            reason="signal",
+            reference_price=price,
+        )
+
     def place(self, intent: Intent, quantity: Decimal) -> tuple[Order | None, Verdict]:
         """Ask the gate, then send: the one way of every order of this bot."""
         verdict = self.desk.gate.decide(self._request(intent, quantity))
@@ -395,5 +416,6 @@ class Bot:
             not_ready=desk.not_ready(),
             volume=self.desk.minute_volume(self.spec.symbol),
             exits_any_size=market.candle_feed,
+            declared_entries=self._mind.declared_entries,
             portfolio=desk.portfolio,
         )

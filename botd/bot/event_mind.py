@@ -53,6 +53,7 @@ class EventMind:
         self.instrument = bot.instrument
         self.capital = bot.spec.capital
         self.needs = strategy.warmup()
+        self.declared_entries = strategy.declared_entries
 
     # -- the mind
 

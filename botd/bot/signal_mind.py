@@ -9,7 +9,7 @@ from botd.bot.evaluation import Evaluation
 from botd.bot.lifecycle import BotState
 from botd.domain.candle import Candle
 from botd.domain.decision import GateCheck
-from botd.domain.order import Fill, Intent, OrderType, Purpose, Side
+from botd.domain.order import Fill, Side
 from botd.strategy.base import SignalStrategy
 
 
@@ -24,6 +24,7 @@ class SignalMind:
         self._trusted = trusted
         self._evaluation: Evaluation | None = None
         self.needs = strategy.warmup()
+        self.declared_entries = strategy.declared_entries
 
     def attach(self) -> None:
         self._evaluation = self._bot.desk.evaluator.acquire(
@@ -91,16 +92,6 @@ class SignalMind:
         )
         if sized.skipped_min_notional or sized.quantity <= 0:
             return "skipped_min_notional"
-        intent = Intent(
-            bot=bot.number,
-            symbol=bot.spec.symbol,
-            interval=bot.spec.interval,
-            side=Side.BUY,
-            type=OrderType.MARKET,
-            purpose=Purpose.ENTRY,
-            reason="signal",
-            reference_price=candle.close,
-        )
-        order, verdict = bot.place(intent, sized.quantity)
+        order, verdict = bot.place(bot.entry_intent(candle.close), sized.quantity)
         gates.extend(verdict.checks)
         return "entered" if order is not None else "denied"

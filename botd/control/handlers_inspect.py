@@ -8,11 +8,14 @@ from typing import Any
 import msgspec
 
 from botd.bot.bot import Bot
+from botd.control.arguments import nearest
 from botd.control.services import Services
 from botd.domain.clock import parse_time, rfc3339
 from botd.domain.decision import Decision
 from botd.domain.errors import InvalidError, NotFoundError
+from botd.domain.order import OrderStatus
 from botd.ledger import queries
+from botd.ledger.records import ACCOUNT
 
 PAGE = 500
 TOP_EVENTS = 30
@@ -122,6 +125,8 @@ class InspectHandlers:
     # -- the ledger's lists
 
     async def orders(self, args: Any, caller: Any) -> dict[str, Any]:
+        if args.status is not None and args.status not in tuple(OrderStatus):
+            raise InvalidError(f"no order has the status {args.status!r}", nearest(args.status, list(OrderStatus)))
         return await self._list(queries.orders, args, status=args.status, open_only=bool(args.open))
 
     async def fills(self, args: Any, caller: Any) -> dict[str, Any]:
@@ -134,7 +139,7 @@ class InspectHandlers:
         return page
 
     async def equity(self, args: Any, caller: Any) -> dict[str, Any]:
-        return await self._list(queries.equity, args, symbols=False)
+        return await self._list(queries.equity, args, symbols=False, everybody=[ACCOUNT])
 
     async def events(self, args: Any, caller: Any) -> dict[str, Any]:
         ledger = self._services.ledger
@@ -166,8 +171,10 @@ class InspectHandlers:
             return list(self._services.orchestrator.bots.values())
         return [self._services.orchestrator.get(name) for name in ([names] if isinstance(names, str) else names)]
 
-    async def _list(self, query: Any, args: Any, *, symbols: bool = True, **more: Any) -> dict[str, Any]:
-        bots = None if not args.name else await self._numbers(args.name)
+    async def _list(
+        self, query: Any, args: Any, *, symbols: bool = True, everybody: list[int] | None = None, **more: Any
+    ) -> dict[str, Any]:
+        bots = everybody if not args.name else await self._numbers(args.name)
         filters = {"symbol": args.symbol} if symbols else {}
         rows, cursor = await query(
             self._services.ledger,
@@ -176,6 +183,7 @@ class InspectHandlers:
             until_ms=args.until,
             cursor=args.cursor,
             limit=args.limit or PAGE,
+            last=args.last,
             **filters,
             **more,
         )

@@ -184,12 +184,10 @@ class LifecycleHandlers:
         quote = self._services.desk.market.quote(bot.spec.symbol)
         if quote is None:
             return None
-        try:
-            sized = bot.size(quote.last)
-        except ArithmeticError:
-            return None
-        value = float(sized.quantity) * quote.last
-        return f"{text(sized.quantity)} {bot.instrument.base} ({value:.2f} {bot.instrument.quote})"
+        quantity, control = bot.largest_entry(quote.last)
+        value = float(quantity) * quote.last
+        by = f", by {control}" if control else ""
+        return f"{text(quantity)} {bot.instrument.base} ({value:.2f} {bot.instrument.quote}{by})"
 
 
 def _given(spec: Any) -> dict[str, Any]:

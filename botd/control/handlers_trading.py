@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from botd.control.arguments import nearest
 from botd.control.services import Services
-from botd.domain.errors import BotdError, UnavailableError
+from botd.domain.errors import BotdError, NotFoundError, UnavailableError
 from botd.orchestrator.fleet import action_row
 
 FLAT_POLL_S = 0.05
@@ -45,6 +46,7 @@ class TradingHandlers:
         services = self._services
         services.require_bots()
         services.require_market()
+        self._check_symbol(args.symbol)
         async with services.lock:
             held_before = {b.name: b.book.position.quantity for b in services.orchestrator.bots.values()}
             bots = services.kill_switch.flatten(args.symbol, _who(caller))
@@ -77,6 +79,8 @@ class TradingHandlers:
 
     async def _state(self, args: Any, caller: Any, state: str) -> dict[str, Any]:
         services = self._services
+        if state != "active":
+            self._check_symbol(args.symbol)
         named = bool(args.names or args.all or args.labels)
         names = services.names(args) if named else []
         rows, scopes = [], []
@@ -94,6 +98,13 @@ class TradingHandlers:
                 services.kill_switch.cancel_entries(scopes)
                 await services.commit()
         return {"rows": rows}
+
+    def _check_symbol(self, symbol: str | None) -> None:
+        """Refuse a symbol that nobody knows: a misspelt one must not look halted."""
+        known = {*self._services.parser.symbols, *(b.spec.symbol for b in self._services.orchestrator.bots.values())}
+        if symbol and known and symbol not in known:
+            hint = nearest(symbol.upper(), sorted(known)) or "see: botctl symbols"
+            raise NotFoundError(f"no symbol {symbol!r} in this market", hint)
 
     async def _market(self, verb: str) -> dict[str, Any]:
         services = self._services

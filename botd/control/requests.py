@@ -149,12 +149,13 @@ class Why(Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class History(Struct, forbid_unknown_fields=True, kw_only=True):
-    """Rows of the ledger, oldest first, by page."""
+    """Rows of the ledger, oldest first, by page; ``last``: only the newest so many."""
 
     name: Name | None = None
     symbol: Symbol | None = None
     status: Word | None = None
     open: bool = False
+    last: Count | None = None
     since: Millis | None = None
     until: Millis | None = None
     cursor: Cursor | None = None

@@ -111,7 +111,8 @@ def _layout(path: Path, text: str) -> tuple[int, str, int, list[int]]:
     for choices in (*_NAMES, _VOLUME_NAMES):
         found = [names.index(choice) for choice in choices if choice in names]
         if not found:
-            raise ConfigError(f"{path}: line 1: no column named {choices[0]!r} in the header", _EXPECTED)
+            name = "open_time_ms" if choices is _TIME_NAMES else choices[0]
+            raise ConfigError(f"{path}: line 1: no column named {name!r} in the header", _EXPECTED)
         wanted.append(found[0])
     return 1, rest, len(cells), wanted
 
@@ -157,6 +158,8 @@ def _check_values(lines: _Lines, table: NDArray[np.float64]) -> None:
         (time <= 0, "the open time is not above zero"),
         (np.minimum(np.minimum(open_, close), low) <= 0, "a price is not above zero"),
         (high < low, "high is below low"),
+        (np.maximum(open_, close) > high, "open or close is outside of low and high"),
+        (np.minimum(open_, close) < low, "open or close is outside of low and high"),
         (volume < 0, "the volume is negative"),
     )
     for wrong, fact in checks:

@@ -28,4 +28,5 @@ class RiskDesk:
     def change(self, bot: Bot | None, changes: dict[str, Any], by: str) -> list[dict[str, Any]]:
         """Do ``risk set`` for the account, or for one bot."""
         number = ACCOUNT if bot is None else bot.number
-        return self._gate.set(changes, now_ms=self._clock.now_ms(), bot=number, by=by)
+        rows = self._gate.set(changes, now_ms=self._clock.now_ms(), bot=number, by=by)
+        return rows if bot is None else [{**row, "scope": f"bot:{bot.name}"} for row in rows]

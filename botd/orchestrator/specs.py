@@ -98,8 +98,10 @@ class SpecParser:
             return None
         option = "--" + key.replace("_", "-")
         number = decimal(f"{name}: {option}", value)
-        if number <= 0 or number > 1 or (number == 1 and key in ("stop_loss", "trailing_stop")):
-            raise InvalidError(f"{name}: {option} must be above 0 % and at most 100 %, not {number * 100:f} %")
+        most = "below" if key in ("stop_loss", "trailing_stop") else "at most"
+        if number <= 0 or number > 1 or (number == 1 and most == "below"):
+            percent = f"{(number * 100).normalize():f}"
+            raise InvalidError(f"{name}: {option} must be above 0 % and {most} 100 %, not {percent} %")
         return number
 
     @staticmethod
@@ -112,8 +114,11 @@ class SpecParser:
 
 def decimal(what: str, value: Any) -> Decimal:
     """Return an exact finite number; InvalidError names ``what`` otherwise."""
+    text = str(value)
     try:
-        number = Decimal(str(value))
+        if "_" in text or not text.isascii():
+            raise InvalidOperation  # Python's own liberties
+        number = Decimal(text)
     except InvalidOperation:
         raise InvalidError(f"{what} must be a number, not {value!r}") from None
     if not number.is_finite():

@@ -48,6 +48,8 @@ class Strategy:
     """The common part of both kinds: parameters, as attributes of the instance."""
 
     parameters: ClassVar[Mapping[str, Parameter]] = {}
+    declared_entries: ClassVar[tuple[int, int]] = (0, 0)
+    """Entries (an hour, a day) that are normal for the strategy, where they are more than the risk limit."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

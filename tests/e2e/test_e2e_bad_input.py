@@ -46,7 +46,7 @@ def words(options: dict[str, str]) -> list[str]:
     [
         ({"--strategy": "rsy"}, 4, "rsy: no such strategy", r"did you mean rsi\?"),
         ({"--strategy": "qqq"}, 4, "qqq: no such strategy", "breakout, dca, ema_cross, grid, macd, mean_reversion, rsi"),
-        ({"--strategy": "../rsi"}, 4, r"\.\./rsi: no such strategy", ""),
+        ({"--strategy": "../rsi"}, 2, r"strategy '\.\./rsi': not a name", "lower-case letters"),
         ({"--set": "perod=9"}, 2, r"no parameter 'perod'; did you mean 'period'\?", "period, oversold, overbought"),
         ({"--set": "period=abc"}, 2, "period must be an integer from 2 to 500, not abc", ""),
         ({"--set": "period=1.5"}, 2, "period must be an integer from 2 to 500, not 1.5", ""),
@@ -97,7 +97,7 @@ def test_a_wrong_bot_is_refused_with_the_remedy(
         ("9" * 300, "capital: expected a text of length <= 256"),
         ("1,000", "capital must be a number, not '1,000'"),
         ("1_000", "capital must be a number, not '1_000'"),
-        ("١٠٠", "capital must be a number"),
+        ("١٠٠", "capital must be a number, not .*"),
         ("", "capital is missing"),
         ("lots", "capital must be a number, not 'lots'"),
     ],
@@ -251,7 +251,7 @@ def row(prices: str) -> str:
         ("b.csv", "", "the file is empty"),
         ("b.csv.gz", b"", "the file is empty"),
         ("b.csv", HEADER, "no candles in it"),
-        ("b.csv", GOOD[:-14], "line 201: 3 columns instead of 6"),
+        ("b.csv", GOOD[:-10], "line 201: 4 columns instead of 6"),
         ("b.csv.gz", PACKED[:-40], "the gzip data is cut off"),
         ("b.csv.gz", PACKED[:200] + b"\xff\x00" + PACKED[202:], "the gzip data is damaged"),
         ("b.csv", GOOD[:3000] + "\x00rubbish,,,\n" + GOOD[3000:], r"line \d+: .* is not a number"),
@@ -261,7 +261,7 @@ def row(prices: str) -> str:
         ("b.csv", "".join(line.rsplit(",", 2)[0] + "\n" for line in ROWS), "line 1: 4 columns and no header"),
         ("b.csv", HEADER + "".join([*ROWS[:50], *ROWS[60:70], *ROWS[50:60]]), "line 62: 17.* comes after 17"),
         ("b.csv", HEADER + "".join([*ROWS[:50], *ROWS[49:]]), "line 52: the candle of 17.* is there twice"),
-        ("b.csv", HEADER + "".join(ROWS[::5]), "candles are 5 minutes apart, market.interval is 1m"),
+        ("b.csv", HEADER + "".join(ROWS[::5]), "line 3: candles are 5 minutes apart, market.interval is 1m"),
         ("b.csv", row("-1,1,1,1,1"), "line 202: a price is not above zero"),
         ("b.csv", row("nan,1,1,1,1"), "line 202: a value is not a finite number"),
         ("b.csv", row("5,4,6,5,1"), "line 202: high is below low"),
@@ -293,9 +293,9 @@ def test_a_broken_file_does_not_harm_the_books(make_botd: Any, tmp_path: Path) -
     botd.run("wait", "--for", "market=ended", "--timeout", "20")
     botd.run("create", "kept", *words(RSI))
     assert botd.stop() == 0
-    file.write_text(GOOD[:-14])
+    file.write_text(GOOD[:-10])
     done = run_botd(tmp_path, "--config", str(botd.config_file))
-    refused(done, 78, "line 201: 3 columns", by="botd")
+    refused(done, 78, "line 201: 4 columns", by="botd")
     file.write_text(GOOD)
     botd.start()
     assert [row["name"] for row in botd.json("ls")] == ["kept"]

@@ -78,7 +78,7 @@ def test_help_lists_every_verb_once(botctl):
 
 
 def test_the_list_of_verbs_cuts_no_line(botctl):
-    assert "..." not in botctl("--help").out
+    assert "..." not in botctl("--help").out.partition("\n")[2]
 
 
 @pytest.mark.parametrize("words", [[], ["daemon"], ["risk"]])
