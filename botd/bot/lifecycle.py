@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import random
 from enum import StrEnum
+
+from botd.domain.clock import seeded_random
 
 
 class BotState(StrEnum):
@@ -29,6 +30,9 @@ class Desired(StrEnum):
 TRADING = frozenset({BotState.RUNNING, BotState.DEGRADED, BotState.PAUSED})
 """States in which signals are evaluated (paused: exits only)."""
 
+RESTING = frozenset({BotState.CREATED, BotState.STOPPED, BotState.FAILED})
+"""States that only a user's verb leaves. A resting bot needs the market only while it holds something."""
+
 _S = BotState
 TRANSITIONS: dict[BotState, frozenset[BotState]] = {
     _S.CREATED: frozenset({_S.STARTING, _S.STOPPED}),
@@ -44,19 +48,16 @@ TRANSITIONS: dict[BotState, frozenset[BotState]] = {
 
 
 class RestartPolicy:
-    """Backoff with jitter: each failure in a row waits twice as long, up to a cap; then the bot is failed."""
+    """Backoff with jitter: each failure in a row waits twice as long, up to a cap; then the bot is failed.
+
+    The jitter belongs to the bot and its failure: bots that fail together are not tried together, and the
+    same market gives the same waits, whenever the daemon was restarted.
+    """
 
     def __init__(
-        self,
-        rng: random.Random,
-        *,
-        first_s: float = 5.0,
-        cap_s: float = 300.0,
-        attempts: int = 5,
-        forget_s: float = 3600.0,
+        self, *, first_s: float = 5.0, cap_s: float = 300.0, attempts: int = 5, forget_s: float = 3600.0
     ) -> None:
         """``forget_s`` of trading time without a failure makes the next one the first again."""
-        self._rng = rng
         self._first_s = first_s
         self._cap_s = cap_s
         self._attempts = attempts
@@ -66,9 +67,10 @@ class RestartPolicy:
         """Tell whether earlier failures no longer count."""
         return now_ms - last_failure_ms >= self._forget_ms
 
-    def delay_s(self, failures: int) -> float | None:
-        """Return seconds to wait after the ``failures``-th failure in a row, None to give up."""
+    def retry_ms(self, bot: int, failures: int, failed_ms: int) -> int | None:
+        """Return when to try again after the ``failures``-th failure in a row, None to give up."""
         if failures >= self._attempts:
             return None
-        wait = min(self._cap_s, self._first_s * 2.0 ** (failures - 1))
-        return wait * (0.5 + 0.5 * self._rng.random())
+        wait_s = min(self._cap_s, self._first_s * 2.0 ** (failures - 1))
+        jitter = seeded_random(f"{bot} {failures} {failed_ms}").random()
+        return failed_ms + round(wait_s * (0.5 + 0.5 * jitter) * 1000)

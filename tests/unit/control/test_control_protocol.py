@@ -1,6 +1,5 @@
 """The wire's page: strict JSON, the envelope, one table of exit codes, and what importing it costs."""
 
-import os
 import subprocess
 import sys
 
@@ -132,14 +131,10 @@ def test_replies_and_events_come_out_as_they_went_in():
             protocol.decode_reply(wrong)
 
 
-def test_importing_the_protocol_costs_less_than_two_milliseconds_and_brings_nothing_of_botd(tmp_path):
-    # importing botd.control first leaves this page alone on the clock; byte code as on a user's machine
+def test_importing_the_protocol_brings_nothing_else_of_botd():
     code = (
-        "import json, sys, time, botd.control; before = set(sys.modules); t = time.perf_counter()\n"
-        "import botd.control.protocol\n"
-        "print((time.perf_counter() - t) * 1000, sorted(set(sys.modules) - before))"
+        "import json, sys, botd.control; before = set(sys.modules); import botd.control.protocol\n"
+        "print(sorted(set(sys.modules) - before))"
     )
-    env = {**os.environ, "PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(tmp_path)}
-    runs = [subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True) for _ in range(6)]
-    assert all(run.stdout.rstrip().endswith("['botd.control.protocol']") for run in runs), runs[0]
-    assert min(float(run.stdout.split()[0]) for run in runs) < 2.0
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert run.stdout.rstrip().endswith("['botd.control.protocol']"), run

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import time
 from decimal import Context, Decimal
 from typing import Any
 
@@ -14,7 +13,7 @@ from hypothesis import strategies as st
 from botd.domain.order import Report, Side
 from botd.exchange.simulated_account import money
 from botd.market.feed import Quote
-from tests.fakes.exchange_desk import BTC, START, Desk
+from tests.fakes.exchange_desk import Desk
 
 FEES = {"maker_fee": Decimal("0.00075"), "taker_fee": Decimal("0.001"), "slippage": Decimal("0.0005")}
 KINDS = ["market", "limit", "limit_maker", "stop_loss", "stop_loss_limit", "take_profit", "take_profit_limit"]
@@ -211,16 +210,3 @@ def test_balances_keep_sixteen_decimals_at_any_size(amount: str) -> None:
     desk = Desk(balance={"USDT": Decimal(amount), "BTC": Decimal(1)})
     desk.send("sell", "market", trigger_price=100.0)
     assert desk.total("USDT") == Context(prec=60).add(Decimal(amount), Decimal("9.98"))
-
-
-def test_an_event_of_a_lane_without_orders_costs_less_than_a_microsecond() -> None:
-    desk = Desk()
-    for number in range(100):
-        desk.send("buy", "limit", price=90, symbol="BNB/USDT", quantity="0.1", client_order_id=f"b{number}")
-    best, on_open = float("inf"), desk.exchange.on_open
-    for _ in range(20):
-        began = time.perf_counter()
-        for _ in range(2000):
-            on_open(BTC.symbol, "1m", START, 100.0)
-        best = min(best, (time.perf_counter() - began) / 2000)
-    assert best < 1e-6

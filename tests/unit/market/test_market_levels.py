@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 
 from hypothesis import given
@@ -131,19 +130,3 @@ def test_lanes_do_not_touch_each_other_and_ticks_have_their_own() -> None:
     assert log == []
     index.on_tick("BTC/USDT", 94.5)
     assert log == [(2, "stop", 94.5)]
-
-
-def test_an_untouched_index_of_ten_thousand_levels_costs_no_more_than_a_small_one() -> None:
-    def spend(levels: int) -> float:
-        index = LevelIndex()
-        for number in range(levels):
-            index.arm(LANE, number, Owner(number, []), 50.0 - number / 1000, 150.0 + number / 1000)
-        best = math.inf
-        for _ in range(5):
-            begun = time.perf_counter()
-            for _ in range(500):
-                index.on_closed(LANE, 101.0, 99.0)
-            best = min(best, time.perf_counter() - begun)
-        return best
-
-    assert spend(10_000) < 10 * spend(10)

