@@ -19,7 +19,7 @@ from botd.bot.evaluation import Evaluator
 from botd.bot.lifecycle import RestartPolicy
 from botd.config import Config, InstrumentConfig
 from botd.domain.candle import Candle, interval_ms
-from botd.domain.clock import Clock, MarketClock, WallClock, seeded_random
+from botd.domain.clock import Clock, MarketClock, WallClock
 from botd.domain.events import Event
 from botd.domain.instrument import Instrument
 from botd.exchange.simulated import SimulatedExchange
@@ -172,6 +172,7 @@ class World:
                 "trading_state": self.states.drain_changes,
                 "risk": self.gate.drain_changes,
                 "fleet": self.drawdown.drain_changes,
+                "sequences": self.gateway.drain_changes,
             },
         )
         self.market.set_hooks(self._prepare, self.settlement.settle, self.settlement.between)
@@ -185,7 +186,7 @@ class World:
             journal=self.journal,
             evaluator=self.evaluator,
             ticks=self.ticks,
-            restart=RestartPolicy(seeded_random(self.ledger.instance)),
+            restart=RestartPolicy(),
             slippage=float(config.paper.slippage),
             taker_fee=float(config.paper.taker_fee),
             freshness_ms=self._freshness_ms,
@@ -220,6 +221,7 @@ class World:
                 "trading_state": self.states.restore,
                 "risk": self.gate.restore,
                 "fleet": self.drawdown.restore,
+                "sequences": self.gateway.restore_reserved,
             },
         )
         if self.source is not None:

@@ -175,12 +175,12 @@ class Bot:
         reason = error.message if isinstance(error, BotdError) else f"{type(error).__name__}: {error}"
         self._log.error("strategy %s failed: %s", self.spec.strategy, reason, exc_info=error)
         hung = type(error).__name__ == "StrategyHungError"
-        delay_s = None if hung else self.desk.restart.delay_s(self.record.failures)
-        if delay_s is None:
+        retry_ms = None if hung else self.desk.restart.retry_ms(self.number, self.record.failures, now)
+        if retry_ms is None:
             why = f"quarantined: {reason}" if hung else f"{self.record.failures} failures, last {reason}"
             self.end(BotState.FAILED, why)
         else:
-            self.retry_at_ms = now + round(delay_s * 1000)
+            self.retry_at_ms = retry_ms
             self.end(BotState.BACKOFF, f"{reason}; retry {self.record.failures} at {rfc3339(self.retry_at_ms)}")
             self.watch()
 

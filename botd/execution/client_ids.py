@@ -11,7 +11,7 @@ import re
 import zlib
 
 MODE_LETTERS = {"paper": "P", "live": "L", "testnet": "T"}
-_FORM = re.compile(r"^([PLT])([A-Z2-7]{5})-(\d+)-(\d+)-(\d\d)$")
+_FORM = re.compile(r"([PLT])([A-Z2-7]{5})-(0|[1-9][0-9]*)-(0|[1-9][0-9]*)-([0-9]{2})")
 
 
 def client_order_id(mode: str, instance: str, bot: int, sequence: int) -> str:
@@ -22,7 +22,7 @@ def client_order_id(mode: str, instance: str, bot: int, sequence: int) -> str:
 
 def parse_client_order_id(text: str) -> tuple[str, int, int] | None:
     """Return (instance, bot, sequence) of an id of ours, None for anybody else's."""
-    match = _FORM.match(text)
+    match = _FORM.fullmatch(text)
     if match is None or _check_digits(text[: -len(match[5]) - 1]) != match[5]:
         return None
     return match[2], int(match[3]), int(match[4])

@@ -1,13 +1,17 @@
 """The execution gateway: the one door through which orders leave, and through which reports come back.
 
-It owns the order table: intent first, then the exchange, then the reports, each step journalled. It
-decides nothing: the risk gate has spoken before, and position and cash are the owner's business. Nobody
-but the bot, its guard and the kill switch calls :meth:`Gateway.submit` and :meth:`Gateway.cancel`.
+It owns the order table: intent first, then the exchange, then the reports, each step journalled. A status
+never goes back, a fill counts once, also one that comes after its order's end. It decides nothing: the
+risk gate has spoken before, and position and cash are the owner's business. Nobody but the bot, its guard
+and the kill switch calls :meth:`Gateway.submit` and :meth:`Gateway.cancel`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import logging
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Iterable, Mapping
 from decimal import Decimal
 from typing import Any, Protocol
 
@@ -15,7 +19,12 @@ from botd.domain.clock import Clock
 from botd.domain.events import Event
 from botd.domain.order import TRANSITIONS, Fill, Intent, Order, OrderStatus, Report
 from botd.exchange.exchange import Exchange
-from botd.execution.client_ids import client_order_id
+from botd.execution.client_ids import client_order_id, parse_client_order_id
+
+logger = logging.getLogger("botd.execution")
+
+ENDED_KEPT = 2000
+"""Ended orders remembered for fills that come late."""
 
 
 class OrderJournal(Protocol):
@@ -65,10 +74,16 @@ class Gateway:
         self._send_later = send_later
         self._orders: dict[str, Order] = {}
         self._by_bot: dict[int, dict[str, Order]] = {}
+        self._ended: OrderedDict[str, Order] = OrderedDict()
         self._trades: dict[str, set[str]] = {}
+        self._queued: set[str] = set()
         self._owners: dict[int, OrderOwner] = {}
         self._sequences: dict[int, int] = {}
-        self._counts = {"submitted": 0, "denied": 0, "rejected": 0, "fills": 0, "duplicate_fills": 0, "strays": 0}
+        self._reserved: dict[int, int] = {}
+        self._numbering = threading.Lock()  # a user's hook asks for ids from the evaluation thread
+        self._counts = dict.fromkeys(
+            ("submitted", "denied", "rejected", "fills", "duplicate_fills", "late_fills", "strays"), 0
+        )
         exchange.listen(self.on_report)
 
     @property
@@ -80,11 +95,34 @@ class Gateway:
         """Send what happens to the orders of ``bot`` to ``owner``."""
         self._owners[bot] = owner
 
-    def restore(self, orders: Iterable[Order], sequences: Mapping[int, int]) -> None:
-        """Take up the open orders and the last sequence of each bot from the ledger."""
-        self._sequences.update(sequences)
+    def restore(
+        self, orders: Iterable[Order], sequences: Mapping[int, int], trade_ids: Mapping[str, Collection[str]]
+    ) -> None:
+        """Take up from the ledger the open orders with the trade ids of their fills, and each bot's last sequence.
+
+        What waited for its turn (rate limit) when the daemon ended was never sent: it is over.
+        """
+        for bot, sequence in sequences.items():
+            self._sequences[bot] = max(sequence, self._sequences.get(bot, 0))
         for order in orders:
+            if self.in_process and order.status is OrderStatus.INTENT:
+                order.status, order.reason = OrderStatus.CANCELED, "not sent before the restart"
+                self._journal.order(order)
+                continue
             self._keep(order)
+            self._trades[order.client_order_id] = set(trade_ids.get(order.client_order_id, ()))
+
+    def restore_reserved(self, rows: Mapping[str, str]) -> None:
+        """Take up what :meth:`drain_changes` gave: the last id of each bot that was reserved for an order."""
+        for bot, sequence in rows.items():
+            self._sequences[int(bot)] = max(int(sequence), self._sequences.get(int(bot), 0))
+
+    def drain_changes(self) -> dict[str, str | None]:
+        """Return the ids reserved since the last call: one that no order took is not given again either."""
+        with self._numbering:
+            rows: dict[str, str | None] = {str(bot): str(sequence) for bot, sequence in self._reserved.items()}
+            self._reserved.clear()
+        return rows
 
     def open_orders(self, symbol: str | None = None, bot: int | None = None) -> list[Order]:
         """Return the working orders, of a symbol or a bot if given, oldest first."""
@@ -98,18 +136,19 @@ class Gateway:
         self._journal.order(order)
         self._counts["submitted"] += 1
         if delay_s > 0:
-            self._send_later(delay_s, lambda: self._send(order))
+            self._queued.add(order.client_order_id)
+            self._send_later(delay_s, lambda: self._send_queued(order))
         else:
-            self._send(order)
+            self._exchange.submit(order)
         return order
 
-    def deny(self, intent: Intent, quantity: Decimal, code: str) -> Order:
-        """Record an intent that risk denied: a row with the code, and nothing sent."""
+    def deny(self, intent: Intent, quantity: Decimal, code: str, **why: str) -> Order:
+        """Record an intent that risk denied: a row with the code, an event with ``why`` too, and nothing sent."""
         order = self._order(intent, quantity)
         order.status, order.reason = OrderStatus.DENIED, code
         self._journal.order(order)
         self._counts["denied"] += 1
-        self._tell("order.denied", order)
+        self._tell("order.denied", order, **why)
         return order
 
     def cancel(self, order: Order) -> None:
@@ -118,6 +157,13 @@ class Gateway:
             return
         order.cancel_requested = True
         order.updated_ms = self._clock.now_ms()
+        if order.client_order_id in self._queued:
+            self._queued.discard(order.client_order_id)
+            order.status, order.reason = OrderStatus.CANCELED, "canceled before it was sent"
+            self._journal.order(order)
+            self._tell("order.canceled", order)
+            self._end(order)
+            return
         self._journal.order(order)
         self._exchange.cancel(order.client_order_id)
 
@@ -125,7 +171,7 @@ class Gateway:
         """Apply what the exchange says: a status moves forward only, a fill counts once."""
         order = self._orders.get(report.client_order_id)
         if order is None:
-            self._counts["strays"] += 1
+            self._on_late_report(report)
             return
         if report.fill is not None:
             self._apply_fill(order, report.fill)
@@ -133,12 +179,11 @@ class Gateway:
         order.updated_ms = report.time_ms
         order.exchange_order_id = report.exchange_order_id or order.exchange_order_id
         order.reason = report.reason or order.reason
-        ended = not status.is_open and order.status.is_open
         changed, order.status = order.status is not status, status
         self._journal.order(order)
         if changed and report.fill is None:
             self._tell(f"order.{status.value}", order)
-        if ended:
+        if not status.is_open:
             self._end(order)
 
     def statistics(self) -> dict[str, Any]:
@@ -146,17 +191,26 @@ class Gateway:
         return {**self._counts, "open": len(self._orders)}
 
     def reserve_id(self, bot: int) -> str:
-        """Return the next client order id of ``bot``; it is never given again."""
-        sequence = self._sequences.get(bot, 0) + 1
-        self._sequences[bot] = sequence
+        """Return the next client order id of ``bot``; it is never given again. From any thread."""
+        with self._numbering:
+            sequence = self._reserved[bot] = self._next(bot)
         return client_order_id(self._mode, self._instance, bot, sequence)
 
     # -- inside
 
+    def _next(self, bot: int) -> int:
+        sequence = self._sequences[bot] = self._sequences.get(bot, 0) + 1
+        return sequence
+
+    def _new_id(self, bot: int) -> str:
+        with self._numbering:
+            sequence = self._next(bot)
+        return client_order_id(self._mode, self._instance, bot, sequence)
+
     def _order(self, intent: Intent, quantity: Decimal) -> Order:
         now = self._clock.now_ms()
         return Order(
-            client_order_id=intent.client_order_id or self.reserve_id(intent.bot),
+            client_order_id=intent.client_order_id or self._new_id(intent.bot),
             bot=intent.bot,
             symbol=intent.symbol,
             interval=intent.interval,
@@ -176,16 +230,49 @@ class Gateway:
         self._orders[order.client_order_id] = order
         self._by_bot.setdefault(order.bot, {})[order.client_order_id] = order
 
-    def _send(self, order: Order) -> None:
-        if order.cancel_requested or not order.status.is_open:
-            return
-        self._exchange.submit(order)
+    def _send_queued(self, order: Order) -> None:
+        if order.client_order_id in self._queued:
+            self._queued.discard(order.client_order_id)
+            self._exchange.submit(order)
 
-    def _apply_fill(self, order: Order, fill: Fill) -> None:
+    def _on_late_report(self, report: Report) -> None:
+        """A report of an order that has ended: only a fill that was not seen yet says anything new."""
+        fill, order = report.fill, self._ended.get(report.client_order_id)
+        if order is None:
+            self._on_stray(report)
+        elif fill is not None and self._apply_fill(order, fill):
+            self._counts["late_fills"] += 1
+            ended_as, order.status = order.status, self._advanced(order, order.status)
+            order.updated_ms = report.time_ms
+            self._journal.order(order)
+            self._tell("order.resurrected", order, ended_as=ended_as.value, trade_id=fill.trade_id)
+            logger.warning("order %s filled after it was %s", order.client_order_id, ended_as.value)
+
+    def _on_stray(self, report: Report) -> None:
+        """A report of an order that nobody here knows: counted, and told where it moves money."""
+        self._counts["strays"] += 1
+        fill, ours = report.fill, parse_client_order_id(report.client_order_id)
+        if fill is None:
+            return
+        owner = self._owners.get(ours[1]) if ours is not None and ours[0] == self._instance else None
+        data = {
+            "side": fill.side.value,
+            "quantity": str(fill.quantity),
+            "symbol": fill.symbol,
+            "price": str(fill.price),
+            "trade_id": fill.trade_id,
+            "client_order_id": report.client_order_id,
+        }
+        name = owner.name if owner else ""
+        self._journal.event(Event(topic="order.stray", time_ms=report.time_ms, bot=name, data=data))
+        logger.warning("a fill of an order that is not in the table: %s", data)
+
+    def _apply_fill(self, order: Order, fill: Fill) -> bool:
+        """Book a fill; False where it was booked before."""
         seen = self._trades.setdefault(order.client_order_id, set())
         if fill.trade_id in seen:
             self._counts["duplicate_fills"] += 1
-            return
+            return False
         seen.add(fill.trade_id)
         order.filled += fill.quantity
         order.filled_notional += fill.notional
@@ -202,19 +289,26 @@ class Gateway:
             fee_asset=fill.fee_asset,
             realized_pnl=str(realized),
         )
+        return True
 
     def _advanced(self, order: Order, status: OrderStatus) -> OrderStatus:
         """Return the status after a report: what fills prove wins, and nothing goes back."""
         if order.filled >= order.quantity:
             return OrderStatus.FILLED
+        if order.filled and status.is_open:
+            status = OrderStatus.PARTIAL
         if status in TRANSITIONS[order.status]:
             return status
         return order.status
 
     def _end(self, order: Order) -> None:
-        del self._orders[order.client_order_id]
-        self._by_bot[order.bot].pop(order.client_order_id)
-        self._trades.pop(order.client_order_id, None)
+        client_order_id = order.client_order_id
+        del self._orders[client_order_id]
+        self._by_bot[order.bot].pop(client_order_id)
+        self._ended[client_order_id] = order
+        if len(self._ended) > ENDED_KEPT:
+            forgotten, _ = self._ended.popitem(last=False)
+            self._trades.pop(forgotten, None)
         if order.status is OrderStatus.REJECTED:
             self._counts["rejected"] += 1
         owner = self._owners.get(order.bot)

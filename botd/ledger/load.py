@@ -35,6 +35,7 @@ def load(connection: sqlite3.Connection) -> Loaded:
         kv=_keyed(connection),
         last_sequence=_last_sequences(connection, numbers),
         trade_counts=dict(connection.execute("SELECT bot, count(*) FROM trades GROUP BY bot").fetchall()),
+        trade_ids=_trade_ids(connection),
         next_bot_number=max(numbers) + 1,
     )
 
@@ -73,6 +74,16 @@ def _books(connection: sqlite3.Connection) -> dict[int, Book]:
 def _open_orders(connection: sqlite3.Connection) -> list[Order]:
     cursor = connection.execute("SELECT * FROM orders WHERE rank < 4 ORDER BY id")
     return [_order(_fields(cursor, row)) for row in cursor.fetchall()]
+
+
+def _trade_ids(connection: sqlite3.Connection) -> dict[str, list[str]]:
+    """Return the trade ids of the fills of open orders: a report that comes again must not count again."""
+    found: dict[str, list[str]] = {}
+    partial = "SELECT bot, client_order_id FROM orders WHERE rank < 4 AND filled <> '0'"  # rare, hence no index
+    for bot, order in connection.execute(partial).fetchall():
+        rows = connection.execute("SELECT trade_id FROM fills WHERE bot = ? AND client_order_id = ?", (bot, order))
+        found[order] = [row[0] for row in rows]
+    return found
 
 
 def _order(fields: dict[str, Any]) -> Order:

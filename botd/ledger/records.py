@@ -55,7 +55,8 @@ class Loaded(msgspec.Struct, kw_only=True):
 
     ``positions`` are those not flat, ``open_orders`` those that may still be working, oldest first;
     ``bots`` are by number, the archived ones apart in ``removed``. ``kv`` is what was journalled as
-    keyed, by space. ``trade_counts`` are the finished round trips of each bot. ``next_bot_number`` was never given before.
+    keyed, by space. ``trade_counts`` are the finished round trips of each bot, ``trade_ids`` the fills
+    already booked of each open order. ``next_bot_number`` was never given before.
     """
 
     bots: list[BotRecord]
@@ -67,6 +68,7 @@ class Loaded(msgspec.Struct, kw_only=True):
     kv: dict[str, dict[str, str]]
     last_sequence: dict[int, int]
     trade_counts: dict[int, int]
+    trade_ids: dict[str, list[str]]
     next_bot_number: int
 
 

@@ -20,7 +20,7 @@ def recover(loaded: Loaded, orchestrator: Orchestrator, gateway: Gateway, restor
     """Rebuild orders, bots and keyed state. ``restores`` takes each space of keyed rows."""
     for space, restore in restores.items():
         restore(loaded.kv.get(space, {}))
-    gateway.restore(loaded.open_orders, loaded.last_sequence)
+    gateway.restore(loaded.open_orders, loaded.last_sequence, loaded.trade_ids)
     positions = {position.bot: position for position in loaded.positions}
     skipped = loaded.kv.get("skipped", {})
     for record in loaded.bots:

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -140,3 +141,10 @@ def test_what_needs_no_daemon_works_without_one(botctl, monkeypatch, tmp_path):
     result = botctl("config", "check", str(file))
     assert result.code == 78
     assert result.err.startswith("botctl: error: ")
+
+
+def test_the_bash_script_completes_in_a_real_bash(botctl):
+    script = botctl("completion", "bash").out + '\nCOMP_WORDS=(botctl flat); COMP_CWORD=1; _botctl; echo "${COMPREPLY[@]}"'
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    done = subprocess.run(["bash", "-c", script], env={**os.environ, "PATH": path}, capture_output=True, text=True)
+    assert done.stdout == "flatten\n"
