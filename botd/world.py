@@ -20,6 +20,7 @@ from botd.bot.lifecycle import RestartPolicy
 from botd.config import Config, InstrumentConfig
 from botd.domain.candle import Candle, interval_ms
 from botd.domain.clock import Clock, MarketClock, WallClock
+from botd.domain.errors import ConfigError
 from botd.domain.events import Event
 from botd.domain.instrument import Instrument
 from botd.exchange.simulated import SimulatedExchange
@@ -58,6 +59,8 @@ class World:
     """Built in two steps: the constructor touches nothing, :meth:`build` opens the ledger and recovers."""
 
     def __init__(self, config: Config) -> None:
+        if config.mode == "live":
+            raise ConfigError("mode: live: this version trades on paper only", "set mode: paper")
         self.config = config
         self.source: CandleSource | None = candle_source(config)
         self.clock: Clock = MarketClock(self.source.start_ms) if self.source is not None else WallClock()
@@ -295,7 +298,10 @@ class World:
         found = with_grids(self._feed.instruments(), self.config.instruments)
         self._instruments.update(found)
         self.exchange.list_instruments(found)
-        self.journal.keyed("instruments", instruments_to_rows(found))
+        kept = self.loaded.kv.setdefault("instruments", {})
+        changed = {key: row for key, row in instruments_to_rows(found).items() if kept.get(key) != row}
+        kept.update(changed)
+        self.journal.keyed("instruments", changed)
 
     def _prepare(self, closed: list[tuple[str, str, Candle]]) -> Any:
         for symbol, interval, candle in closed:

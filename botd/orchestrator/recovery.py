@@ -33,7 +33,7 @@ def recover(loaded: Loaded, orchestrator: Orchestrator, gateway: Gateway, restor
         )
 
 
-def instruments_to_rows(instruments: Mapping[str, Instrument]) -> dict[str, str | None]:
+def instruments_to_rows(instruments: Mapping[str, Instrument]) -> dict[str, str]:
     """Return the grids as keyed rows, so that bots can be shown while the exchange is out of reach."""
     return {symbol: msgspec.json.encode(instrument).decode() for symbol, instrument in instruments.items()}
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+
+import zmq
 
 from tests.bench.echo import KINDS
 from tests.bench.figures import Options, Row, median, quantile
@@ -19,7 +22,7 @@ from tests.e2e.conftest import BIN, Botd, clean_environment
 BOTS, SYMBOLS = 200, 50
 LS_JSON_MS, LS_TABLE_MS = 45.0, 70.0
 P99_MS = 20.0
-IN_FLIGHT = 200
+IN_FLIGHT, CONNECTIONS = 200, 4
 ALLOWED_PER_S = 40
 
 
@@ -98,20 +101,23 @@ def paced_trips(wire: Wire, count: int) -> Iterator[float]:
 
 
 def round_trips(home: Path, seconds: float) -> list[Row]:
-    """Return pings a second with one and with 200 in flight: botd's server beside bare sockets."""
+    """Return pings a second with one and with 200 in flight: botd's server beside bare sockets.
+
+    The 200 come over four connections: a socket of botd keeps at most 100 answers for a peer.
+    """
     rates: dict[str, dict[int, float]] = {kind: {} for kind in KINDS}
     with contextlib.ExitStack() as stack:
-        wires = {}
+        wires: dict[str, list[Wire]] = {}
         for kind in KINDS:
             path = home / f"{kind}.sock"
             command: list[str | Path] = [sys.executable, "-m", "tests.bench.echo", kind, path]
             stack.enter_context(running(command, home / "echo.log", clean_environment()))
             while not listens(path):
                 time.sleep(0.01)
-            wires[kind] = stack.enter_context(Wire(path))
-        for in_flight in (1, IN_FLIGHT):
-            for kind, wire in wires.items():
-                rates[kind][in_flight] = trips_per_second(wire, in_flight, seconds)
+            wires[kind] = [stack.enter_context(Wire(path)) for _ in range(CONNECTIONS)]
+        for kind, open_wires in wires.items():
+            rates[kind][1] = trips_per_second(open_wires[:1], 1, seconds)
+            rates[kind][IN_FLIGHT] = trips_per_second(open_wires, IN_FLIGHT // CONNECTIONS, seconds)
     ours = rates.pop("botd")
     return [
         Row(f"pings a second, {in_flight} in flight", ours[in_flight], "/s", f"{kind} echo", rate[in_flight])
@@ -120,22 +126,28 @@ def round_trips(home: Path, seconds: float) -> list[Row]:
     ]
 
 
-def trips_per_second(wire: Wire, in_flight: int, seconds: float) -> float:
-    """Keep so many pings under way; return answers a second."""
-    requests = [wire.request("ping") for _ in range(1000)]
-    for sent in range(in_flight):
-        wire.socket.send_multipart(requests[sent])
+def trips_per_second(wires: list[Wire], in_flight: int, seconds: float) -> float:
+    """Keep so many pings under way on each connection; return answers a second."""
+    requests = itertools.cycle([wires[0].request("ping") for _ in range(1000)])
+    poller = zmq.Poller()
+    for wire in wires:
+        poller.register(wire.socket, zmq.POLLIN)
+        for _ in range(in_flight):
+            wire.socket.send_multipart(next(requests))
     began = time.perf_counter()
-    answers, sent = 0, in_flight
-    while (elapsed := time.perf_counter() - began) < seconds:
-        for _ in range(64):
-            if not wire.socket.poll(5000):
-                raise RuntimeError(f"an answer got lost: {answers} of {sent} came")
-            wire.socket.recv_multipart()
-            wire.socket.send_multipart(requests[sent % 1000])
-            answers += 1
-            sent += 1
-    for _ in range(in_flight):
-        if wire.socket.poll(5000):
-            wire.socket.recv_multipart()
-    return answers / elapsed
+    waiting, answers = len(wires) * in_flight, 0
+    while waiting:
+        ready = poller.poll(2000)
+        if not ready:
+            raise RuntimeError(f"{waiting} answers did not come, {answers} came")
+        ending = time.perf_counter() - began > seconds
+        for socket, _ in ready:
+            with contextlib.suppress(zmq.Again):
+                while True:
+                    socket.recv_multipart(zmq.NOBLOCK)
+                    answers += 1
+                    waiting -= 1
+                    if not ending:
+                        socket.send_multipart(next(requests))
+                        waiting += 1
+    return answers / (time.perf_counter() - began)
