@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench simulate clean
 
 $(VENV)/ready: pyproject.toml setup.cfg
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; set PYTHON=python3.x" if sys.version_info < (3, 11) else 0)'
@@ -16,12 +16,15 @@ demo: $(VENV)/ready  ## bots of five strategies on the synthetic market, fast fo
 	@$(BIN)/botctl demo
 
 test: $(VENV)/ready  ## the whole suite, with real processes, sockets and Redis
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(VENV)/ready  ## ruff and mypy
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+
+simulate: $(VENV)/ready  ## seeded fault campaigns; a failing seed says how to play it again
+	@$(BIN)/python -m tests.simulation.market_tapes --tapes 10000
 
 bench: $(VENV)/ready  ## figures beside other programs, installed into a venv of their own
 	@$(BIN)/python -m tests.bench

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from botctl.exit_codes import FAILED, INTERRUPTED, OK, USAGE, Fault
+from botctl.exit_codes import FAILED, INTERNAL, INTERRUPTED, OK, USAGE, Fault
 from botctl.output import output_options
 from botctl.session import Session, report_error
 
@@ -52,6 +52,7 @@ VERBS: dict[str, dict[str, str]] = {
     "Risk": {"risk": "risk", "halt": "risk", "reduce": "risk", "release": "risk"},
     "Market": {"prices": "market", "candles": "market", "symbols": "market", "market": "market"},
     "Strategies": {"strategies": "lab"},
+    "Data": {"data": "data"},
     "Logs": {"logs": "logs", "events": "events"},
     "Daemon": {
         "daemon": "daemon",
@@ -141,6 +142,8 @@ def run(arguments: list[str] | None = None) -> int:
         return OK
     except OSError as error:  # stdout: a full disk, a closed descriptor
         return _failed(FAILED, f"cannot write: {error.strerror or error}")
+    except Exception as error:  # a mistake in botctl: one line all the same
+        return _failed(INTERNAL, f"internal error: {type(error).__name__}: {error}")
     return outcome if isinstance(outcome, int) else OK
 
 
@@ -162,6 +165,9 @@ def main() -> None:
 
     Everything is flushed, so the process ends at once: taking the interpreter apart costs as much as a request.
     """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # closed by the caller; opened in order, each gets its own number back
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 - lives as long as the process
     for stream in (sys.stdout, sys.stderr):
         lossless = stream.encoding.lower() == "utf-8"  # what it cannot hold are half surrogates: JSON's own escapes
         stream.reconfigure(errors="backslashreplace" if lossless else "replace")  # type: ignore[union-attr]

@@ -104,6 +104,7 @@ class Client:
         self.path = ""
         self._socket: Any = None
         self._context: Any = None
+        self._refusals: Any = None
         self._sent = 0
 
     def connect(self) -> None:
@@ -117,13 +118,15 @@ class Client:
         self._socket = self._context.socket(zmq.DEALER)
         self._socket.set(zmq.LINGER, 500)
         self._socket.set(zmq.RECONNECT_IVL, 50)
+        self._refusals = self._socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_FAILED_AUTH)
         self._socket.connect("ipc://" + self.path)
 
     def close(self) -> None:
         """Drop the connection; the next call makes a new one."""
         if self._socket is not None:
+            self._socket.disable_monitor()
             self._socket.close()
-            self._socket = None
+            self._socket = self._refusals = None
 
     def call(self, cmd: str, args: dict[str, Any] | None = None, timeout_s: float = 10.0) -> Any:
         """Send one request and return its result.
@@ -137,7 +140,10 @@ class Client:
             self.connect()
             self._sent += 1
             request_id = f"{os.getpid()}-{self._sent}-{os.urandom(8).hex()}"
-            request = encode_request(request_id, cmd, args, max(1, int(timeout_s * 1000)), "botctl")
+            try:
+                request = encode_request(request_id, cmd, args, max(1, int(timeout_s * 1000)), "botctl")
+            except UnicodeEncodeError:
+                raise Fault(USAGE, f"{cmd}: an argument is not UTF-8 text") from None
             self._socket.send_multipart([TAG, request])
             # The daemon answers TIMEOUT itself; the grace lets that better answer arrive.
             reply = self._receive(request_id, cmd, until + 0.3, timeout_s)
@@ -187,3 +193,8 @@ class Client:
         if probe(self.path) in (MISSING, REFUSED):
             self.close()
             raise Fault(UNAVAILABLE, f"{cmd}: botd went away before it answered", "see botctl daemon status, then ls")
+        if self._refusals.poll(0):
+            self.close()
+            raise Fault(
+                FORBIDDEN, f"{cmd}: botd does not admit uid {os.getuid()}", "run as its owner or join its group"
+            )

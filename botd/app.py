@@ -7,6 +7,7 @@ ledger sound), then the market and cache as supervised parts, then the bots that
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -21,11 +22,12 @@ from botd.config import Config
 from botd.config import changed as config_changes
 from botd.config import reload as reload_config
 from botd.control.handlers import handlers
-from botd.control.plane import ControlPlane
+from botd.control.plane import ControlPlane, Sockets
 from botd.control.services import Services
 from botd.domain.clock import seeded_random
 from botd.domain.errors import BotdError
 from botd.domain.events import Event
+from botd.log_tail import tail
 from botd.logs import Logs, main_file
 from botd.orchestrator.health import DEGRADED, FAILED, OK, Health, LoopLag, Part, supervise
 from botd.risk.settings import check as check_risk
@@ -73,9 +75,9 @@ class Daemon:
         self._world.build()
         services = self._services()
         self._plane = ControlPlane(
-            self._config,
+            _sockets(self._config),
             handlers(services),
-            ledger=self._world.ledger,
+            archive=self._world.archive,
             settlement=self._world.settlement,
             clock=self._clock,
         )
@@ -115,14 +117,17 @@ class Daemon:
         self._market_part.set(OK)
         async with world.market.lock:
             world.orchestrator.market_ready()
+            world.kill_switch.enforce()
             await world.settlement.commit()
         try:
             await world.feed()
-        except Exception:
+        except Exception as error:
             if not world.market.candle_feed:
+                world.orchestrator.market_lost(f"market: {type(error).__name__}: {error}")
                 raise
             # Half a moment is in the journal: nothing of it may become durable. The ledger has the rest, and
             # a restart plays the moment again.
+            world.settlement.abandon()
             logger.exception("botd ends: a moment of the market failed half-way")
             self._crashed = True
             self._stop.set()
@@ -170,7 +175,8 @@ class Daemon:
         await self._plane.close_server()
         try:
             if not self._crashed:
-                await world.settlement.commit()
+                with contextlib.suppress(BotdError):  # what is not written now, close tries again and says
+                    await world.settlement.commit()
             await world.ledger.close()
         except BotdError as error:
             logger.error("%s", error.message)
@@ -225,7 +231,7 @@ class Daemon:
             new = reload_config(self._config, check_risk=check_risk)
             live, restart = config_changes(self._config, new)
             self._world.reload_risk(dict(new.risk))
-            self._world.orchestrator.enabled = new.enable_bots
+            self._world.orchestrator.enable(new.enable_bots)
             self._logs.set_level(new.log.level)
             self._config = new
         finally:
@@ -248,7 +254,7 @@ class Daemon:
         return Services(
             clock=self._clock,
             desk=world.desk,
-            ledger=world.ledger,
+            archive=world.archive,
             orchestrator=world.orchestrator,
             fleet=world.fleet,
             kill_switch=world.kill_switch,
@@ -257,7 +263,6 @@ class Daemon:
             views=world.views,
             health=self._health,
             lag=self._lag,
-            registry=world.registry,
             records=world.records,
             risk=world.risk_desk,
             player=world.player,
@@ -268,6 +273,7 @@ class Daemon:
             identity=self._identity,
             market_status=world.market_status,
             log_file=lambda name: self._logs.path(name) if name else main_file(self._config),
+            read_log=tail,
             close_log=self._logs.close_bot,
         )
 
@@ -300,7 +306,7 @@ class Daemon:
 
     def _loop_check(self) -> tuple[str, str, str]:
         lag = self._lag.statistics()
-        return "loop", OK if (lag["lag_ms_p99"] or 0) < 1000 else DEGRADED, f"lag p99 {lag['lag_ms_p99']} ms"
+        return "loop", DEGRADED if self._lag.lags() else OK, f"lag p99 {lag['lag_ms_p99']} ms"
 
     def _market_check(self) -> tuple[str, str, str]:
         if self._market_part.status != OK:
@@ -312,9 +318,9 @@ class Daemon:
         if error is not None:
             return "ledger", FAILED, error
         statistics = self._world.ledger.statistics()
-        size = statistics["size_bytes"] / 1e6
         status = {"ok": OK, "low": DEGRADED, "critical": FAILED}[statistics["disk"]]
-        return "ledger", status, f"{size:.1f} MB, disk {statistics['disk']}"
+        detail = f"{statistics['size_bytes'] / 1e6:.1f} MB, {statistics['disk_free_bytes'] / 1e6:,.0f} MB free"
+        return "ledger", status, detail + (": no new positions" if status == FAILED else "")
 
     def _bots_check(self) -> tuple[str, str, str]:
         if not self._world.orchestrator.enabled:
@@ -330,3 +336,16 @@ class Daemon:
         task = asyncio.get_running_loop().create_task(work, name=name)
         self._tasks.append(task)
         return task
+
+
+def _sockets(config: Config) -> Sockets:
+    control = config.control
+    return Sockets(
+        control=config.socket,
+        events=config.events_socket,
+        keys_dir=config.state_dir,
+        group=control.group,
+        operators=control.operators,
+        viewers=control.viewers,
+        tcp=control.tcp,
+    )

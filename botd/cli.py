@@ -90,6 +90,8 @@ def run(
         return _report(exit_code_of(error), error.message, error.hint)
     except (KeyboardInterrupt, click.Abort):
         return INTERRUPTED
+    except Exception as error:  # before there are logs: one line all the same
+        return _report(INTERNAL, f"internal error: {type(error).__name__}: {error}")
 
 
 def launch(options: Options, serve: Serve | None, environ: MutableMapping[str, str]) -> int:

@@ -216,7 +216,14 @@ def find_file(path: Path | None, environ: Mapping[str, str]) -> Path | None:
         return Path(os.path.abspath(path.expanduser()))
     if environ.get("BOTD_CONFIG"):
         return Path(os.path.abspath(Path(environ["BOTD_CONFIG"]).expanduser()))
-    return next((found for found in map(_at_home, SEARCH) if found is not None and found.is_file()), None)
+    return next((found for found in map(_at_home, SEARCH) if found is not None and _is_file(found)), None)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError as error:  # a home that is somebody else's (sudo): what stands there must not be overlooked
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}", "set HOME, or give --config") from None
 
 
 def _at_home(path: Path) -> Path | None:

@@ -84,7 +84,10 @@ def detach(*, keep: Sequence[int], stderr: Path | None, notifier: Notifier) -> R
 def _become_daemon(keep: Sequence[int], stderr: Path | None) -> None:
     from daemon import DaemonContext
 
-    error_file = open(stderr, "ab", buffering=0) if stderr else None  # noqa: SIM115 - lives as long as the daemon
+    try:
+        error_file = open(stderr, "ab", buffering=0) if stderr else None  # noqa: SIM115 - lives as long as the daemon
+    except OSError:  # the logs cannot be started either, and say why
+        error_file = None
     context = DaemonContext(
         umask=0o027,
         signal_map={},

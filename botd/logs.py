@@ -164,7 +164,7 @@ class Logs:
 
     def close_bot(self, name: str) -> None:
         """Close the file of a bot that was removed; the file stays, and a new record would open it again."""
-        record = logging.LogRecord(BOT_PREFIX + name, logging.INFO, "", 0, "", None, None)
+        record = logging.LogRecord(BOT_PREFIX + name, logging.INFO, "", 0, "removed", None, None)
         record.closes_file = True
         self._inlet.enqueue(record)
 

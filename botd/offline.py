@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,9 @@ from botd.domain.errors import BotdError, ConflictError, ForbiddenError
 if TYPE_CHECKING:
     from botd.config import CheckRisk, Config
     from botd.strategy.registry import Registry
+
+Tell = Callable[[int, int, str], None]
+"""(done, of so many, what is waited for): progress for people."""
 
 
 def config(path: str | Path | None = None) -> Config:
@@ -136,6 +140,40 @@ def symbols() -> list[str]:
     except BotdError:
         return []
     return sorted({*(checked.symbols if checked.simulated else ()), *checked.instruments})
+
+
+def data_lanes(path: str | Path | None = None) -> list[dict[str, Any]]:
+    """Return a row for every series of candles in the local store."""
+    from botd.candle_data import list_lanes
+
+    return list_lanes(config(path))
+
+
+def data_verify(
+    path: str | Path | None, symbol: str | None = None, interval: str | None = None, repair: bool = False
+) -> list[dict[str, Any]]:
+    """Read the store whole; a row a series with its gaps and its damaged files, which ``repair`` sets aside."""
+    from botd.candle_data import verify_lanes
+
+    return verify_lanes(config(path), symbol, interval, repair)
+
+
+def data_import(
+    path: str | Path | None, files: list[Path], symbol: str, interval: str, replace: bool, tell: Tell
+) -> list[dict[str, Any]]:
+    """Read files of candles into the store; a row a file."""
+    from botd.candle_data import import_into
+
+    return import_into(config(path), files, symbol, interval, replace, tell)
+
+
+def data_download(
+    path: str | Path | None, symbol: str, interval: str, from_ms: int, to_ms: int | None, replace: bool, tell: Tell
+) -> dict[str, Any]:
+    """Load what the store lacks of [from, to) from the configured exchange; goes on where an earlier one stopped."""
+    from botd.candle_data import download_into
+
+    return download_into(config(path), symbol, interval, from_ms, to_ms, replace, tell)
 
 
 def _write_new(target: Path, text: str, force: bool, hint: str) -> None:

@@ -31,6 +31,7 @@ from botd.market.feed import CandleSource, Quote
 from botd.market.manager import MarketManager
 from botd.market.player import Player
 from botd.market.ticks import TickRelay
+from botd.orchestrator.archive import Archive
 from botd.orchestrator.bot_factory import BotFactory
 from botd.orchestrator.fleet import Fleet
 from botd.orchestrator.health import OK
@@ -46,7 +47,7 @@ from botd.orchestrator.views import Views
 from botd.risk.gate import RiskGate
 from botd.risk.monitors import Monitors
 from botd.risk.settings import RiskSettings
-from botd.risk.trading_state import StateChange, TradingStates
+from botd.risk.trading_state import MANUAL, StateChange, TradingStates
 from botd.strategy.registry import Registry
 
 logger = logging.getLogger("botd.world")
@@ -110,6 +111,7 @@ class World:
             playing=playing,
             cursor_ms=cursor,
             on_state=self._on_market_state,
+            brake=lambda: self.settlement.brake(),
         )
 
     def _make_cache(self) -> ReadableCache:
@@ -212,6 +214,7 @@ class World:
         self.kill_switch = KillSwitch(self.desk, self.orchestrator, self.states)
         self.views = Views(self.orchestrator, self.portfolio, self.market, mode=self.names[0], source=self.names[1])
         self.records = TrackRecord(self.ledger, self.views, self.drawdown)
+        self.archive = Archive(self.ledger, self.clock)
         self.risk_desk = RiskDesk(self.orchestrator, self.gate, self.clock)
 
     def _recover(self) -> None:
@@ -282,18 +285,8 @@ class World:
     # -- inside
 
     async def _open_exchange_market(self) -> None:
-        from botd.market.stream import ExchangeFeed
-
         if self._feed is None:
-            config = self.config
-            self._feed = ExchangeFeed(
-                exchange=config.exchange,
-                testnet=config.testnet,
-                rest=config.endpoints.rest,
-                stream=config.endpoints.stream,
-                market=self.market,
-                clock=self.clock,
-            )
+            self._feed = exchange_feed(self.config, self.market, self.clock)
         await self._feed.start()
         found = with_grids(self._feed.instruments(), self.config.instruments)
         self._instruments.update(found)
@@ -334,11 +327,12 @@ class World:
     def _on_market_state(self, state: str) -> None:
         self.journal.keyed("market", {PLAYING: "false" if state == "paused" else "true"})
         self.journal.event(Event(topic=f"market.{state}", time_ms=self.clock.now_ms()))
+        self.settlement.commit_soon()
 
     def _on_trading_state(self, change: StateChange) -> None:
         data = {key: value for key, value in msgspec.to_builtins(change).items() if value not in ("", None, [])}
         self.journal.event(Event(topic="risk.state", time_ms=change.time_ms, data=data))
-        if change.changed and change.after != "active":
+        if change.changed and change.after != "active" and change.code != MANUAL:  # a person's: once it is durable
             self.kill_switch.cancel_entries([(change.scope, change.scope)])
 
     def _drain_soon(self) -> None:
@@ -371,6 +365,22 @@ def candle_source(config: Config) -> CandleSource | None:
 
         return ReplaySource(market.files, market.interval)
     return None
+
+
+def exchange_feed(config: Config, market: MarketManager, clock: Clock) -> Any:
+    """Return the live feed: our own streams for Binance, ccxt.pro for every other exchange."""
+    where: dict[str, Any] = {
+        "testnet": config.testnet,
+        "rest": config.endpoints.rest,
+        "stream": config.endpoints.stream,
+    }
+    if config.exchange == "binance":
+        from botd.market.live import BinanceFeed
+
+        return BinanceFeed(market=market, clock=clock, **where)
+    from botd.market.stream import ExchangeFeed
+
+    return ExchangeFeed(exchange=config.exchange, market=market, clock=clock, **where)
 
 
 def with_grids(found: Mapping[str, Instrument], configured: Mapping[str, InstrumentConfig]) -> dict[str, Instrument]:

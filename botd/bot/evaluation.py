@@ -10,7 +10,9 @@ import asyncio
 import ctypes
 import logging
 import threading
+from collections import deque
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from functools import partial
 from queue import SimpleQueue
 from typing import Any
@@ -25,10 +27,12 @@ logger = logging.getLogger("botd.bot")
 
 Lane = tuple[str, str]
 Windows = Callable[[str, str, int], Candles]
+Call = Callable[[], None]
+Done = Callable[[Exception | None], None]
 
 
 class StrategyHungError(BotdError):
-    """A strategy did not answer in time; its thread was left behind."""
+    """A strategy did not answer in time, and its thread was left behind; or it is slow again and again."""
 
     code = "UNAVAILABLE"
 
@@ -37,26 +41,56 @@ class StrategyStopped(BaseException):
     """Thrown into an abandoned thread to end what can be ended."""
 
 
+@dataclass(slots=True)
+class Effort:
+    """What the calls of one strategy have cost, in seconds."""
+
+    calls: int = 0
+    seconds: float = 0.0
+    longest_s: float = 0.0
+    slow: int = 0
+    """Slow calls in a row."""
+
+    def took(self, seconds: float, slow_s: float) -> None:
+        """Count a call; one of ``slow_s`` or more is slow."""
+        self.calls += 1
+        self.seconds += seconds
+        self.longest_s = max(self.longest_s, seconds)
+        self.slow = self.slow + 1 if seconds >= slow_s else 0
+
+
 class Evaluation:
     """One shared evaluation: the strategy, its lane, its readers and the signals of the last candle."""
 
-    __slots__ = ("candle_time", "cpu_s", "enter", "error", "exit", "inline", "lane", "notes", "readers", "strategy")
+    __slots__ = (
+        "candle_time",
+        "effort",
+        "enter",
+        "error",
+        "exit",
+        "inline",
+        "lane",
+        "needs",
+        "notes",
+        "readers",
+        "strategy",
+    )
 
-    def __init__(self, strategy: SignalStrategy, lane: Lane, inline: bool) -> None:
+    def __init__(self, strategy: SignalStrategy, lane: Lane, needs: int, inline: bool) -> None:
         self.strategy = strategy
         self.lane = lane
+        self.needs = needs
         self.inline = inline
+        self.effort = Effort()
         self.readers = 0
         self.candle_time = 0
         self.enter = False
         self.exit = False
         self.notes: dict[str, Any] = {}
         self.error: Exception | None = None
-        self.cpu_s = 0.0
 
-    def compute(self, candles: Candles, clock: Clock) -> None:
+    def compute(self, candles: Candles) -> None:
         """Evaluate on ``candles``; the last row is what counts. An exception is kept in ``error``."""
-        began = clock.monotonic()
         try:
             signals = self.strategy.signals(candles)
             self.enter = bool(signals.enter[-1])
@@ -68,7 +102,6 @@ class Evaluation:
             self.notes = {}
             self.error = error
         self.candle_time = int(candles.time[-1])
-        self.cpu_s += clock.monotonic() - began
 
 
 class Evaluator:
@@ -80,25 +113,36 @@ class Evaluator:
         clock: Clock,
         *,
         timeout_s: float = 2.0,
+        slow_s: float = 1.0,
+        slow_calls: int = 5,
         inline_all: bool = False,
         on_defer: Callable[[], None] | None = None,
     ) -> None:
-        """``on_defer`` is told that :meth:`drain` is wanted, where nobody calls it at set times (tick feeds)."""
+        """A user's strategy that takes ``timeout_s`` hangs; one whose calls take ``slow_s``, ``slow_calls`` times
+        in a row, is too slow. ``on_defer`` is told that :meth:`drain` is wanted, where nobody calls it at set
+        times (tick feeds)."""
         self._windows = windows
         self._clock = clock
         self._timeout_s = timeout_s
+        self._slow_s = slow_s
+        self._slow_calls = slow_calls
         self._inline_all = inline_all
         self._on_defer = on_defer
         self._by_key: dict[tuple[Any, ...], Evaluation] = {}
         self._by_lane: dict[Lane, list[Evaluation]] = {}
-        self._deferred: list[tuple[Callable[[], None], Callable[[Exception | None], None]]] = []
+        self._deferred: deque[tuple[Call, Done, Effort]] = deque()
         self._thread: EvaluationThread | None = None
 
-    def acquire(self, key: tuple[Any, ...], strategy: SignalStrategy, lane: Lane, *, trusted: bool) -> Evaluation:
-        """Return the evaluation shared under ``key``, making it at first; give it back by :meth:`release`."""
+    def acquire(
+        self, key: tuple[Any, ...], strategy: SignalStrategy, lane: Lane, *, needs: int, trusted: bool
+    ) -> Evaluation:
+        """Return the evaluation shared under ``key``, making it at first; give it back by :meth:`release`.
+
+        ``needs`` is how many candles it reads.
+        """
         evaluation = self._by_key.get(key)
         if evaluation is None:
-            evaluation = Evaluation(strategy, lane, trusted or self._inline_all)
+            evaluation = Evaluation(strategy, lane, needs, trusted or self._inline_all)
             self._by_key[key] = evaluation
             self._by_lane.setdefault(lane, []).append(evaluation)
         evaluation.readers += 1
@@ -118,14 +162,22 @@ class Evaluator:
         for symbol, interval, _ in closed:
             for evaluation in self._by_lane.get((symbol, interval), ()):
                 if evaluation.inline:
-                    evaluation.compute(self._window(evaluation), self._clock)
+                    self.timed(partial(evaluation.compute, self._window(evaluation)), evaluation.effort)
                 else:
                     waiting.append(evaluation)
         return self._prepare_in_thread(waiting) if waiting else None
 
-    def defer(self, call: Callable[[], None], done: Callable[[Exception | None], None]) -> None:
+    def timed(self, call: Call, effort: Effort) -> None:
+        """Run a call of a strategy and count what it cost, whatever comes of it."""
+        began = self._clock.monotonic()
+        try:
+            call()
+        finally:
+            effort.took(self._clock.monotonic() - began, self._slow_s)
+
+    def defer(self, call: Call, done: Done, effort: Effort) -> None:
         """Queue a call into a user's event strategy; :meth:`drain` runs it in the thread, then ``done``."""
-        self._deferred.append((call, done))
+        self._deferred.append((call, done, effort))
         if self._on_defer is not None:
             self._on_defer()
 
@@ -138,55 +190,60 @@ class Evaluator:
         return {
             "evaluations": len(self._by_key),
             "readers": sum(e.readers for e in self._by_key.values()),
-            "cpu_s": round(sum(e.cpu_s for e in self._by_key.values()), 3),
+            "cpu_s": round(sum(e.effort.seconds for e in self._by_key.values()), 3),
         }
 
     # -- inside
 
     def _window(self, evaluation: Evaluation) -> Candles:
-        return self._windows(*evaluation.lane, evaluation.strategy.warmup())
+        return self._windows(*evaluation.lane, evaluation.needs)
 
     async def _prepare_in_thread(self, waiting: list[Evaluation]) -> None:
+        hung: set[type] = set()
         for evaluation in waiting:
+            if type(evaluation.strategy) in hung:
+                continue  # one hang a strategy and candle: with other parameters it is asked at the next one
             candles = self._window(evaluation)
             try:
-                await self._in_thread(partial(evaluation.compute, candles, self._clock))
+                await self._in_thread(partial(evaluation.compute, candles), evaluation.effort)
             except StrategyHungError as error:
+                hung.add(type(evaluation.strategy))
+                evaluation.candle_time = int(candles.time[-1])
                 evaluation.enter = evaluation.exit = False
                 evaluation.error = error
 
     async def _drain(self) -> None:
         while self._deferred:
-            call, done = self._deferred.pop(0)
+            call, done, effort = self._deferred.popleft()
             error: Exception | None = None
             try:
-                await self._in_thread(call)
+                await self._in_thread(call, effort)
             except Exception as raised:  # a user's strategy: the bot decides what its failure means
                 error = raised
             done(error)
 
-    async def _in_thread(self, call: Callable[[], None]) -> None:
+    async def _in_thread(self, call: Call, effort: Effort) -> None:
         if self._thread is None:
             self._thread = EvaluationThread()
         try:
-            await asyncio.wait_for(self._thread.run(call), self._timeout_s)
+            await asyncio.wait_for(self._thread.run(partial(self.timed, call, effort)), self._timeout_s)
         except TimeoutError:
             self._thread.abandon()
             self._thread = None
             raise StrategyHungError(f"the strategy did not answer within {self._timeout_s:g} s") from None
+        if effort.slow >= self._slow_calls:
+            raise StrategyHungError(f"the strategy took over {self._slow_s:g} s, {effort.slow} times in a row")
 
 
 class EvaluationThread:
     """A daemon thread that runs a user's code, one call at a time."""
 
     def __init__(self) -> None:
-        self._calls: SimpleQueue[tuple[Callable[[], None], asyncio.AbstractEventLoop, asyncio.Future[None]] | None] = (
-            SimpleQueue()
-        )
+        self._calls: SimpleQueue[tuple[Call, asyncio.AbstractEventLoop, asyncio.Future[None]] | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="strategies", daemon=True)
         self._thread.start()
 
-    def run(self, call: Callable[[], None]) -> asyncio.Future[None]:
+    def run(self, call: Call) -> asyncio.Future[None]:
         """Return a future that is done when ``call`` has returned in the thread."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
@@ -211,7 +268,7 @@ class EvaluationThread:
                 except Exception as raised:  # handed to the caller
                     error = raised
                 loop.call_soon_threadsafe(_settle, future, error)
-        except StrategyStopped:
+        except (StrategyStopped, RuntimeError):  # abandoned; or the loop is closed: nobody waits any more
             return
 
 

@@ -1,177 +1,169 @@
-"""The mind of an event strategy: calls its hooks with a context, and carries out what it asked for.
+"""The mind of an event strategy: calls its hooks with a context, and carries out what they asked for.
 
-Hooks read the bot and *record* what they want; the orders are placed when the hook has returned. So a
-user's hook can run in the evaluation thread, and a hook that raises half-way has done nothing.
+The orders are placed when a hook has returned, and its memory is kept with them. So a user's hook can run
+in the evaluation thread, and one that raises half-way has done nothing and remembers nothing.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
-from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import msgspec
 
 from botd.bot.bot import Bot
+from botd.bot.evaluation import Effort
+from botd.bot.hook_context import Asked, HookContext
 from botd.bot.lifecycle import BotState
 from botd.domain.candle import Candle
 from botd.domain.decision import GateCheck
-from botd.domain.order import Fill, Intent, Order, OrderType, Purpose, Side
-from botd.strategy.base import EventStrategy
+from botd.domain.order import Fill, Intent, OrderType, Purpose, Side
+from botd.strategy.base import Context, EventStrategy
 
 EXIT_REASONS = frozenset({"signal", "take_profit", "stop_loss", "time_stop"})
 """Tags that a strategy may give an order to name the reason of the exit."""
 
-
-class Asked(msgspec.Struct):
-    """What a hook asked for: an order, or (``cancel``) the end of one."""
-
-    client_order_id: str
-    side: Side = Side.BUY
-    quantity: Decimal = Decimal(0)
-    price: Decimal | None = None
-    tag: str = ""
-    cancel: bool = False
+Hook = Callable[[Context], None]
 
 
 class EventMind:
-    """Hooks in, orders out; also the :class:`~botd.strategy.base.Context` that the hooks see."""
+    """Hooks in, orders out."""
 
-    def __init__(self, bot: Bot, strategy: EventStrategy, state: dict[str, Any], *, trusted: bool) -> None:
-        """``state`` is what :meth:`_keep_state` wrote to the ledger ({} for a new bot)."""
+    def __init__(self, bot: Bot, strategy: EventStrategy, memory: dict[str, Any], *, needs: int, trusted: bool) -> None:
+        """``memory`` is what the ledger kept of :attr:`memory` ({} for a new bot), ``needs`` the warm-up."""
         self._bot = bot
         self._strategy = strategy
         self._trusted = trusted
-        self._asked: list[Asked] = []
-        self._notes: dict[str, Any] = {}
-        self._calls: list[Callable[[], None]] = []
+        self._hooks: deque[Hook] = deque()
+        self._life = 0  # which attachment a call belongs to: what one left behind does not count in the next
         self._attached = False
+        self._tick: float | None = None
         self._leave_ticks: Callable[[], None] = _nothing
-        self._started = bool(state.get("started"))
-        self.state = dict(state.get("memory") or {})
-        self._known_state = self._encoded_state()
-        self.instrument = bot.instrument
-        self.capital = bot.spec.capital
-        self.needs = strategy.warmup()
+        self._started = bool(memory.get("started"))
+        self._state: dict[str, Any] = dict(memory.get("memory") or {})
+        self._kept = self._encoded()
+        self.needs = needs
         self.declared_entries = strategy.declared_entries
+        self.effort = Effort()
 
-    # -- the mind
+    @property
+    def memory(self) -> dict[str, Any]:
+        """Whether it has started, and the strategy's own state, as of the last hook that returned."""
+        started, state = msgspec.json.decode(self._kept)
+        return {"started": started, "memory": state}
 
     def attach(self) -> None:
         self._attached = True
+        self._life += 1
         if type(self._strategy).on_tick is not EventStrategy.on_tick:
             self._leave_ticks = self._bot.desk.ticks.follow(self._bot.spec.symbol, self._on_tick)
 
     def detach(self) -> None:
+        """Forget what is queued, and what a hook that did not return has done to the memory."""
         self._attached = False
         self._leave_ticks()
-        self._calls.clear()
+        self._leave_ticks = _nothing
+        self._hooks.clear()
+        self._tick = None
+        self._started, self._state = msgspec.json.decode(self._kept)
 
     def on_open(self) -> None:
-        self._run_calls()
+        self._run_hooks()
 
     def on_closed(self, candle: Candle) -> None:
         if not self._started:
             self._started = True
-            self._calls.append(lambda: self._strategy.on_start(self))
-        self._calls.append(lambda: self._strategy.on_candle(self, candle))
-        self._run_calls()
+            self._hooks.append(self._strategy.on_start)
+        self._hooks.append(lambda context: self._strategy.on_candle(context, candle))
+        self._run_hooks()
 
     def on_fill(self, fill: Fill) -> None:
         """Queued: the exchange is still reporting; on candle feeds it runs before the next market event."""
         if not self._attached:
             return
-        self._calls.append(lambda: self._strategy.on_fill(self, fill))
+        self._hooks.append(lambda context: self._strategy.on_fill(context, fill))
         if not self._bot.desk.market.candle_feed:
-            self._bot.desk.soon(lambda: self._bot.run_guarded(self._run_calls))
-
-    # -- the context
-
-    def now_ms(self) -> int:
-        return self._bot.desk.clock.now_ms()
-
-    def price(self) -> float:
-        quote = self._bot.desk.market.quote(self._bot.spec.symbol)
-        return quote.last if quote is not None else float("nan")
-
-    def cash(self) -> Decimal:
-        return self._bot.book.cash
-
-    def quantity(self) -> Decimal:
-        return self._bot.book.position.quantity
-
-    def entry_price(self) -> Decimal | None:
-        return self._bot.book.position.entry_price
-
-    def orders(self) -> list[Order]:
-        """Return the working orders; on an exchange that cancels at once, without those this hook cancelled."""
-        gone = {wish.client_order_id for wish in self._asked if wish.cancel and self._bot.desk.gateway.in_process}
-        return [o for o in self._bot.orders() if o.remaining > 0 and o.client_order_id not in gone]
-
-    def buy(self, quantity: Decimal, price: Decimal | None = None, tag: str = "") -> str | None:
-        return self._ask(Side.BUY, quantity, price, tag)
-
-    def sell(self, quantity: Decimal, price: Decimal | None = None, tag: str = "") -> str | None:
-        return self._ask(Side.SELL, quantity, price, tag)
-
-    def cancel(self, client_order_id: str) -> None:
-        self._asked.append(Asked(client_order_id, cancel=True))
-
-    def note(self, **values: float | str) -> None:
-        self._notes.update(values)
+            self._bot.desk.soon(lambda: self._bot.run_guarded(self._run_hooks))
 
     # -- inside
 
-    def _ask(self, side: Side, quantity: Decimal, price: Decimal | None, tag: str) -> str:
-        client_order_id = self._bot.desk.gateway.reserve_id(self._bot.number)
-        self._asked.append(Asked(client_order_id, side, quantity, price, tag))
-        return client_order_id
-
     def _on_tick(self, price: float) -> None:
-        self._calls.append(lambda: self._strategy.on_tick(self, price))
-        self._bot.run_guarded(self._run_calls)
+        """A tick that comes while the one before still waits takes its place."""
+        waiting, self._tick = self._tick is not None, price
+        if not waiting:
+            self._hooks.append(self._tell_tick)
+            self._bot.run_guarded(self._run_hooks)
 
-    def _run_calls(self) -> None:
-        while self._calls:
-            call = self._calls.pop(0)
+    def _tell_tick(self, context: Context) -> None:
+        price, self._tick = self._tick, None
+        if price is not None:
+            self._strategy.on_tick(context, price)
+
+    def _run_hooks(self) -> None:
+        evaluator = self._bot.desk.evaluator
+        while self._hooks:
+            call = Call(self, self._hooks.popleft(), self._life)
             if self._trusted:
-                call()
-                self._carry_out()
+                evaluator.timed(call.run, self.effort)
+                self._carry_out(call.context)
             else:
-                self._bot.desk.evaluator.defer(call, self._done)
+                evaluator.defer(call.run, call.done, self.effort)
 
-    def _done(self, error: Exception | None) -> None:
-        if error is None:
-            self._carry_out()
-        else:
-            self._asked.clear()
+    def begin_call(self, life: int) -> HookContext | None:
+        """Return the context of a hook that is about to run, None where the bot was stopped meanwhile."""
+        return HookContext(self._bot, self._state) if self._is_current(life) else None
+
+    def end_call(self, life: int, context: HookContext | None, error: Exception | None) -> None:
+        """Carry out what a hook asked for in the evaluation thread, or let its bot fail."""
+        if not self._is_current(life):
+            return
+        if error is not None:
             self._bot.fail(error)
+        else:
+            self._bot.run_guarded(partial(self._carry_out, context))
 
-    def _carry_out(self) -> None:
-        bot, asked, gates = self._bot, self._asked, list[GateCheck]()
-        self._asked = []
+    def _is_current(self, life: int) -> bool:
+        return self._attached and life == self._life
+
+    def _carry_out(self, context: HookContext | None) -> None:
+        if context is None:
+            return
+        self._state = context.state
+        self._keep_state()  # first: a memory that cannot be kept is the hook's failure, before anything is placed
+        gates: list[GateCheck] = []
         outcome = "hold"
-        for wish in asked:
+        for wish in context.asked:
             if wish.cancel:
-                self._cancel(wish.client_order_id)
-                continue
-            if wish.side is Side.BUY and bot.state is BotState.PAUSED:
+                self._bot.cancel(wish.client_order_id)
+            else:
+                outcome = self._place(context, wish, gates) or outcome
+        if context.asked or context.notes:
+            self._bot.decided(outcome, gates, context.notes)
+
+    def _place(self, context: HookContext, wish: Asked, gates: list[GateCheck]) -> str:
+        """Place one order; return the outcome, empty where nothing was tried."""
+        bot, quantity = self._bot, wish.quantity
+        if wish.side is Side.BUY:
+            if bot.state is BotState.PAUSED:
                 gates.append(GateCheck(gate="state", passed=False, value="paused", detail="paused: no entries"))
-                continue
-            order, verdict = bot.place(self._intent(wish), wish.quantity)
-            gates.extend(verdict.checks)
-            outcome = ("entered" if wish.side is Side.BUY else "exited") if order is not None else "denied"
-        notes, self._notes = self._notes, {}
-        self._keep_state()
-        if asked or notes:
-            bot.decided(outcome, gates, notes)
+                return ""
+        else:
+            held = bot.sellable()
+            quantity = min(quantity, held)
+            if quantity < wish.quantity:
+                detail = f"{wish.quantity:f} asked for, {held:f} held and not offered yet"
+                gates.append(GateCheck(gate="holding", passed=quantity > 0, value=str(held), detail=detail))
+            if quantity <= 0:
+                return "denied"
+        order, verdict = bot.place(self._intent(context, wish), quantity)
+        gates.extend(verdict.checks)
+        if order is None:
+            return "denied"
+        return "entered" if wish.side is Side.BUY else "exited"
 
-    def _cancel(self, client_order_id: str) -> None:
-        for order in self._bot.orders():
-            if order.client_order_id == client_order_id:
-                self._bot.desk.gateway.cancel(order)
-
-    def _intent(self, wish: Asked) -> Intent:
+    def _intent(self, context: HookContext, wish: Asked) -> Intent:
         spec, buying = self._bot.spec, wish.side is Side.BUY
         return Intent(
             bot=self._bot.number,
@@ -181,20 +173,40 @@ class EventMind:
             type=OrderType.MARKET if wish.price is None else OrderType.LIMIT,
             purpose=Purpose.ENTRY if buying else Purpose.EXIT,
             reason=wish.tag if wish.tag in EXIT_REASONS else "signal",
-            reference_price=self.price() if wish.price is None else float(wish.price),
+            reference_price=context.price() if wish.price is None else float(wish.price),
             price=wish.price,
             client_order_id=wish.client_order_id,
         )
 
     def _keep_state(self) -> None:
-        encoded = self._encoded_state()
-        if encoded != self._known_state:
-            self._known_state = encoded
-            memory = {"started": self._started, "memory": self.state}
+        encoded = self._encoded()
+        if encoded != self._kept:
+            self._kept = encoded
+            memory = {"started": self._started, "memory": self._state}
             self._bot.desk.journal.strategy_state(self._bot.number, memory)
 
-    def _encoded_state(self) -> bytes:
-        return msgspec.json.encode([self._started, self.state])
+    def _encoded(self) -> bytes:
+        return msgspec.json.encode([self._started, self._state])
+
+
+class Call:
+    """One call of a hook: runs here or in the evaluation thread, and keeps what it asked for."""
+
+    def __init__(self, mind: EventMind, hook: Hook, life: int) -> None:
+        self._mind = mind
+        self._hook = hook
+        self._life = life
+        self.context: HookContext | None = None
+
+    def run(self) -> None:
+        """Call the hook."""
+        self.context = self._mind.begin_call(self._life)
+        if self.context is not None:
+            self._hook(self.context)
+
+    def done(self, error: Exception | None) -> None:
+        """Take what came of it."""
+        self._mind.end_call(self._life, self.context, error)
 
 
 def _nothing() -> None:

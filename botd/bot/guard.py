@@ -45,15 +45,22 @@ class Guard:
         self._sell = sell
         self._raised = raised
         self._position: Position | None = None
+        self._inside = False
+        """Bought within the candle that closes now: how high it was after that is not known."""
         self._peak = _Peak(self)
 
-    def entered(self, position: Position, spec: BotSpec, entry: float) -> None:
-        """Fix the levels of a position from its entry price (the average, where it was built in parts)."""
+    def entered(self, position: Position, spec: BotSpec, entry: float, *, inside: bool = False) -> None:
+        """Fix the levels of a position from its entry price (the average, where it was built in parts).
+
+        ``inside``: a limit order filled within the candle that closes now. The stop is live at once; the
+        target is not before the next candle, and neither a high before the entry lifts the trail.
+        """
         position.stop = rules.stop_level(entry, float(spec.stop_loss)) if spec.stop_loss else None
         position.target = rules.target_level(entry, float(spec.take_profit)) if spec.take_profit else None
         if spec.trailing_stop:
             position.trailing = float(spec.trailing_stop)
             position.highest = max(entry, position.highest or entry)
+        self._inside = inside
         self.watch(position)
 
     def watch(self, position: Position) -> None:
@@ -67,11 +74,18 @@ class Guard:
             self._levels.disarm(self._lane, self._owner)
             self._levels.disarm(self._lane, -self._owner)
             self._position = None
+        self._inside = False
 
     def on_closed(self, candle: Candle) -> None:
         """Raise the trailing level by a closed candle's high (candle feeds)."""
-        if not self._by_ticks:
+        position, inside = self._position, self._inside
+        if position is None or self._by_ticks:
+            return
+        self._inside = False
+        if not inside or position.entry_time_ms != candle.open_time:
             self.on_price(candle.high)
+        if inside:
+            self._arm(position)
 
     def on_price(self, price: float) -> None:
         """Raise the trailing level by a price."""
@@ -97,7 +111,8 @@ class Guard:
         return rules.trailing_level(position.highest, position.trailing, fixed)
 
     def _arm(self, position: Position) -> None:
-        self._levels.arm(self._lane, self._owner, self, self.stop(), position.target)
+        target = None if self._inside else position.target
+        self._levels.arm(self._lane, self._owner, self, self.stop(), target)
         if self._by_ticks and position.trailing is not None and position.highest is not None:
             above = math.nextafter(position.highest, math.inf)
             self._levels.arm(self._lane, -self._owner, self._peak, None, above)
@@ -122,8 +137,13 @@ class _Peak:
 
 
 def change_levels(position: Position, spec: BotSpec, entry: Decimal) -> None:
-    """Recompute the levels of an open position after ``set`` changed the spec; the highest price stays."""
-    price = float(entry)
+    """Recompute the levels of an open position after ``set`` changed the spec; the highest price stays.
+
+    They count from the price paid. ``entry``, the average cost of what is held, may be more than that (a fee
+    in the base asset); it counts where part of the position was sold.
+    """
+    paid = position.bought_notional / position.bought_quantity if position.bought_quantity else entry
+    price = float(entry if position.sold_quantity else paid)
     position.stop = rules.stop_level(price, float(spec.stop_loss)) if spec.stop_loss else None
     position.target = rules.target_level(price, float(spec.take_profit)) if spec.take_profit else None
     position.trailing = float(spec.trailing_stop) if spec.trailing_stop else None

@@ -19,6 +19,10 @@ class BotState(StrEnum):
     FAILED = "failed"
 
 
+STATES = {state.value: state for state in BotState}
+"""The states by their names."""
+
+
 class Desired(StrEnum):
     """What a user wants of a bot; durable, the supervisor works towards it."""
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from botd.bot.bot import Bot
-from botd.bot.evaluation import Evaluation
+from botd.bot.evaluation import Effort, Evaluation
+from botd.bot.intents import market_entry
 from botd.bot.lifecycle import BotState
 from botd.domain.candle import Candle
 from botd.domain.decision import GateCheck
@@ -16,20 +17,27 @@ from botd.strategy.base import SignalStrategy
 class SignalMind:
     """Enter on ``enter`` while flat, sell on ``exit`` while holding; if both, exit wins."""
 
-    def __init__(self, bot: Bot, strategy: SignalStrategy, key: tuple[Any, ...], *, trusted: bool) -> None:
-        """``key`` identifies the evaluation: bots with an equal one share it."""
+    def __init__(self, bot: Bot, strategy: SignalStrategy, key: tuple[Any, ...], *, needs: int, trusted: bool) -> None:
+        """``key`` identifies the evaluation: bots with an equal one share it. ``needs`` is the strategy's warm-up."""
         self._bot = bot
         self._strategy = strategy
         self._key = (*key, *bot.lane)
         self._trusted = trusted
         self._evaluation: Evaluation | None = None
-        self.needs = strategy.warmup()
+        self.needs = needs
         self.declared_entries = strategy.declared_entries
+        self.effort = Effort()
+
+    @property
+    def memory(self) -> dict[str, Any]:
+        """Nothing: signals come from the candles alone."""
+        return {}
 
     def attach(self) -> None:
         self._evaluation = self._bot.desk.evaluator.acquire(
-            self._key, self._strategy, self._bot.lane, trusted=self._trusted
+            self._key, self._strategy, self._bot.lane, needs=self.needs, trusted=self._trusted
         )
+        self.effort = self._evaluation.effort
 
     def detach(self) -> None:
         self._evaluation = None
@@ -92,6 +100,6 @@ class SignalMind:
         )
         if sized.skipped_min_notional or sized.quantity <= 0:
             return "skipped_min_notional"
-        order, verdict = bot.place(bot.entry_intent(candle.close), sized.quantity)
+        order, verdict = bot.place(market_entry(bot, candle.close), sized.quantity)
         gates.extend(verdict.checks)
         return "entered" if order is not None else "denied"

@@ -8,7 +8,6 @@ from typing import Any
 from botd.control.services import Services
 from botd.domain.clock import rfc3339
 from botd.domain.errors import NotFoundError
-from botd.log_tail import tail
 
 
 class DaemonHandlers:
@@ -29,11 +28,11 @@ class DaemonHandlers:
         path = services.log_file(args.name)
         if args.name and args.name not in services.orchestrator.bots and not path.exists():
             raise NotFoundError(f"{args.name}: no such bot, and no log of one", "see: botctl ls --removed")
-        lines, cursor = await asyncio.to_thread(tail, path, args.lines, args.since, args.cursor)
+        lines, cursor = await asyncio.to_thread(services.read_log, path, args.lines, args.since, args.cursor)
         return {"lines": lines, "cursor": cursor}
 
     async def backup(self, args: Any, caller: Any) -> dict[str, Any]:
-        return await self._services.ledger.backup(self._services.ledger.path.parent / "backups", args.verify)
+        return await self._services.archive.backup(args.verify)
 
     async def reload(self, args: Any, caller: Any) -> dict[str, Any]:
         return self._services.reload()

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import Any
-
-import msgspec
 
 from botd.bot.bot import Bot
 from botd.control.arguments import nearest
 from botd.control.services import Services
-from botd.domain.clock import parse_time, rfc3339
-from botd.domain.decision import Decision
+from botd.domain.clock import rfc3339
 from botd.domain.errors import InvalidError, NotFoundError
 from botd.domain.order import OrderStatus
-from botd.ledger import queries
-from botd.ledger.records import ACCOUNT
 
 PAGE = 500
 TOP_EVENTS = 30
@@ -36,7 +30,7 @@ class InspectHandlers:
         if not chosen:
             rows += [services.views.removed_row(record) for record in services.orchestrator.broken.values()]
         if args.removed:
-            rows += [services.views.removed_row(record) for record in services.ledger.load().removed]
+            rows += [services.views.removed_row(record) for record in await services.archive.removed()]
         return _paged(rows, args.cursor, args.limit)
 
     async def show(self, args: Any, caller: Any) -> dict[str, Any]:
@@ -56,8 +50,8 @@ class InspectHandlers:
         services = self._services
         bot = services.orchestrator.get(args.name)
         if args.at is None:
-            return services.views.why(bot, bot.last_decision or await self._kept_decision(bot, None))
-        return services.views.why(bot, await self._kept_decision(bot, args.at))
+            return services.views.why(bot, bot.last_decision or await services.archive.decision(bot, None))
+        return services.views.why(bot, await services.archive.decision(bot, args.at))
 
     async def health(self, args: Any, caller: Any) -> dict[str, Any]:
         services = self._services
@@ -71,9 +65,9 @@ class InspectHandlers:
             "status": status,
             **{key: identity[key] for key in ("version", "pid", "uptime_s", "mode", "source")},
             "exchange": by_name["exchange"],
-            "market": {**by_name["market"], **services.market_status(), **services.desk.market.statistics()},
+            "market": {**services.desk.market.statistics(), **services.market_status(), **by_name["market"]},
             "redis": by_name.get("redis"),
-            "ledger": services.ledger.statistics(),
+            "ledger": services.archive.statistics(),
             "loop": services.lag.statistics(),
             "bots": {"total": len(services.orchestrator.bots), **states},
             "orders": services.desk.gateway.statistics(),
@@ -127,34 +121,33 @@ class InspectHandlers:
     async def orders(self, args: Any, caller: Any) -> dict[str, Any]:
         if args.status is not None and args.status not in tuple(OrderStatus):
             raise InvalidError(f"no order has the status {args.status!r}", nearest(args.status, list(OrderStatus)))
-        return await self._list(queries.orders, args, status=args.status, open_only=bool(args.open))
+        return await self._list(self._services.archive.orders, args, status=args.status, open_only=bool(args.open))
 
     async def fills(self, args: Any, caller: Any) -> dict[str, Any]:
-        return await self._list(queries.fills, args)
+        return await self._list(self._services.archive.fills, args)
 
     async def trades(self, args: Any, caller: Any) -> dict[str, Any]:
-        page = await self._list(queries.trades, args)
+        page = await self._list(self._services.archive.trades, args)
         if page["next"] is None and args.until is None:
-            page["rows"] += [self._open_trade(bot) for bot in self._bots(args.name) if bot.holds]
+            page["rows"] += [self._services.archive.open_trade(bot) for bot in self._bots(args.name) if bot.holds]
         return page
 
     async def equity(self, args: Any, caller: Any) -> dict[str, Any]:
-        return await self._list(queries.equity, args, symbols=False, everybody=[ACCOUNT])
+        return await self._list(self._services.archive.equity, args, symbols=False)
 
     async def events(self, args: Any, caller: Any) -> dict[str, Any]:
-        ledger = self._services.ledger
+        archive = self._services.archive
         last = None if args.since_seq is not None else args.limit or PAGE
-        rows, cursor = await queries.events(
-            ledger, since_seq=args.since_seq, topics=args.topics, limit=args.limit or PAGE, last=last
+        rows, cursor = await archive.events(
+            since_seq=args.since_seq, topics=args.topics, limit=args.limit or PAGE, last=last
         )
-        epoch = ledger.instance
         for row in rows:
-            row["epoch"] = epoch
-        return {"rows": rows, "next": cursor, "seq": ledger.statistics()["event_seq"], "epoch": epoch}
+            row["epoch"] = archive.epoch
+        return {"rows": rows, "next": cursor, "seq": archive.event_seq, "epoch": archive.epoch}
 
     async def top(self, args: Any, caller: Any) -> dict[str, Any]:
         services = self._services
-        events, _ = await queries.events(services.ledger, last=TOP_EVENTS)
+        events, _ = await services.archive.events(last=TOP_EVENTS)
         return {
             "bots": [services.views.bot_row(bot) for bot in services.orchestrator.bots.values()],
             "portfolio": services.views.portfolio(self._records.fleet_drawdown_pct()),
@@ -171,14 +164,10 @@ class InspectHandlers:
             return list(self._services.orchestrator.bots.values())
         return [self._services.orchestrator.get(name) for name in ([names] if isinstance(names, str) else names)]
 
-    async def _list(
-        self, query: Any, args: Any, *, symbols: bool = True, everybody: list[int] | None = None, **more: Any
-    ) -> dict[str, Any]:
-        bots = everybody if not args.name else await self._numbers(args.name)
+    async def _list(self, query: Any, args: Any, *, symbols: bool = True, **more: Any) -> dict[str, Any]:
         filters = {"symbol": args.symbol} if symbols else {}
         rows, cursor = await query(
-            self._services.ledger,
-            bots=bots,
+            args.name,
             since_ms=args.since,
             until_ms=args.until,
             cursor=args.cursor,
@@ -188,29 +177,6 @@ class InspectHandlers:
             **more,
         )
         return {"rows": rows, "next": cursor}
-
-    async def _numbers(self, name: str) -> list[int]:
-        """Return the numbers of the bots that have or had this name."""
-        rows = await self._services.ledger.query("SELECT number FROM bots WHERE name = ?", (name,))
-        if not rows:
-            raise NotFoundError(f"{name}: no such bot", "see: botctl ls --removed")
-        current = self._services.orchestrator.bots.get(name)
-        return [current.number] if current is not None else [row["number"] for row in rows]
-
-    def _open_trade(self, bot: Bot) -> dict[str, Any]:
-        market = self._services.desk.market
-        quote = market.quote(bot.spec.symbol)
-        bar = 0 if bot.last_candle_ms is None else market.bar_index(*bot.lane, bot.last_candle_ms)
-        price = None if quote is None else Decimal(repr(quote.bid))
-        return queries.open_trade_row(
-            bot.book.position, bot.name, bar=max(bar, bot.book.position.entry_bar), price=price
-        )
-
-    async def _kept_decision(self, bot: Bot, at_ms: int | None) -> Decision | None:
-        row = await queries.decision_at(self._services.ledger, bot.number, at_ms)
-        if row is None:
-            return None
-        return msgspec.convert({**row, "bot": bot.number, "time_ms": parse_time(row["at"])}, Decision)
 
 
 def _paged(rows: list[dict[str, Any]], cursor: str | None, limit: int | None) -> dict[str, Any]:

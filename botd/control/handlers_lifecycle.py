@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -53,15 +54,14 @@ class LifecycleHandlers:
             self._services.orchestrator.stop(bot)
             if args.close and bot.holds:
                 row = self._services.kill_switch.close(bot, keep_running=True)
-                return f"sold {row['sold']} {bot.instrument.base}"
+                return f"sold {text(Decimal(row['sold']))} {bot.instrument.base}"
             return self._holds(bot) if before else ""
 
         return await self._each(args, stop, market=args.close)
 
     async def restart(self, args: Any, caller: Any) -> dict[str, Any]:
         def restart(bot: Bot) -> str:
-            self._services.orchestrator.stop(bot)
-            self._services.orchestrator.start(bot)
+            self._services.orchestrator.restart(bot)
             return "restarted"
 
         return await self._each(args, restart)
@@ -98,21 +98,9 @@ class LifecycleHandlers:
         services = self._services
         services.require_bots()
         services.require_market()
-        bot = services.orchestrator.get(args.name)
-        document = as_mapping(bot.spec)
-        for key, value in args.changes.items():
-            if key in ("name", "mode"):
-                raise InvalidError(f"{bot.name}: {key} cannot be set", "create another bot")
-            if key in ("strategy", "symbol", "interval", "capital", *FRACTIONS):
-                document[key] = None if str(value).lower() in ("off", "none", "") else value
-                if key in ("fraction", "risk_per_trade") and document[key] is not None:
-                    document.pop("risk_per_trade" if key == "fraction" else "fraction", None)
-            elif key.startswith("label."):
-                document.setdefault("labels", {})[key[6:]] = value
-            else:
-                document.setdefault("params", {})[key] = value
-        spec = services.parser.parse(document)
         async with services.lock:
+            bot = services.orchestrator.get(args.name)
+            spec = services.parser.parse(_changed(bot, args.changes))
             before = bot.state.value
             changed = spec != bot.spec
             bot = services.orchestrator.change(bot, spec)
@@ -162,7 +150,8 @@ class LifecycleHandlers:
     @staticmethod
     def _holds(bot: Bot) -> str:
         stop, target = bot.guard.stop(), bot.book.position.target
-        guard = [f"{word} {level:.8g}" for word, level in (("stop", stop), ("target", target)) if level is not None]
+        levels = [(word, level) for word, level in (("stop", stop), ("target", target)) if level is not None]
+        guard = [f"{word} {text(Decimal(repr(level)))}" for word, level in levels]
         held = f"holds {text(bot.book.position.quantity)} {bot.instrument.base}"
         return f"{held}, {' and '.join(guard)} still guarded" if guard else f"{held}, no stop"
 
@@ -178,6 +167,11 @@ class LifecycleHandlers:
             )
         if bot.record.desired != Desired.STOPPED and not bot.spec.stop_loss and not bot.spec.trailing_stop:
             warnings.append("no stop: a position is held until the strategy sells it")
+        quote = services.desk.market.quote(bot.spec.symbol)
+        if quote is not None and not bot.holds:
+            least, largest = bot.instrument.min_notional, bot.largest_entry(quote.last)[0]
+            if float(largest) * quote.last < float(least):
+                warnings.append(f"it cannot buy: an order is worth at least {text(least)} {bot.instrument.quote}")
         return warnings
 
     def _largest_order(self, bot: Bot) -> str | None:
@@ -188,6 +182,23 @@ class LifecycleHandlers:
         value = float(quantity) * quote.last
         by = f", by {control}" if control else ""
         return f"{text(quantity)} {bot.instrument.base} ({value:.2f} {bot.instrument.quote}{by})"
+
+
+def _changed(bot: Bot, changes: dict[str, Any]) -> dict[str, Any]:
+    """Return the bot's spec as a document, with what ``set`` changes in it."""
+    document = as_mapping(bot.spec)
+    for key, value in changes.items():
+        if key in ("name", "mode"):
+            raise InvalidError(f"{bot.name}: {key} cannot be set", "create another bot")
+        if key in ("strategy", "symbol", "interval", "capital", *FRACTIONS):
+            document[key] = None if str(value).lower() in ("off", "none", "") else value
+            if key in ("fraction", "risk_per_trade") and document[key] is not None:
+                document.pop("risk_per_trade" if key == "fraction" else "fraction", None)
+        elif key.startswith("label."):
+            document.setdefault("labels", {})[key[6:]] = value
+        else:
+            document.setdefault("params", {})[key] = value
+    return document
 
 
 def _given(spec: Any) -> dict[str, Any]:

@@ -33,9 +33,9 @@ class TradingHandlers:
         services = self._services
         services.require_bots()
         services.require_market()
-        bot = services.orchestrator.get(args.name)
-        before = bot.book.position.quantity
         async with services.lock:
+            bot = services.orchestrator.get(args.name)
+            before = bot.book.position.quantity
             services.kill_switch.close(bot, keep_running=args.keep_running)
             await services.commit()
         await self._flat([bot])
@@ -92,11 +92,13 @@ class TradingHandlers:
         if args.symbol or not named:
             scopes += services.kill_switch.scopes((), args.symbol)
         rows += services.kill_switch.set(scopes, state, _who(caller))
-        await services.halt_now()
-        if state != "active":
-            async with services.lock:
+        try:
+            await services.halt_now()
+        finally:  # entries go also where the disk refuses to keep why
+            if state != "active":
                 services.kill_switch.cancel_entries(scopes)
-                await services.commit()
+        if not services.lock.locked():  # else the moment under way takes the cancels along
+            await services.commit()
         return {"rows": rows}
 
     def _check_symbol(self, symbol: str | None) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import zmq
 
-from botd.config import Config
 from botd.control.access import AccessPolicy, Caller, Role, ZapHandler
 from botd.control.curve import load_keys
 from botd.control.door import CurveDoor, Door, IpcDoor
@@ -20,9 +21,25 @@ from botd.control.handler import Handler
 from botd.control.memory import Remembered
 from botd.control.server import ControlServer
 from botd.domain.clock import Clock
-from botd.ledger import queries
-from botd.ledger.store import Ledger
+from botd.orchestrator.archive import Archive
 from botd.orchestrator.settlement import Settlement
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sockets:
+    """Where the control plane listens, and who may come in.
+
+    ``group`` owns the files; ``operators`` and ``viewers`` are groups that may use them. ``tcp`` is an address
+    that needs the keys in ``keys_dir`` (see :mod:`botd.control.curve`).
+    """
+
+    control: Path
+    events: Path
+    keys_dir: Path
+    group: str | None = None
+    operators: str | None = None
+    viewers: str | None = None
+    tcp: str | None = None
 
 
 class ControlPlane:
@@ -30,38 +47,36 @@ class ControlPlane:
 
     def __init__(
         self,
-        config: Config,
+        sockets: Sockets,
         handlers: Mapping[str, Handler],
         *,
-        ledger: Ledger,
+        archive: Archive,
         settlement: Settlement,
         clock: Clock,
     ) -> None:
-        control = config.control
-        self._ledger = ledger
+        self._archive = archive
         self._settlement = settlement
-        self._clock = clock
         self._context: zmq.Context[Any] = zmq.Context()
-        group = control.group or control.operators or control.viewers
-        doors: list[Door] = [IpcDoor(self._context, SocketFile(config.socket, group))]
+        group = sockets.group or sockets.operators or sockets.viewers
+        doors: list[Door] = [IpcDoor(self._context, SocketFile(sockets.control, group))]
         allowed: dict[bytes, Role] = {}
-        if control.tcp is not None:
-            keys = load_keys(config.state_dir)
+        if sockets.tcp is not None:
+            keys = load_keys(sockets.keys_dir)
             allowed = keys.clients
-            doors.append(CurveDoor(self._context, control.tcp, keys))
+            doors.append(CurveDoor(self._context, sockets.tcp, keys))
         # The group of the file operates, unless it was said who does.
-        operators = control.operators if control.operators or control.viewers else control.group
-        policy = AccessPolicy(os.geteuid(), operators=operators, viewers=control.viewers)
+        operators = sockets.operators if sockets.operators or sockets.viewers else sockets.group
+        policy = AccessPolicy(os.geteuid(), operators=operators, viewers=sockets.viewers)
         self._zap = ZapHandler(self._context, policy, allowed)
         self._server = ControlServer(doors, handlers, clock=clock, record=self._record, recall=self._recall)
         self._events = EventPublisher(
             self._context,
-            SocketFile(config.events_socket, group),
-            epoch=ledger.instance,
+            SocketFile(sockets.events, group),
+            epoch=archive.epoch,
             clock=clock,
-            last_seq=ledger.statistics()["event_seq"],
+            last_seq=archive.event_seq,
         )
-        ledger.on_commit(self._events.on_commit)  # type: ignore[arg-type]
+        archive.on_events(self._events.on_commit)  # type: ignore[arg-type]
 
     def bind(self) -> None:
         """Listen; ConfigError where that cannot be."""
@@ -85,5 +100,5 @@ class ControlPlane:
         await self._settlement.record(request_id, caller.uid, caller.pid, cmd, args, reply)
 
     async def _recall(self, request_id: str) -> list[Remembered]:
-        rows = await queries.recall(self._ledger, request_id, self._clock.wall_ms())
+        rows = await self._archive.recall(request_id)
         return [Remembered(**row) for row in rows]

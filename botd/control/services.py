@@ -12,7 +12,7 @@ from botd.bot.bot import Bot
 from botd.bot.desk import Desk
 from botd.domain.clock import Clock
 from botd.domain.errors import BotdError, UnavailableError
-from botd.ledger.store import Ledger
+from botd.orchestrator.archive import Archive
 from botd.orchestrator.fleet import Fleet, action_row
 from botd.orchestrator.health import Health, LoopLag
 from botd.orchestrator.kill_switch import KillSwitch
@@ -22,7 +22,6 @@ from botd.orchestrator.risk_desk import RiskDesk
 from botd.orchestrator.specs import SpecParser
 from botd.orchestrator.track_record import TrackRecord
 from botd.orchestrator.views import Views
-from botd.strategy.registry import Registry
 
 
 class MarketPlayer(Protocol):
@@ -41,7 +40,7 @@ class Services:
 
     clock: Clock
     desk: Desk
-    ledger: Ledger
+    archive: Archive
     orchestrator: Orchestrator
     fleet: Fleet
     kill_switch: KillSwitch
@@ -50,7 +49,6 @@ class Services:
     views: Views
     health: Health
     lag: LoopLag
-    registry: Registry
     records: TrackRecord
     risk: RiskDesk
     player: MarketPlayer | None
@@ -64,6 +62,8 @@ class Services:
     market_status: Callable[[], dict[str, Any]]
     log_file: Callable[[str | None], Path]
     """The log of a bot, or of the daemon."""
+    read_log: Callable[[Path, int | None, int | None, str | None], tuple[list[str], str]]
+    """Return lines of a log (so many, since a time, on from a cursor), and the cursor after them."""
     close_log: Callable[[str], None]
     """Close the log of a bot that is removed."""
 

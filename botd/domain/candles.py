@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from botd.domain.candle import Candle
 
 
-@dataclass(frozen=True, slots=True)
-class Candles:
+class Candles(msgspec.Struct, frozen=True, eq=False):
     """Candles of one symbol and interval, oldest first; all arrays have the same length.
 
     ``time`` holds open times (int64, milliseconds UTC), the others are float64. The arrays may be views

@@ -90,6 +90,10 @@ class VirtualClock:
         await asyncio.sleep(0)
 
 
+Random = random.Random
+"""What :func:`seeded_random` returns: the type for those who take one."""
+
+
 def seeded_random(seed: int | str) -> random.Random:
     """Return a generator that gives the same numbers for the same seed, on every machine."""
     return random.Random(seed)
@@ -104,7 +108,7 @@ def rfc3339(ms: int) -> str:
     """Return ``2026-01-01T00:00:00Z`` (with ``.123`` when there are milliseconds) for trading or wall time."""
     moment = datetime.datetime.fromtimestamp(ms // 1000, datetime.UTC)
     fraction = f".{ms % 1000:03d}" if ms % 1000 else ""
-    return moment.strftime("%Y-%m-%dT%H:%M:%S") + fraction + "Z"
+    return moment.isoformat()[:19] + fraction + "Z"
 
 
 def parse_time(text: str) -> int:

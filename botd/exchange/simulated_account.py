@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import ROUND_HALF_EVEN, Context, Decimal
+from types import MappingProxyType
 
 import msgspec
 
@@ -31,9 +32,12 @@ class Account:
     """Totals and reservations by asset. ``changed`` names the assets whose total is not drained yet."""
 
     def __init__(self, balance: Mapping[str, Decimal]) -> None:
-        self._totals = {asset: money(Decimal(amount)) for asset, amount in balance.items()}
+        self._totals: dict[str, Decimal] = {}
         self._reserved: dict[str, Decimal] = {}
-        self.changed: set[str] = set(self._totals)
+        self._balances: dict[str, Balance] = {}
+        self.changed: set[str] = set()
+        for asset, amount in balance.items():
+            self.add(asset, money(Decimal(amount)))
 
     def total(self, asset: str) -> Decimal:
         """Return what is held, reserved or not."""
@@ -46,15 +50,18 @@ class Account:
     def add(self, asset: str, amount: Decimal) -> None:
         """Book a signed, quantised amount."""
         self._totals[asset] = EXACT.add(self._totals.get(asset, ZERO), amount)
+        self._balances[asset] = Balance(self._totals[asset], self.free(asset))
         self.changed.add(asset)
 
     def reserve(self, asset: str, amount: Decimal) -> None:
         """Set aside a signed, quantised amount (negative: give it back)."""
         self._reserved[asset] = EXACT.add(self._reserved.get(asset, ZERO), amount)
+        if asset in self._totals:
+            self._balances[asset] = Balance(self._totals[asset], self.free(asset))
 
-    def balances(self) -> dict[str, Balance]:
-        """Return every asset that was ever held."""
-        return {asset: Balance(total, self.free(asset)) for asset, total in self._totals.items()}
+    def balances(self) -> Mapping[str, Balance]:
+        """Return every asset that was ever held; a view that goes with the account."""
+        return MappingProxyType(self._balances)
 
     def drain(self) -> dict[str, str | None]:
         """Return the rows of the totals that changed since the last call."""
@@ -70,7 +77,8 @@ class Account:
         account = cls({})
         for key, text in rows.items():
             if key.startswith(BALANCE):
-                account._totals[key.removeprefix(BALANCE)] = msgspec.json.decode(text, type=Decimal)
+                account.add(key.removeprefix(BALANCE), msgspec.json.decode(text, type=Decimal))
+        account.changed.clear()
         return account
 
 

@@ -95,6 +95,8 @@ class BotBook:
 
     def equity(self, price: Decimal) -> Decimal:
         """Return cash plus the holding at ``price``."""
+        if not self.position.quantity:
+            return self.cash
         return EXACT.add(self.cash, _money(EXACT.multiply(self.position.quantity, price)))
 
     def unrealized_pnl(self, price: Decimal) -> Decimal:

@@ -6,6 +6,7 @@ It may not decide what happens next.
 from __future__ import annotations
 
 import errno
+import os
 import sqlite3
 from pathlib import Path
 
@@ -16,6 +17,7 @@ _NOT_ALLOWED = {sqlite3.SQLITE_PERM, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CAN
 _DISK = {sqlite3.SQLITE_FULL: "the disk is full", sqlite3.SQLITE_IOERR: "the disk reports an input/output error"}
 _LOCKED = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_ROOM = 64 * 1024  # more than a write-ahead log needs to begin with
 _RESTORE = "put a copy made by `botctl backup` in its place; the damaged file may still be read by experts"
 
 
@@ -30,7 +32,7 @@ def on_open(path: Path, error: sqlite3.Error | OSError) -> BotdError:
     if code in _DAMAGED:
         return damaged(path, str(error))
     if code in _DISK or (isinstance(error, OSError) and error.errno in _FULL | {errno.EIO}):
-        return on_write(path, error)
+        return UnavailableError(_disk_refuses(path, error), "free space there, then start botd again")
     if code in _LOCKED:
         return UnavailableError(f"{path} is locked by another process", "close what else has the ledger open")
     if code in _NOT_ALLOWED or isinstance(error, OSError):
@@ -43,17 +45,31 @@ def on_write(path: Path, error: Exception) -> UnavailableError:
     """Return why a commit was refused; the batches stay in memory and are tried again."""
     code = primary_code(error)
     if code in _DISK or isinstance(error, OSError):
-        full = code == sqlite3.SQLITE_FULL or (isinstance(error, OSError) and error.errno in _FULL)
-        words = "the disk is full" if full else _DISK.get(code, str(error))
-        return UnavailableError(
-            f"ledger: {words} ({path.parent}): {error}", "free space there; botd goes on by itself, nothing is lost"
-        )
+        return UnavailableError(_disk_refuses(path, error), "free space there; botd goes on by itself, nothing is lost")
     if code in _DAMAGED:
         return UnavailableError(f"ledger: {path} is damaged: {error}", _RESTORE)
     return UnavailableError(
         f"ledger: {path} refuses a write: {type(error).__name__}: {error}",
         "see the log; no orders are opened meanwhile",
     )
+
+
+def _disk_refuses(path: Path, error: Exception) -> str:
+    """Say how the disk refuses; SQLite calls a write-ahead log that finds no room an input/output error."""
+    code = primary_code(error)
+    full = code == sqlite3.SQLITE_FULL or (isinstance(error, OSError) and error.errno in _FULL)
+    if not full and code == sqlite3.SQLITE_IOERR:
+        full = free_bytes(path.parent) < _ROOM
+    return f"ledger: {_DISK[sqlite3.SQLITE_FULL] if full else _DISK.get(code, str(error))} ({path.parent}): {error}"
+
+
+def free_bytes(directory: Path) -> int:
+    """Return what an ordinary user may still write to the file system of ``directory``."""
+    try:
+        found = os.statvfs(directory)
+    except OSError:
+        return 0  # a directory that is gone takes nothing
+    return found.f_bavail * found.f_frsize
 
 
 def damaged(path: Path, reason: str) -> ConfigError:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import sqlite3
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -38,15 +37,6 @@ EventListener = Callable[[list[Event]], None]
 _log = logging.getLogger(__name__)
 
 
-def free_bytes(directory: Path) -> int:
-    """Return what an ordinary user may still write to the file system of ``directory``."""
-    try:
-        found = os.statvfs(directory)
-    except OSError:
-        return 0  # a directory that is gone takes nothing
-    return found.f_bavail * found.f_frsize
-
-
 class Ledger:
     """One ledger file, open. All methods belong to the event loop's thread; open and load need no loop."""
 
@@ -58,7 +48,7 @@ class Ledger:
         self.error: str | None = None
         """Why commits are refused at present, None while all is well."""
         self._clock = clock
-        self._free: Callable[[Path], int] = free_bytes
+        self._free: Callable[[Path], int] = failures.free_bytes
         self._free_seen = (-_FREE_FOR_S, 0)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._waiting: deque[Batch] = deque()

@@ -85,6 +85,11 @@ class MemoryCache:
         """Return how many candles of a lane are kept."""
         return len(self._lanes.get(lane, ()))
 
+    def oldest(self, lane: Lane) -> int:
+        """Return the open time of the oldest candle of a lane that is kept, 0 where there is none."""
+        candles = self._lanes.get(lane)
+        return candles[0].open_time if candles else 0
+
     async def latest(self, symbol: str) -> Quote | None:
         """Return the latest quote, None where none came yet."""
         return self._quotes.get(symbol)

@@ -8,6 +8,7 @@ window for as long as it likes. A store does not know where candles come from no
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -106,6 +107,19 @@ class CandleStore:
         arrays = (self._time, self._open, self._high, self._low, self._close, self._volume)
         self._window = tuple(_read_only(array) for array in arrays)
         self._size = size
+
+
+def merged(store: CandleStore, rows: Iterable[Candle]) -> CandleStore:
+    """Return a store in which ``rows`` replace those of the same time, or stand at their place.
+
+    The old one goes on showing what it showed: windows that were handed out do not change.
+    """
+    by_time = {candle.open_time: candle for candle in candle_list(store.window(len(store)))}
+    by_time.update((candle.open_time, candle) for candle in rows)
+    new = CandleStore(store.interval, store.keep)
+    for time in sorted(by_time):
+        new.append(by_time[time])
+    return new
 
 
 def complete_buckets(rows: Candles, interval: str) -> Candles:

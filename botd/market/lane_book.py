@@ -7,15 +7,19 @@ lanes that are built from it. Holes are told once, as ``market.gap``. Delivery i
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+import msgspec
 
 from botd.domain.candle import bucket_start, interval_ms
 from botd.domain.candles import Candles
 from botd.domain.clock import Clock
 from botd.domain.errors import InvalidError, NotFoundError
 from botd.domain.events import Event
-from botd.market.candles import CandleStore, cut
+from botd.market.candles import CandleStore, cut, merged
 from botd.market.feed import CandleSource, Lane, LaneListener
-from botd.market.lanes import LaneState, Subscription, SymbolState, gap_event
+from botd.market.lanes import TICKER, LaneNews, LaneState, Subscription, SymbolState, gap_event
 
 
 class LaneBook:
@@ -55,6 +59,28 @@ class LaneBook:
         """Return the lanes that the feed must deliver itself, and how much history each wants."""
         lanes = (lane for state in self.symbols.values() for lane in state.lanes.values())
         return {lane.key: lane.wanted for lane in lanes if lane.per == 1}
+
+    def warmup(self, symbol: str, interval: str) -> int:
+        """Return how many candles the most demanding reader of a lane needs."""
+        lane = self.lane(symbol, interval)
+        return max((reader.warmup for reader in lane.subscriptions), default=0) if lane else 0
+
+    def rows(self, now: int, limit_ms: int) -> list[dict[str, Any]]:
+        """Return a row a symbol for ``symbols``; a price older than ``limit_ms`` is stale."""
+        source = self._source.name if self._source else "exchange"
+        return [
+            {
+                "symbol": state.symbol,
+                "source": source,
+                "price": format(Decimal(repr(state.price)), "f") if state.time_ms else None,
+                "age_s": (now - state.time_ms) / 1000 if state.time_ms else None,
+                "stale": now - state.time_ms > limit_ms or bool(state.doubts),
+                "lanes": [lane.interval for lane in state.lanes.values() if lane.subscriptions],
+                "gaps": state.gaps,
+                "incomplete": {interval: doubt for interval, (doubt, _) in state.doubts.items()},
+            }
+            for state in self.symbols.values()
+        ]
 
     def subscribe(self, symbol: str, interval: str, listener: LaneListener, warmup: int, rank: int) -> Subscription:
         lane = self._claim(symbol, interval, max(warmup, self._lookback))
@@ -166,6 +192,47 @@ class LaneBook:
     def _changed(self) -> None:
         if self.watcher is not None:
             self.watcher()
+
+    # -- completeness ---------------------------------------------------------------------------------
+
+    def take_news(self, symbol: str, interval: str, news: LaneNews) -> None:
+        """Correct a lane's array, and note whether it is complete; what is gone meanwhile is of no interest."""
+        lane = self.lane(symbol, interval)
+        if lane is None and not (interval == TICKER and symbol in self.symbols):
+            return
+        if news.corrected and lane is not None:
+            lane.store = merged(lane.store, news.corrected)
+        if news.revised is not None:
+            before, after = msgspec.to_builtins(news.revised), msgspec.to_builtins(news.corrected[0])
+            self._told("market.revised", symbol, interval, before=before, after=after)
+        elif news.corrected:
+            self._told("market.restored", symbol, interval, candles=len(news.corrected))
+        if news.doubt is not None:
+            self._doubt(symbol, interval, news)
+
+    def _doubt(self, symbol: str, interval: str, news: LaneNews) -> None:
+        doubts = self.symbols[symbol].doubts
+        before = doubts.pop(interval, None)
+        if news.doubt:
+            doubts[interval] = (news.doubt, news.since_ms if before is None else before[1])
+            if news.doubt == "STALE":
+                self._told("market.stale", symbol, interval)
+        elif before is not None:
+            self._told("market.complete", symbol, interval, seconds=(self._clock.now_ms() - before[1]) // 1000)
+
+    def doubted_ms(self, symbol: str) -> int | None:
+        """Return since when a lane of the symbol is not complete, None while all are."""
+        state = self.symbols.get(symbol)
+        return min((since for _, since in state.doubts.values()), default=None) if state and state.doubts else None
+
+    def doubts(self, symbol: str) -> list[str]:
+        """Return what is wrong with the symbol's candles, as ``why`` shows it."""
+        state = self.symbols.get(symbol)
+        return [f"{symbol} {interval} {doubt}" for interval, (doubt, _) in state.doubts.items()] if state else []
+
+    def _told(self, topic: str, symbol: str, interval: str, **data: Any) -> None:
+        told = {"symbol": symbol, "interval": interval, **data}
+        self._on_event(Event(topic=topic, time_ms=self._clock.now_ms(), data=told))
 
     # -- holes ----------------------------------------------------------------------------------------
 

@@ -8,11 +8,30 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
+
 from botd.domain.candle import Candle, interval_ms
 from botd.domain.clock import rfc3339
 from botd.domain.events import Event
 from botd.market.candles import CandleStore
 from botd.market.feed import Lane, LaneListener, Quote
+
+TICKER = "ticker"
+"""Stands for the interval where a symbol's price is doubted, not its candles."""
+
+
+class LaneNews(msgspec.Struct, frozen=True):
+    """What a feed says of a lane besides its candles, in their order.
+
+    ``doubt``: why it is not complete (``GAP``, ``STALE``), empty when it is again, None: as before.
+    ``corrected``: candles of the past with other values, or found after all; ``revised``: of those, what was
+    delivered before, so that it can be told.
+    """
+
+    doubt: str | None = None
+    since_ms: int = 0
+    corrected: tuple[Candle, ...] = ()
+    revised: Candle | None = None
 
 
 class Subscription:
@@ -82,6 +101,7 @@ class SymbolState:
         "ask",
         "base",
         "bid",
+        "doubts",
         "expected",
         "gaps",
         "lanes",
@@ -105,6 +125,8 @@ class SymbolState:
         self.seen = False
         """Whether ``expected`` was looked up after a start in the middle of the data."""
         self.gaps = 0
+        self.doubts: dict[str, tuple[str, int]] = {}
+        """By interval: what is wrong with a lane's candles, and since when."""
         self.lanes: dict[str, LaneState] = {}
         self.base: LaneState | None = None
         self.larger: tuple[LaneState, ...] = ()
@@ -115,6 +137,7 @@ class SymbolState:
 
     def remove(self, lane: LaneState) -> None:
         del self.lanes[lane.interval]
+        self.doubts.pop(lane.interval, None)
         self._sort(None if lane is self.base else self.base)
 
     def _sort(self, base: LaneState | None) -> None:

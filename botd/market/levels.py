@@ -92,22 +92,25 @@ class LevelIndex:
             del self._lanes[lane]
 
     def on_open(self, lane: Lane, price: float) -> None:
-        """A candle opened: levels that the open jumped over trigger at the open."""
-        levels = self._lanes.get(lane)
-        if levels is not None:
-            self._fire(levels, price, price)
+        """A candle opened: stops that the open jumped over trigger at the open.
 
-    def on_closed(self, lane: Lane, high: float, low: float) -> None:
-        """A candle closed: levels within its range trigger at the level."""
+        Targets wait for the close, also those: a candle that reaches the stop as well counts as stopped.
+        """
         levels = self._lanes.get(lane)
         if levels is not None:
-            self._fire(levels, high, low)
+            self._fire(levels, price, -inf, price)
+
+    def on_closed(self, lane: Lane, open_: float, high: float, low: float) -> None:
+        """A candle closed: levels within its range trigger at the level, at the open where that was beyond."""
+        levels = self._lanes.get(lane)
+        if levels is not None:
+            self._fire(levels, open_, high, low)
 
     def on_tick(self, symbol: str, price: float) -> None:
         """The price to sell at moved: levels of the symbol's tick lane trigger at it."""
         levels = self._lanes.get((symbol, TICK_LANE))
         if levels is not None:
-            self._fire(levels, price, price)
+            self._fire(levels, price, price, price)
 
     def statistics(self) -> dict[str, Any]:
         """Return how many lanes and owners are armed, and how many levels fired."""
@@ -117,8 +120,8 @@ class LevelIndex:
             "fired": self._fired,
         }
 
-    def _fire(self, levels: _LaneLevels, high: float, low: float) -> None:
-        """Fire what lies between: a level outside the range was jumped over and triggers at its edge."""
+    def _fire(self, levels: _LaneLevels, first: float, high: float, low: float) -> None:
+        """Fire the stops above ``low`` and the targets below ``high``; what ``first`` is beyond triggers there."""
         stops = levels.stops[bisect_left(levels.stops, (low,)) :]
         targets = levels.targets[: bisect_right(levels.targets, (high, inf))]
         if not stops and not targets:
@@ -131,11 +134,11 @@ class LevelIndex:
             if levels.owners.get(armed.owner) is armed:
                 done.add(armed.owner)
                 self._fired += 1
-                armed.listener.on_level(STOP, min(armed.stop, high))
+                armed.listener.on_level(STOP, min(armed.stop, first))
         for armed in reached:
             if levels.owners.get(armed.owner) is armed and armed.owner not in done:
                 self._fired += 1
-                armed.listener.on_level(TARGET, max(armed.target, low))
+                armed.listener.on_level(TARGET, max(armed.target, first))
 
 
 def _by_owner(entry: tuple[float, int]) -> int:

@@ -16,7 +16,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
-from decimal import Decimal
 from math import inf
 from typing import Any
 
@@ -26,7 +25,7 @@ from botd.domain.clock import Clock
 from botd.domain.events import Event
 from botd.market.feed import CandleSource, Lane, LaneListener, MarketSink, Moment, PriceCache, Quote
 from botd.market.lane_book import LaneBook
-from botd.market.lanes import LaneState, Subscription, SymbolState, plausible
+from botd.market.lanes import LaneNews, LaneState, Subscription, SymbolState, plausible
 from botd.market.levels import LevelIndex
 
 Closed = list[tuple[str, str, Candle]]
@@ -70,7 +69,7 @@ class MarketManager:
         self._between: Callable[[], Awaitable[None] | None] | None = None
         self._book = LaneBook(clock=clock, base_interval=base_interval, on_event=on_event, lookback=lookback)
         self._symbols = self._book.symbols
-        self._queue: deque[tuple[str, str, Candle]] = deque()
+        self._queue: deque[tuple[str, str, Candle | LaneNews]] = deque()
         self._worker: asyncio.Task[None] | None = None
         self._pumping = False
         self._counts = dict.fromkeys(("moments", "candles", "ticks", "duplicates", "quarantined", "ignored"), 0)
@@ -130,11 +129,17 @@ class MarketManager:
     def stale(self, symbol: str, limit_ms: int) -> int | None:
         """Return the age of the price in milliseconds when it is older than ``limit_ms``, else None.
 
-        A symbol without any price is as old as time.
+        A symbol without a price is as old as time; one with :meth:`doubts` is older than any limit.
         """
-        state = self._symbols.get(symbol)
-        age = self._clock.now_ms() - (state.time_ms if state else 0)
+        state, now = self._symbols.get(symbol), self._clock.now_ms()
+        age = now - (state.time_ms if state else 0)
+        if state is not None and state.doubts:
+            age = max(age, limit_ms + 1, now - (self._book.doubted_ms(symbol) or now))
         return age if age > limit_ms else None
+
+    def doubts(self, symbol: str) -> list[str]:
+        """Return which lanes of a symbol are not complete, and why; empty when all are."""
+        return self._book.doubts(symbol)
 
     def bar_index(self, symbol: str, interval: str, open_time: int) -> int:
         """Return the number of the lane's candle that opens at ``open_time``; differences count bars."""
@@ -146,23 +151,14 @@ class MarketManager:
         """Return the lanes that a feed must deliver, and how many candles of history each wants."""
         return self._book.wanted()
 
+    def warmup(self, symbol: str, interval: str) -> int:
+        """Return how many candles the most demanding reader of a lane needs."""
+        return self._book.warmup(symbol, interval)
+
     def symbols(self) -> list[dict[str, Any]]:
-        """Return a row a symbol: symbol, source, price (None: none yet), age_s, stale, lanes, gaps."""
-        source = self._source.name if self._source else "exchange"
+        """Return a row a symbol: symbol, source, price (None: none yet), age_s, stale, lanes, gaps, incomplete."""
         limit = self._base_ms + _CANDLE_GRACE_MS if self.candle_feed else _TICK_FRESH_MS
-        now = self._clock.now_ms()
-        return [
-            {
-                "symbol": state.symbol,
-                "source": source,
-                "price": format(Decimal(repr(state.price)), "f") if state.time_ms else None,
-                "age_s": (now - state.time_ms) / 1000 if state.time_ms else None,
-                "stale": now - state.time_ms > limit,
-                "lanes": [lane.interval for lane in state.lanes.values() if lane.subscriptions],
-                "gaps": state.gaps,
-            }
-            for state in self._symbols.values()
-        ]
+        return self._book.rows(self._clock.now_ms(), limit)
 
     def statistics(self) -> dict[str, Any]:
         """Return counts of what came in, was dropped and is held."""
@@ -242,7 +238,7 @@ class MarketManager:
         if self.candle_feed:
             for sink in self._sinks:
                 sink.on_closed(lane.symbol, lane.interval, candle)
-            self.levels.on_closed(lane.key, candle.high, candle.low)
+            self.levels.on_closed(lane.key, candle.open, candle.high, candle.low)
         self._cache.put_candle(lane.symbol, lane.interval, candle)
         for subscription in subscriptions:
             if subscription.live:
@@ -313,10 +309,11 @@ class MarketManager:
             sink.on_tick(symbol, quote)
         self.levels.on_tick(symbol, quote.bid)
 
-    def on_candle(self, symbol: str, interval: str, candle: Candle) -> None:
+    def on_candle(self, symbol: str, interval: str, candle: Candle | LaneNews) -> None:
         """Take a closed candle of a lane; what was there already is dropped, a hole is told as market.gap.
 
-        Told at once, unless a hook awaits or the lock is held: then a task goes on, in the same order.
+        Told at once, unless a hook awaits or the lock is held: then a task goes on, in the same order. A lane's
+        news come the same way, so that they keep their place among the candles.
         """
         self._queue.append((symbol, interval, candle))
         if self._worker is None and not self._pumping:
@@ -364,7 +361,10 @@ class MarketManager:
         finally:
             self._worker = None
 
-    def _apply_candle(self, symbol: str, interval: str, candle: Candle) -> Iterator[Awaitable[None]]:
+    def _apply_candle(self, symbol: str, interval: str, candle: Candle | LaneNews) -> Iterator[Awaitable[None]]:
+        if isinstance(candle, LaneNews):
+            self._book.take_news(symbol, interval, candle)
+            return
         told = self._accept(symbol, interval, candle)
         if not told:
             return

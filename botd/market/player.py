@@ -8,7 +8,7 @@ skipped at once at any speed. It neither builds candles nor stores the cursor (t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from botd.domain.candle import interval_ms
@@ -35,6 +35,7 @@ class Player:
 
     ``cursor_ms`` is the time of the last moment whose effects are kept; None begins at the beginning.
     ``on_state`` is told playing, paused and ended when it changes; ended after the last moment's effects.
+    ``brake`` is asked after each moment, outside of the market's lock, and awaited where it says so.
     """
 
     def __init__(
@@ -47,12 +48,14 @@ class Player:
         playing: bool,
         cursor_ms: int | None,
         on_state: Callable[[str], None],
+        brake: Callable[[], Awaitable[None] | None] | None = None,
     ) -> None:
         self._source = source
         self._manager = manager
         self._clock = clock
         self._speed = speed
         self._on_state = on_state
+        self._brake = brake
         self._length = interval_ms(source.interval)
         self._cursor_ms = cursor_ms
         self._breath = 0.0
@@ -119,6 +122,8 @@ class Player:
             self._next = self._source.next()
         if self._next is None:
             self._turn(ENDED)
+        elif self._brake is not None and (waiting := self._brake()) is not None:
+            await waiting
 
     async def _due(self) -> bool:
         """Wait until the next moment is due; False when it was paused meanwhile."""

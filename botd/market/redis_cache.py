@@ -201,11 +201,11 @@ class RedisCache:
                     self._lack(lane, since)
         return answers is not None
 
-    async def _note_written(self, quotes: int, lanes: dict[Lane, list[Candle]], sizes: list[Any]) -> None:
+    async def _note_written(self, quotes: int, lanes: dict[Lane, list[Candle]], excess: list[Any]) -> None:
         self._counts["written"] += quotes + sum(map(len, lanes.values()))
         for lane, candles in lanes.items():
             self._told[lane] = max(candles[-1].open_time, self._told.get(lane, 0))
-        await self._mend(dict(zip(lanes, sizes, strict=True)), lanes)
+        await self._mend(dict(zip(lanes, excess, strict=True)), lanes)
 
     def _lane_batch(self) -> dict[Lane, list[Candle]]:
         """Return the candles to write next, by lane; the rest of a long lane comes with a later batch."""
@@ -219,7 +219,8 @@ class RedisCache:
         return batch
 
     async def _send(self, client: Any, quotes: list[str], lanes: dict[Lane, list[Candle]]) -> list[Any]:
-        """Send one transaction; return for each lane how many candles Redis has now, or its complaint."""
+        """Send one transaction; return for each lane how many values Redis has too many (or too few, below
+        zero) since the oldest candle that we keep, or its complaint."""
         written = self._clock.wall_ms()
         async with client.pipeline(transaction=True) as pipe:
             for symbol in quotes:
@@ -228,15 +229,17 @@ class RedisCache:
                 value = cache_values.encode_quote(symbol, quote, written)
                 pipe.set(self._quote_key(symbol), value, ex=QUOTE_TTL_S)
                 pipe.publish(self._quote_key(symbol), value)
-            sizes = [self._add_lane(pipe, lane, candles, written) for lane, candles in lanes.items()]
+            counts = [self._add_lane(pipe, lane, candles, written) for lane, candles in lanes.items()]
             answers = await pipe.execute(raise_on_error=False)
         for answer in answers:
             if isinstance(answer, Exception) and not _is_wrong_type(answer):
                 raise answer
-        return [answers[position] for position in sizes]
+        found = [(answers[position], expected) for position, expected in counts]
+        return [count if isinstance(count, Exception) else count - expected for count, expected in found]
 
-    def _add_lane(self, pipe: Any, lane: Lane, candles: list[Candle], written: int) -> int:
-        """Queue the commands of one lane, which may be repeated safely; return the position of its size.
+    def _add_lane(self, pipe: Any, lane: Lane, candles: list[Candle], written: int) -> tuple[int, int]:
+        """Queue the commands of one lane, which may be repeated safely; return the position of the answer that
+        counts its values, and the count that is right.
 
         We alone write here, so what claims to be newer than what we write is not ours and goes.
         """
@@ -244,32 +247,34 @@ class RedisCache:
         values = {c.open_time: cache_values.encode_candle(symbol, interval, c, written) for c in candles}
         pipe.zremrangebyscore(key, candles[0].open_time, "+inf")
         pipe.zadd(key, {value: open_time for open_time, value in values.items()})
+        pipe.zcount(key, self._memory.oldest(lane), "+inf")
+        counted = len(pipe) - 1
         pipe.zremrangebyrank(key, 0, -self._keep - 1)
         pipe.expire(key, _candle_ttl_s(interval, self._keep))
         told = self._told.get(lane, 0)
         for open_time, value in values.items():
             if open_time > told:
                 pipe.publish(f"{self._prefix}candle:{symbol}:{interval}", value)
-        pipe.zcard(key)
-        return len(pipe) - 1
+        newer = self._memory.since(lane, candles[-1].open_time + 1)
+        return counted, self._memory.kept(lane) - len(newer)
 
-    async def _mend(self, sizes: dict[Lane, Any], lanes: dict[Lane, list[Candle]]) -> None:
+    async def _mend(self, excess: dict[Lane, Any], lanes: dict[Lane, list[Candle]]) -> None:
         """Go on with long lanes; write those anew, once, that Redis lost or that hold something else."""
-        for lane, size in sizes.items():
+        for lane, values in excess.items():
             last = lanes[lane][-1].open_time
-            if isinstance(size, Exception):
+            if isinstance(values, Exception):
                 self._counts["garbage"] += 1
                 key = self._candles_key(lane)
                 await self._try(lambda client, key=key: client.unlink(key))  # type: ignore[misc]
                 self._lack(lane, 0)
-            elif self._memory.since(lane, last + 1):
-                self._lack(lane, last + 1)
-            elif size < self._memory.kept(lane) and lane not in self._anew:
+            elif values and lane not in self._anew:
                 self._counts["rewritten"] += 1
                 self._anew.add(lane)
                 self._lack(lane, 0)
             else:
                 self._anew.discard(lane)
+                if self._memory.since(lane, last + 1):
+                    self._lack(lane, last + 1)
 
     def _lack(self, lane: Lane, since: int) -> None:
         self._lanes[lane] = min(since, self._lanes.get(lane, since))

@@ -197,6 +197,5 @@ def _instrument(symbol: str, file: CandleFile) -> Instrument:
         quote=quote,
         tick=file.tick,
         step=file.step,
-        min_quantity=file.step,
         min_notional=Decimal(5),
     )

@@ -47,7 +47,11 @@ class CandleFile:
 
 def read_candles(path: Path, interval: str) -> CandleFile:
     """Load ``path``, whose candles are ``interval`` long; ConfigError tells what is wrong and where."""
-    text = _text(path)
+    return parse_candles(path, _text(path), interval)
+
+
+def parse_candles(path: Path, text: str, interval: str) -> CandleFile:
+    """Read candles from the text of ``path``, which errors name; ends of lines are ``\\n``."""
     header, body, columns, wanted = _layout(path, text)
     table = _numbers(path, body, header, columns, wanted)
     if not len(table):

@@ -167,9 +167,7 @@ class SyntheticSource:
         listing = self._listings[symbol]
         step = Decimal(1).scaleb(-listing.quantity_decimals)
         tick = Decimal(1).scaleb(-listing.decimals)
-        return Instrument(
-            symbol=symbol, base=base, quote=quote, tick=tick, step=step, min_quantity=step, min_notional=Decimal(5)
-        )
+        return Instrument(symbol=symbol, base=base, quote=quote, tick=tick, step=step, min_notional=Decimal(5))
 
 
 def _listing(symbol: str) -> _Listing:

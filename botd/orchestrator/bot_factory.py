@@ -2,21 +2,41 @@
 
 from __future__ import annotations
 
+import logging
+import operator
 from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
-from botd.bot.bot import Bot, Mind
+from botd.bot.bot import Bot
 from botd.bot.desk import Desk
 from botd.bot.event_mind import EventMind
+from botd.bot.lifecycle import BotState
+from botd.bot.lost_mind import LostMind
+from botd.bot.mind import Mind
 from botd.bot.signal_mind import SignalMind
-from botd.domain.errors import NotFoundError
+from botd.domain.errors import BotdError, InvalidError, NotFoundError
+from botd.domain.events import Event
 from botd.domain.instrument import Instrument
 from botd.ledger.accounting import BotBook
 from botd.ledger.records import BotRecord
-from botd.strategy.base import EventStrategy, SignalStrategy
+from botd.strategy.base import EventStrategy, SignalStrategy, Strategy
 from botd.strategy.registry import Registry
+
+logger = logging.getLogger("botd.orchestrator")
+
+MOST_CANDLES = 1_000_000
+
+
+class Kept(msgspec.Struct, frozen=True, kw_only=True):
+    """What the ledger keeps of a bot beside its record, book and memory."""
+
+    skipped: int = 0
+    trades: int = 0
+    failed_ms: int = 0
+    code: str = ""
+    """Digest of the strategy's source as it was last run."""
 
 
 class BotFactory:
@@ -27,20 +47,79 @@ class BotFactory:
         self._registry = registry
         self.instruments = instruments
 
-    def make(self, record: BotRecord, book: BotBook, strategy_state: dict[str, Any] | None = None) -> Bot:
-        """Return the bot of ``record``; errors say what is missing (strategy file, symbol)."""
+    def make(
+        self, record: BotRecord, book: BotBook, memory: dict[str, Any] | None = None, *, fresh: bool = False
+    ) -> Bot:
+        """Return the bot of ``record``; errors say what is missing or wrong (strategy file, symbol).
+
+        ``fresh`` reads a strategy's file again that has changed since it was loaded.
+        """
         spec = record.spec
-        instrument = self.instruments.get(spec.symbol)
-        if instrument is None:
-            raise NotFoundError(f"{spec.name}: no symbol {spec.symbol!r} in this market", "see: botctl symbols")
-        info = self._registry.load(spec.strategy)
+        instrument = self._instrument(record)
+        info = self._registry.load(spec.strategy, fresh=fresh)
         strategy = info.build(spec.params)
+        needs = _warmup(info.name, strategy)
 
         def mind_of(bot: Bot) -> Mind:
             if isinstance(strategy, SignalStrategy):
                 key = (info.name, info.digest, msgspec.json.encode(spec.params, order="sorted"))
-                return SignalMind(bot, strategy, key, trusted=info.builtin)
+                return SignalMind(bot, strategy, key, needs=needs, trusted=info.builtin)
             assert isinstance(strategy, EventStrategy)
-            return EventMind(bot, strategy, dict(strategy_state or {}), trusted=info.builtin)
+            return EventMind(bot, strategy, dict(memory or {}), needs=needs, trusted=info.builtin)
 
-        return Bot(record, instrument, book, self._desk, mind_of)
+        bot = Bot(record, instrument, book, self._desk, mind_of)
+        bot.code = "" if info.builtin else info.digest
+        return bot
+
+    def take_up(self, record: BotRecord, book: BotBook, memory: dict[str, Any], kept: Kept) -> Bot:
+        """Return a bot from the ledger; NotFoundError where its symbol is gone.
+
+        One whose strategy cannot be loaded is failed and without a mind, for its position and orders.
+        """
+        try:
+            bot = self.make(record, book, memory)
+        except BotdError as error:
+            bot = Bot(record, self._instrument(record), book, self._desk, lambda bot: LostMind(memory))
+            bot.lost = error
+            logger.error("bot %s: %s", record.spec.name, error.message)
+            # In memory only: with the file mended the next start goes on as if nothing had been.
+            record.state, record.reason = BotState.FAILED.value, error.message
+        bot.skipped_min_notional, bot.trades = kept.skipped, kept.trades
+        bot.remember_failure(kept.failed_ms)
+        if bot.code and kept.code and bot.code != kept.code:
+            self.tell_changed(bot)
+        return bot
+
+    def keep_code(self, bot: Bot) -> None:
+        """Let the ledger know which source the bot runs."""
+        self._desk.journal.keyed("code", {str(bot.number): bot.code or None})
+
+    def tell_changed(self, bot: Bot) -> None:
+        """The bot runs another source than it did last: a paper bot goes on with it, and says so."""
+        logger.warning("bot %s: the file of strategy %s is another than before", bot.name, bot.spec.strategy)
+        data = {"strategy": bot.spec.strategy, "digest": bot.code}
+        now = self._desk.clock.now_ms()
+        self._desk.journal.event(Event(topic="bot.code", time_ms=now, bot=bot.name, data=data))
+        self.keep_code(bot)
+
+    def changed(self, bot: Bot) -> bool:
+        """Tell whether the file of a user's strategy is another than the one that the bot runs (or gone)."""
+        return bool(bot.code) and self._registry.digest(bot.spec.strategy) != bot.code
+
+    def _instrument(self, record: BotRecord) -> Instrument:
+        spec = record.spec
+        instrument = self.instruments.get(spec.symbol)
+        if instrument is None:
+            raise NotFoundError(f"{spec.name}: no symbol {spec.symbol!r} in this market", "see: botctl symbols")
+        return instrument
+
+
+def _warmup(name: str, strategy: Strategy) -> int:
+    """Return how many candles a strategy needs, whatever its author wrote."""
+    try:
+        needs = operator.index(strategy.warmup())
+    except Exception as error:  # a user's code
+        raise InvalidError(f"strategy {name}: warmup(): {type(error).__name__}: {error}") from None
+    if not 0 <= needs <= MOST_CANDLES:
+        raise InvalidError(f"strategy {name}: warmup() must be from 0 to {MOST_CANDLES}, not {needs}")
+    return needs

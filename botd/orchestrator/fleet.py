@@ -49,13 +49,9 @@ class Fleet:
                 raise WrongStateError(f"{spec.name}: exists, but {self._orchestrator.broken[spec.name].reason}")
             return {"name": spec.name, "action": "create", "diff": {}}
         changes = difference(existing.spec, spec)
-        moved = {"symbol", "interval"} & set(changes)
-        if moved and (existing.holds or existing.orders()):
-            raise WrongStateError(
-                f"{spec.name}: holds {existing.book.position.quantity:f} {existing.instrument.base}, "
-                f"its {' and '.join(sorted(moved))} cannot change",
-                f"botctl close {spec.name}",
-            )
+        refusal = self._orchestrator.refusal_of_change(existing, spec)
+        if refusal is not None:
+            raise refusal
         return {"name": spec.name, "action": "change" if changes else "leave", "diff": changes}
 
 

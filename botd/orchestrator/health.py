@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from botd.domain.clock import Clock
+from botd.domain.errors import BotdError
 
 logger = logging.getLogger("botd.health")
 
@@ -57,6 +58,11 @@ class LoopLag:
         at = {"p50": lags[len(lags) // 2], "p99": lags[int(len(lags) * 0.99)], "max": lags[-1]}
         return {f"lag_ms_{name}": round(value * 1000, 2) for name, value in at.items()}
 
+    def lags(self, limit_s: float = 1.0) -> bool:
+        """Tell whether more than one wake-up in a hundred came later than ``limit_s``, over half a minute at least."""
+        late = sum(lag > limit_s for lag in self._lags)
+        return len(self._lags) >= 300 and late > len(self._lags) / 100
+
     def healthy(self, limit_s: float = 5.0) -> bool:
         """Tell whether the loop was alive within ``limit_s``."""
         return self._clock.monotonic() - self.last_beat < limit_s
@@ -99,7 +105,10 @@ async def supervise(
             raise
         except Exception as error:  # the boundary of a part: the daemon goes on without it
             failures += 1
-            part.set(DEGRADED, f"{type(error).__name__}: {error}"[:300])
+            said = (error.message if isinstance(error, BotdError) else f"{type(error).__name__}: {error}")[:300]
+            if failures == 1 and part.status == DEGRADED:  # it never was in order: no change that would be logged
+                logger.warning("%s: %s; it is tried again", part.name, said)
+            part.set(DEGRADED, said)
             await clock.sleep(delay_s(failures))
         else:
             return

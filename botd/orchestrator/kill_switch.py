@@ -6,16 +6,20 @@ only ``flatten`` replaces them, by its own sale.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from typing import Any
 
 from botd.bot.bot import Bot
 from botd.bot.desk import Desk
-from botd.bot.lifecycle import BotState, Desired
+from botd.bot.lifecycle import RESTING, Desired
 from botd.domain.errors import UnavailableError
 from botd.domain.order import Purpose
+from botd.ledger.records import amount
 from botd.orchestrator.orchestrator import Orchestrator
-from botd.risk.trading_state import TradingStates
+from botd.risk.trading_state import ACTIVE, TradingStates
+
+logger = logging.getLogger("botd.orchestrator")
 
 ACCOUNT = "account"
 
@@ -62,17 +66,26 @@ class KillSwitch:
                 count += 1
         return count
 
+    def enforce(self) -> int:
+        """Cancel the working entries wherever trading is not active: after a restart in the midst of a halt."""
+        if self._states.quiet:
+            return 0
+        now, count = self._desk.clock.now_ms(), 0
+        for order in self._desk.gateway.open_orders():
+            state, _ = self._states.effective(order.bot, order.symbol, now)
+            if order.purpose is Purpose.ENTRY and state != ACTIVE:
+                self._desk.gateway.cancel(order)
+                count += 1
+        return count
+
     def close(self, bot: Bot, *, keep_running: bool) -> dict[str, Any]:
         """Cancel a bot's orders and sell what it holds; it pauses unless ``keep_running``."""
         before = bot.book.position.quantity
         if bot.holds:
             self._sell(bot)
         bot.cancel_entries()
-        if not keep_running and bot.record.desired == Desired.RUNNING and bot.state is not BotState.STOPPED:
-            if bot.state in (BotState.RUNNING, BotState.DEGRADED, BotState.PAUSED):
-                self._orchestrator.pause(bot)
-            else:
-                self._orchestrator.stop(bot)
+        if not keep_running and bot.record.desired == Desired.RUNNING and bot.state not in RESTING:
+            self._orchestrator.pause(bot)
         return self.closed_row(bot, before)
 
     def flatten(self, symbol: str | None, by: str) -> list[Bot]:
@@ -83,7 +96,10 @@ class KillSwitch:
         bots = [b for b in self._orchestrator.bots.values() if symbol in (None, b.spec.symbol)]
         held = [bot for bot in bots if bot.holds]
         for bot in held:
-            self._sell(bot)
+            try:
+                self._sell(bot)
+            except UnavailableError as error:  # its row says what remains; the others are sold
+                logger.error("flatten: %s", error.message)
         return held
 
     def closed_row(self, bot: Bot, before: Any) -> dict[str, Any]:
@@ -92,8 +108,8 @@ class KillSwitch:
         return {
             "name": bot.name,
             "symbol": bot.spec.symbol,
-            "sold": f"{before - rest:f}",
-            "remaining": f"{rest:f}",
+            "sold": amount(before - rest),
+            "remaining": amount(rest),
             "state": bot.state.value,
             "result": "changed" if before else "unchanged",
         }

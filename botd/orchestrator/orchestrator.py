@@ -15,19 +15,23 @@ import msgspec
 
 from botd.bot.bot import Bot
 from botd.bot.desk import Desk
-from botd.bot.lifecycle import BotState, Desired
+from botd.bot.lifecycle import RESTING, BotState, Desired
 from botd.domain.bot_spec import BotSpec
 from botd.domain.errors import BotdError, ConflictError, NotFoundError, UnavailableError, WrongStateError
 from botd.domain.events import Event
 from botd.ledger.accounting import BotBook
 from botd.ledger.records import BotRecord
-from botd.orchestrator.bot_factory import BotFactory
+from botd.orchestrator.bot_factory import BotFactory, Kept
 from botd.orchestrator.portfolio import labels_match
 from botd.orchestrator.specs import difference
 
 logger = logging.getLogger("botd.orchestrator")
 
-IDLE = frozenset({BotState.CREATED, BotState.STOPPED, BotState.FAILED})
+DISABLED = "bots are disabled"
+
+
+_KEPT_STATES = RESTING | {BotState.BACKOFF}
+"""States that a restart of the daemon does not change."""
 
 
 class Orchestrator:
@@ -73,22 +77,28 @@ class Orchestrator:
             return [name for name, bot in self.bots.items() if labels_match(bot.spec.labels, labels)]
         return list(dict.fromkeys(names))
 
+    def runs_old_code(self, bot: Bot) -> bool:
+        """Tell whether the bot's strategy file changed since it was loaded: the loaded code goes on."""
+        return self._factory.changed(bot)
+
     # -- restoring and supervising
 
-    def restore(
-        self, record: BotRecord, book: BotBook, strategy_state: dict[str, Any], *, skipped: int, trades: int
-    ) -> None:
-        """Take up a bot from the ledger. One whose strategy or symbol is gone is kept aside, with the reason."""
+    def restore(self, record: BotRecord, book: BotBook, memory: dict[str, Any], kept: Kept) -> None:
+        """Take up a bot from the ledger, not running yet.
+
+        One whose strategy cannot be loaded is failed, and its position guarded all the same; one whose symbol
+        is gone is kept aside, with the reason.
+        """
+        if record.state not in _KEPT_STATES:
+            record.state = BotState.STARTING.value
         try:
-            bot = self._factory.make(record, book, strategy_state)
+            bot = self._factory.take_up(record, book, memory, kept)
         except BotdError as error:
             logger.error("bot %s cannot be loaded: %s", record.spec.name, error.message)
             record.reason = error.message
             self.broken[record.spec.name] = record
             return
-        bot.skipped_min_notional, bot.trades = skipped, trades
-        self.bots[bot.name] = bot
-        self._desk.gateway.register(bot.number, bot)
+        self._take(bot)
 
     def market_ready(self) -> None:
         """The market serves: guard every position first, then begin the bots that should run."""
@@ -96,13 +106,20 @@ class Orchestrator:
         for bot in self.bots.values():
             if bot.holds or bot.orders():
                 bot.watch()
+            if bot.lost is not None:
+                bot.cancel_entries()  # nobody would answer their fills
         for bot in self.bots.values():
-            if bot.record.desired != Desired.STOPPED and self.enabled:
-                self._resume_after_restart(bot)
+            self._resume(bot)
 
     def market_lost(self, why: str) -> None:
         """The market does not serve: verbs that need it answer so."""
         self.market_refusal = why
+
+    def enable(self, enabled: bool) -> None:
+        """Let bots run, or let none run; what is wished of each stays as it was, and so do the guards."""
+        self.enabled = enabled
+        for bot in self.bots.values() if not self.market_refusal else ():
+            self._resume(bot)
 
     def supervise(self) -> None:
         """Begin bots that wait for history, and retry those whose backoff is over (called every second)."""
@@ -134,67 +151,92 @@ class Orchestrator:
             created_ms=now,
             removed_ms=None,
         )
-        bot = self._factory.make(record, BotBook(record.number, spec.symbol, spec.capital))
+        bot = self._factory.make(record, BotBook(record.number, spec.symbol, spec.capital), fresh=True)
         self._next_number += 1
-        self.bots[spec.name] = bot
+        self._take(bot)
         self._desk.journal.bot(record)
         self._desk.journal.book(bot.number, bot.book.cash, bot.book.realized_pnl, bot.book.fees)
+        self._factory.keep_code(bot)
         self._tell(bot, "bot.created", {"strategy": spec.strategy, "symbol": spec.symbol, "interval": spec.interval})
         if spec.mode == "live" and (why := self._live_refusal()):
             bot.move(BotState.STOPPED, why)
-        if start:
-            self.start(bot)
-        return bot, "created"
+        return (self.start(bot) if start else bot), "created"
 
     def change(self, bot: Bot, spec: BotSpec) -> Bot:
         """Give a bot another spec, keeping number, position and history; it goes on if it ran."""
         if spec == bot.spec:
             return bot
-        moved = (spec.symbol, spec.interval) != (bot.spec.symbol, bot.spec.interval)
-        if moved and (bot.holds or bot.orders()):
-            raise WrongStateError(
-                f"{bot.name}: holds {bot.book.position.quantity:f} {bot.instrument.base}, its symbol and interval stay",
-                f"botctl close {bot.name}",
-            )
-        if spec.symbol not in self._factory.instruments:
-            raise NotFoundError(f"{bot.name}: no symbol {spec.symbol!r} in this market", "see: botctl symbols")
+        refusal = self.refusal_of_change(bot, spec)
+        if refusal is not None:
+            raise refusal
         changed = difference(bot.spec, spec)
+        moved = (spec.symbol, spec.interval) != (bot.spec.symbol, bot.spec.interval)
         if (spec.strategy, spec.params) == (bot.spec.strategy, bot.spec.params) and not moved:
             self._fund(bot, spec.capital)
             bot.respec(spec)
             self._tell(bot, "bot.changed", {"changes": changed})
             return bot
-        trading = bot.attached
+        before, bot.record.spec = bot.spec, spec
+        try:
+            fresh = self._factory.make(bot.record, _moved(bot.book, spec.symbol) if moved else bot.book, fresh=True)
+        finally:
+            bot.record.spec = before
         bot.cancel_all()
-        bot.close_down()
-        self._fund(bot, spec.capital)
+        self._fund(bot, spec.capital, fresh.book)
         bot.record.spec = spec
         self._desk.journal.strategy_state(bot.number, {})
-        book = bot.book if not moved else _moved(bot.book, spec.symbol)
-        fresh = self._factory.make(bot.record, book)
-        fresh.skipped_min_notional, fresh.trades = bot.skipped_min_notional, bot.trades
-        self.bots[spec.name] = fresh
-        self._desk.journal.bot(fresh.record)
-        self._tell(fresh, "bot.changed", {"changes": changed})
+        self._replace(bot, fresh)
         if fresh.holds:
             fresh.respec(spec)
-        if trading:
-            fresh.begin()
+        self._desk.journal.bot(fresh.record)
+        self._tell(fresh, "bot.changed", {"changes": changed})
         return fresh
 
-    def start(self, bot: Bot) -> None:
-        """Wish a bot to run, and begin it if the market is ready."""
+    def refusal_of_change(self, bot: Bot, spec: BotSpec) -> BotdError | None:
+        """Return why a bot cannot become ``spec``, None where it can."""
+        moved = {"symbol", "interval"} & set(difference(bot.spec, spec))
+        if moved and (bot.holds or bot.orders()):
+            return WrongStateError(
+                f"{bot.name}: holds {bot.book.position.quantity:f} {bot.instrument.base}, "
+                f"its {' and '.join(sorted(moved))} cannot change",
+                f"botctl close {bot.name}",
+            )
+        taken = bot.spec.capital - spec.capital
+        if taken > 0 and taken > bot.book.cash:
+            return WrongStateError(
+                f"{bot.name}: {taken:f} cannot be taken out, {bot.book.cash:.2f} is free", f"botctl close {bot.name}"
+            )
+        if spec.mode != bot.spec.mode:
+            return WrongStateError(f"{bot.name}: is a {bot.spec.mode} bot, and stays one", "create another bot")
+        if spec.symbol not in self._factory.instruments:
+            return NotFoundError(f"{bot.name}: no symbol {spec.symbol!r} in this market", "see: botctl symbols")
+        return None
+
+    def start(self, bot: Bot) -> Bot:
+        """Wish a bot to run, and begin it if the market is ready. A changed or mended strategy file is read again."""
         self._require_market()
         if bot.spec.mode == "live" and (why := self._live_refusal()):
             bot.move(BotState.STOPPED, why)
             raise WrongStateError(f"{bot.name}: {why}", "a live bot never runs on paper instead")
+        if not bot.attached and (bot.lost is not None or self._factory.changed(bot)):
+            bot = self._reload(bot)
         self._desire(bot, Desired.RUNNING)
-        bot.record.failures = 0
-        if bot.state in IDLE or bot.state is BotState.BACKOFF:
+        if bot.state is BotState.PAUSED:
+            bot.move(BotState.RUNNING)
+        elif bot.state in RESTING or bot.state is BotState.BACKOFF:
+            bot.record.failures = 0
             bot.move(BotState.STARTING)
         bot.watch()
         if bot.state is BotState.STARTING and bot.ready:
             bot.begin()
+        return bot
+
+    def restart(self, bot: Bot) -> Bot:
+        """Stop and start a bot; where it could not start again, as its changed file is broken, it runs on."""
+        self._require_market()
+        self._factory.make(bot.record, bot.book, fresh=True)
+        self.stop(bot)
+        return self.start(bot)
 
     def stop(self, bot: Bot) -> None:
         """Wish a bot to stand still: no signals, working entries cancelled, the position stays guarded."""
@@ -205,7 +247,7 @@ class Orchestrator:
 
     def pause(self, bot: Bot) -> None:
         """No entries; signal exits go on."""
-        if bot.state in IDLE:
+        if bot.state in RESTING:
             raise WrongStateError(f"{bot.name}: is {bot.state.value}, only a running bot can be paused")
         self._desire(bot, Desired.PAUSED)
         if bot.state in (BotState.RUNNING, BotState.DEGRADED):
@@ -214,7 +256,7 @@ class Orchestrator:
 
     def resume(self, bot: Bot) -> None:
         """Entries again."""
-        if bot.state in IDLE:
+        if bot.state in RESTING:
             raise WrongStateError(f"{bot.name}: is {bot.state.value}, not paused", f"botctl start {bot.name}")
         self._desire(bot, Desired.RUNNING)
         if bot.state is BotState.PAUSED:
@@ -271,39 +313,67 @@ class Orchestrator:
                 raise ConflictError(f"{bot.name}: exists with another spec ({what})", "use --replace, or botctl set")
             bot = self.change(bot, spec)
             result = "replaced"
-        if start:
-            self.start(bot)
-        return bot, result
+        return (self.start(bot) if start else bot), result
 
-    def _resume_after_restart(self, bot: Bot) -> None:
-        if bot.spec.mode == "live" and (why := self._live_refusal()):
-            if bot.state is not BotState.STOPPED:
-                bot.record.state = BotState.RUNNING.value
-                bot.move(BotState.STOPPED, why)
+    def _take(self, bot: Bot) -> None:
+        """Let the fleet have the bot, and the bot the reports of its orders."""
+        self.bots[bot.name] = bot
+        self._desk.gateway.register(bot.number, bot)
+
+    def _resume(self, bot: Bot) -> None:
+        """Bring a bot to what is wished of it, after a restart or when bots are enabled again."""
+        if bot.record.desired == Desired.STOPPED or bot.state is BotState.FAILED:
             return
-        if bot.state is BotState.FAILED:
-            return
-        bot.record.state = BotState.STARTING.value
-        bot.watch()
-        if bot.ready:
-            bot.begin()
+        if not self.enabled:
+            bot.end(BotState.STOPPED, DISABLED)
+        elif bot.spec.mode == "live" and (why := self._live_refusal()):
+            bot.end(BotState.STOPPED, why)
+        elif not bot.attached:
+            if bot.state in RESTING:
+                bot.move(BotState.STARTING)
+            bot.watch()
+            if bot.state is BotState.STARTING and bot.ready:
+                bot.begin()
+
+    def _reload(self, bot: Bot) -> Bot:
+        """Return the bot with its strategy's file read anew; raises, and changes nothing, where that fails."""
+        fresh = self._factory.make(bot.record, bot.book, bot.memory, fresh=True)
+        if fresh.code != bot.code:
+            self._factory.tell_changed(fresh)
+        self._replace(bot, fresh)
+        return fresh
+
+    def _replace(self, bot: Bot, fresh: Bot) -> None:
+        """Put ``fresh`` in the place of ``bot``: same record, another mind. It goes on where the other stood."""
+        trading = bot.attached
+        bot.close_down()
+        fresh.skipped_min_notional, fresh.trades = bot.skipped_min_notional, bot.trades
+        fresh.last_candle_ms, fresh.last_decision = bot.last_candle_ms, bot.last_decision
+        fresh.last_failure_ms, fresh.retry_at_ms = bot.last_failure_ms, bot.retry_at_ms
+        self._take(fresh)
+        self._factory.keep_code(fresh)
+        if trading:
+            fresh.begin()
+        elif fresh.holds or fresh.orders() or fresh.state not in RESTING:
+            fresh.watch()
 
     def _desire(self, bot: Bot, desired: Desired) -> None:
         if bot.record.desired != desired:
             bot.record.desired = desired.value
             self._desk.journal.bot(bot.record)
 
-    def _fund(self, bot: Bot, capital: Decimal) -> None:
+    def _fund(self, bot: Bot, capital: Decimal, book: BotBook | None = None) -> None:
         """A changed capital adds to or takes from the bot's cash; profit so far stays."""
         if capital != bot.spec.capital:
-            bot.book.change_capital(capital)
+            book = book or bot.book
+            book.change_capital(capital)
             self._desk.gate.monitors.adjust(bot.number, capital - bot.spec.capital)
             bot.record.spec = msgspec.structs.replace(bot.spec, capital=capital)
-            self._desk.journal.book(bot.number, bot.book.cash, bot.book.realized_pnl, bot.book.fees)
+            self._desk.journal.book(bot.number, book.cash, book.realized_pnl, book.fees)
 
     def _require_market(self) -> None:
         if not self.enabled:
-            raise UnavailableError("bots are disabled", "unset BINANCE_ENABLE_BOTS or set enable_bots: true")
+            raise UnavailableError(DISABLED, "unset BINANCE_ENABLE_BOTS or set enable_bots: true")
         if self.market_refusal:
             raise UnavailableError(self.market_refusal, "it keeps trying; see: botctl health")
 

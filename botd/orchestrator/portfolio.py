@@ -10,6 +10,7 @@ from botd.domain.instrument import ZERO, split_symbol
 from botd.domain.order import Order, Purpose
 from botd.exchange.exchange import Exchange
 from botd.execution.gateway import Gateway
+from botd.ledger.records import amount
 from botd.market.manager import MarketManager
 
 if TYPE_CHECKING:
@@ -33,13 +34,23 @@ class Portfolio:
         self._market = market
         self._bots = bots
         self.currency = currency
+        self._bids: dict[str, tuple[float, Decimal]] = {}
 
     def price(self, asset: str) -> Decimal | None:
         """Return the worth of one unit of ``asset`` in the account's currency."""
         if asset == self.currency:
             return Decimal(1)
-        quote = self._market.quote(f"{asset}/{self.currency}")
-        return None if quote is None else Decimal(repr(quote.bid))
+        return self.bid(f"{asset}/{self.currency}")
+
+    def bid(self, symbol: str) -> Decimal | None:
+        """Return what a unit sells for now, None where there is no price; made exact once a price."""
+        quote = self._market.quote(symbol)
+        if quote is None:
+            return None
+        known = self._bids.get(symbol)
+        if known is None or known[0] != quote.bid:
+            known = self._bids[symbol] = (quote.bid, Decimal(repr(quote.bid)))
+        return known[1]
 
     def account_cash(self) -> Decimal:
         """Return what the account holds of its currency."""
@@ -81,8 +92,8 @@ class Portfolio:
         quantity = bot.book.position.quantity
         if not quantity:
             return ZERO
-        quote = self._market.quote(bot.spec.symbol)
-        return None if quote is None else quantity * Decimal(repr(quote.bid))
+        bid = self.bid(bot.spec.symbol)
+        return None if bid is None else quantity * bid
 
     def unassigned(self) -> list[dict[str, str]]:
         """Return what the account holds and no bot claims (after ``rm --force``, dust, deposits)."""
@@ -96,30 +107,34 @@ class Portfolio:
             if asset != self.currency and rest:
                 price = self.price(asset)
                 value = None if price is None else f"{(rest * price).quantize(Decimal('0.01')):f}"
-                rows.append({"asset": asset, "quantity": f"{rest:f}", "value": value or ""})
+                rows.append({"asset": asset, "quantity": amount(rest), "value": value or ""})
         return rows
 
     def _exposure(self, bots: Iterable[Bot], orders: Iterable[Order]) -> Decimal | None:
+        """Return the worth of what ``bots`` hold and entries among ``orders`` may buy; each price is asked once."""
         total = ZERO
+        held: dict[str, Decimal] = {}
+        wanted: dict[str, Decimal] = {}
         for bot in bots:
-            if bot.book.position.quantity:
-                value = self.position_value(bot)
-                if value is None:
-                    return None
-                total += value
+            if quantity := bot.book.position.quantity:
+                held[bot.spec.symbol] = held.get(bot.spec.symbol, ZERO) + quantity
         for order in orders:
             if order.purpose is Purpose.ENTRY:
-                value = self._order_value(order)
-                if value is None:
+                if order.price is not None:
+                    total += order.remaining * order.price
+                else:
+                    wanted[order.symbol] = wanted.get(order.symbol, ZERO) + order.remaining
+        for quantities, price_of in ((held, self.bid), (wanted, self._last)):
+            for symbol, quantity in quantities.items():
+                price = price_of(symbol)
+                if price is None:
                     return None
-                total += value
+                total += quantity * price
         return total
 
-    def _order_value(self, order: Order) -> Decimal | None:
-        if order.price is not None:
-            return order.remaining * order.price
-        quote = self._market.quote(order.symbol)
-        return None if quote is None else order.remaining * Decimal(repr(quote.last))
+    def _last(self, symbol: str) -> Decimal | None:
+        quote = self._market.quote(symbol)
+        return None if quote is None else Decimal(repr(quote.last))
 
 
 def labels_match(labels: Mapping[str, str], wanted: Mapping[str, str]) -> bool:

@@ -11,6 +11,7 @@ from botd.domain.position import Position
 from botd.execution.gateway import Gateway
 from botd.ledger.accounting import BotBook
 from botd.ledger.records import BotRecord, Loaded
+from botd.orchestrator.bot_factory import Kept
 from botd.orchestrator.orchestrator import Orchestrator
 
 Restore = Callable[[Mapping[str, str]], None]
@@ -22,15 +23,23 @@ def recover(loaded: Loaded, orchestrator: Orchestrator, gateway: Gateway, restor
         restore(loaded.kv.get(space, {}))
     gateway.restore(loaded.open_orders, loaded.last_sequence, loaded.trade_ids)
     positions = {position.bot: position for position in loaded.positions}
-    skipped = loaded.kv.get("skipped", {})
     for record in loaded.bots:
         orchestrator.restore(
             record,
             _book(record, loaded, positions.get(record.number)),
             dict(loaded.strategy_states.get(record.number, {})),
-            skipped=int(skipped.get(str(record.number), "0")),
-            trades=loaded.trade_counts.get(record.number, 0),
+            _kept(record.number, loaded),
         )
+
+
+def _kept(number: int, loaded: Loaded) -> Kept:
+    spaces, key = loaded.kv, str(number)
+    return Kept(
+        skipped=int(spaces.get("skipped", {}).get(key, "0")),
+        trades=loaded.trade_counts.get(number, 0),
+        failed_ms=int(spaces.get("failures", {}).get(key, "0")),
+        code=spaces.get("code", {}).get(key, ""),
+    )
 
 
 def instruments_to_rows(instruments: Mapping[str, Instrument]) -> dict[str, str]:

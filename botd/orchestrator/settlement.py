@@ -1,7 +1,7 @@
 """Settlement: the end of a market moment and of a command, when what changed becomes one transaction.
 
-On a simulated market a moment is a transaction: cursor, intents, the simulated book, fills. What did not
-commit is played again after a crash, and gives the same.
+On a simulated market a moment, or the few that follow each other fast, is a transaction: cursor, intents, the
+simulated book, fills. What did not commit is played again after a crash, and gives the same.
 """
 
 from __future__ import annotations
@@ -13,15 +13,18 @@ from typing import Any, Protocol
 
 from botd.bot.evaluation import Evaluator
 from botd.domain.clock import Clock
+from botd.domain.errors import UnavailableError
 from botd.ledger.journal import Journal
 from botd.ledger.records import ACCOUNT
 from botd.ledger.store import Ledger
 from botd.orchestrator.portfolio import Portfolio
 
 CURSOR, PLAYING = "cursor", "playing"
-MOST_PENDING = 500
+MOST_PENDING = 64
 ACCOUNT_EVERY_MS = 60_000
 IDLE_COMMIT_S = 1.0
+GATHER_S = 0.02
+"""Moments that follow each other faster than this share a transaction."""
 
 Drain = Callable[[], Mapping[str, str | None]]
 
@@ -59,24 +62,47 @@ class Settlement:
         self._monitors = monitors
         self._mark_fleet = mark_fleet
         self._drains = drains
-        self._account_ms = 0
+        self._account_ms = clock.now_ms()
         self._committed_s = clock.monotonic()
+        self._cursor_ms: int | None = None
+        self._later: asyncio.TimerHandle | None = None
+        self._abandoned = False
 
     def between(self) -> Awaitable[None] | None:
         """After the closed candles of a moment, before the opens: users' event strategies have their say."""
         return self._evaluator.drain()
 
     def settle(self, cursor_ms: int) -> Awaitable[None] | None:
-        """End a moment: one transaction, with the cursor. Awaitable where something has to be waited for."""
+        """End a moment: it commits, with the cursor, now or soon. Awaitable where something has to be waited for."""
         waiting = self._evaluator.drain()
         if waiting is not None:
             return self._settle_after(waiting, cursor_ms)
-        return self._settle(cursor_ms)
+        self._settle(cursor_ms)
+        return None
+
+    def brake(self) -> Awaitable[None] | None:
+        """Between two moments: awaitable where the market runs ahead of the ledger. Commands go on meanwhile."""
+        return self._ledger.drain(MOST_PENDING // 2) if self._ledger.pending > MOST_PENDING else None
 
     async def commit(self) -> None:
-        """End a command: durable when it returns."""
+        """End a command: durable when it returns, and the moments before it too."""
+        if self._abandoned:
+            raise UnavailableError("market: a moment failed half-way, botd ends", "see the log; then start botd again")
+        self._cancel_later()
         self._collect()
+        self._keep_cursor()
         await self._ledger.commit()
+
+    def abandon(self) -> None:
+        """A moment failed half-way: nothing of it may become durable. The ledger has the moments before, or a
+        restart plays them again."""
+        self._abandoned = True
+        self._cancel_later()
+
+    def commit_soon(self) -> None:
+        """Commit within a fiftieth of a second, between two moments."""
+        if self._later is None and not self._abandoned:
+            self._later = asyncio.get_running_loop().call_later(GATHER_S, self._commit_gathered)
 
     async def commit_states(self) -> None:
         """Make the trading states durable at once, apart from a moment that is under way."""
@@ -97,29 +123,49 @@ class Settlement:
         """Called often on tick feeds: the account's curve, and a commit of what has gathered."""
         self._mark_account(self._clock.now_ms())
         self._collect()
-        if not self._journal.empty:
+        if not self._journal.empty and not self._abandoned:
             self._ledger.commit()
 
     # -- inside
 
+    def _cancel_later(self) -> None:
+        if self._later is not None:
+            self._later.cancel()
+            self._later = None
+
     async def _settle_after(self, waiting: Awaitable[None], cursor_ms: int) -> None:
         await waiting
-        more = self._settle(cursor_ms)
-        if more is not None:
-            await more
+        self._settle(cursor_ms)
 
-    def _settle(self, cursor_ms: int) -> Awaitable[None] | None:
+    def _settle(self, cursor_ms: int) -> None:
         self._mark_account(cursor_ms)
+        self._cursor_ms = cursor_ms
+        if self._clock.monotonic() - self._committed_s < GATHER_S:
+            self.commit_soon()
+        else:
+            self._commit_moments()
+
+    def _commit_gathered(self) -> None:
+        self._later = None
+        if self._lock.locked():
+            self.commit_soon()  # a moment may be half-way
+        else:
+            self._commit_moments()
+
+    def _commit_moments(self) -> None:
         self._collect()
         now = self._clock.monotonic()
         if self._journal.empty and now - self._committed_s < IDLE_COMMIT_S:
-            return None
+            return
         self._committed_s = now
-        self._journal.keyed("market", {CURSOR: str(cursor_ms)})
+        self._keep_cursor()
         self._ledger.commit()
-        if self._ledger.pending > MOST_PENDING:
-            return self._ledger.drain(MOST_PENDING // 2)
-        return None
+
+    def _keep_cursor(self) -> None:
+        """Write the cursor beside the effects of the moments up to it: neither is durable without the other."""
+        if self._cursor_ms is not None:
+            self._journal.keyed("market", {CURSOR: str(self._cursor_ms)})
+            self._cursor_ms = None
 
     def _collect(self) -> None:
         for space, drain in self._drains.items():
@@ -128,8 +174,8 @@ class Settlement:
                 self._journal.keyed(space, changes)
 
     def _mark_account(self, now_ms: int) -> None:
-        if now_ms - self._account_ms < ACCOUNT_EVERY_MS:
-            return
+        if now_ms // ACCOUNT_EVERY_MS == self._account_ms // ACCOUNT_EVERY_MS:
+            return  # a point a minute, at the same moments after a restart
         self._account_ms = now_ms
         self._mark_fleet()
         equity = self._portfolio.account_equity()

@@ -38,7 +38,7 @@ class SpecParser:
         for key in ("strategy", "symbol", "interval", "capital"):
             if raw.get(key) in (None, ""):
                 raise InvalidError(f"{name}: {key} is missing")
-        info = self._registry.load(str(raw["strategy"]))
+        info = self._registry.load(str(raw["strategy"]), fresh=True)
         params = info.plain(raw.get("params") or {})
         info.build(params)
         fractions = {key: self._fraction(name, key, raw.get(key)) for key in FRACTIONS}
@@ -135,11 +135,11 @@ def as_mapping(spec: BotSpec) -> dict[str, Any]:
         "strategy": spec.strategy,
         "symbol": spec.symbol,
         "interval": spec.interval,
-        "capital": str(spec.capital),
+        "capital": _plain(spec.capital),
     }
     if spec.params:
         raw["params"] = dict(spec.params)
-    raw.update({key: str(value) for key in FRACTIONS if (value := getattr(spec, key)) is not None})
+    raw.update({key: _plain(value) for key in FRACTIONS if (value := getattr(spec, key)) is not None})
     if spec.labels:
         raw["labels"] = dict(spec.labels)
     if spec.mode != "paper":
@@ -159,8 +159,12 @@ def _flat(spec: BotSpec) -> dict[str, Any]:
     raw = as_mapping(spec)
     params = raw.pop("params", {})
     labels = raw.pop("labels", {})
-    raw["capital"] = str(spec.capital.normalize())
     return {**raw, **params, **{f"label.{key}": value for key, value in labels.items()}}
+
+
+def _plain(number: Decimal) -> str:
+    """Return plain digits, the same ones for equal numbers: 1000 for 1E+3 and for 1000.00."""
+    return f"{number.normalize():f}"
 
 
 def _nearest(word: str, known: Collection[str]) -> str:

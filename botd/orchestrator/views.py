@@ -18,16 +18,21 @@ from botd.market.manager import MarketManager
 from botd.orchestrator.orchestrator import Orchestrator
 from botd.orchestrator.portfolio import Portfolio
 
-CENTS = Decimal("0.00000001")
+DECIMALS = 8
 
 
 def text(amount: Decimal | None) -> str | None:
     """Return an amount for people and scripts: plain digits, at most 8 decimals, no trailing zeros."""
     if amount is None:
         return None
-    rounded = amount.quantize(CENTS) if amount.as_tuple().exponent < -8 else amount  # type: ignore[operator]
-    plain = f"{rounded:f}"
-    return plain.rstrip("0").rstrip(".") if "." in plain else plain
+    plain = f"{amount:f}"
+    point = plain.find(".")
+    if point < 0:
+        return plain
+    if len(plain) - point - 1 > DECIMALS:
+        plain = f"{amount:.{DECIMALS}f}"
+    plain = plain.rstrip("0").rstrip(".")
+    return "0" if plain == "-0" else plain
 
 
 class Views:
@@ -110,6 +115,10 @@ class Views:
             "fees": text(bot.book.fees),
             "created": rfc3339(bot.record.created_ms),
             "failures": bot.record.failures,
+            "strategy_code": "changed" if self._orchestrator.runs_old_code(bot) else "loaded",
+            "strategy_calls": bot.effort.calls,
+            "strategy_s": round(bot.effort.seconds, 3),
+            "strategy_longest_ms": round(bot.effort.longest_s * 1000, 3),
             "skipped_min_notional": bot.skipped_min_notional,
             "open_orders": [order.client_order_id for order in bot.orders()],
             "decision": None if bot.last_decision is None else bot.last_decision.outcome,
@@ -151,6 +160,8 @@ class Views:
             return bot.record.reason
         if not self._orchestrator.enabled:
             return "bots are disabled"
+        if self._orchestrator.runs_old_code(bot):
+            return f"strategy {bot.spec.strategy}: file changed, the loaded code goes on; botctl restart {bot.name}"
         decision = bot.last_decision
         if decision is not None and decision.outcome == "denied" and decision.gates:
             return f"denied: {decision.gates[-1].gate}"

@@ -73,6 +73,12 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     shrunk_by: list[str] = []
 
     @property
+    def told(self) -> dict[str, str]:
+        """What the event of a denial says beside its code: value, limit and words of the check that failed."""
+        failed = [check for check in self.checks if not check.passed][-1:]
+        return {key: str(value) for check in failed for key, value in _facts(check) if value not in (None, "")}
+
+    @property
     def detail(self) -> str:
         """The denial in words, else what shrank the order, else nothing."""
         failed = [check for check in self.checks if not check.passed]
@@ -99,6 +105,7 @@ class Case:
     """An entry on its way through the gate. Checks read it, note what they saw, and may cut ``quantity``."""
 
     __slots__ = (
+        "_account_equity",
         "bot",
         "checks",
         "delay_s",
@@ -128,6 +135,14 @@ class Case:
         self.checks: list[GateCheck] = []
         self.shrunk_by: list[str] = []
         self.delay_s = 0.0
+        self._account_equity: float | None = None
+
+    @property
+    def account_equity(self) -> float:
+        """The account's worth (NaN: unknown); asked once, however many limits are shares of it."""
+        if self._account_equity is None:
+            self._account_equity = number(self.portfolio.account_equity())
+        return self._account_equity
 
     def passed(self, gate: str, value: str | float | None, limit: str | float | None, detail: str = "") -> str:
         """Note a gate that let the order through; returns no code."""
@@ -138,6 +153,10 @@ class Case:
         """Note the gate that refused; returns its code."""
         self.checks.append(GateCheck(gate=gate, passed=False, value=value, limit=limit, detail=detail))
         return code
+
+
+def _facts(check: GateCheck) -> tuple[tuple[str, Any], ...]:
+    return ("value", check.value), ("limit", check.limit), ("detail", check.detail)
 
 
 def expected_price(intent: Intent) -> float:

@@ -33,8 +33,8 @@ def order_value(case: Case, limits: Limits) -> Room:
     limit = limits["value"]
     if limit > 1.0:
         return Room("cost", limit)
-    equity = case.request.bot_equity if case.desk.own_equity else case.portfolio.account_equity()
-    return Room("cost", number(equity) * limit)
+    equity = number(case.request.bot_equity) if case.desk.own_equity else case.account_equity
+    return Room("cost", equity * limit)
 
 
 def order_size(case: Case, limits: Limits) -> Room:
@@ -131,7 +131,7 @@ def _size(kind: str, quantity: Decimal, case: Case) -> float:
 
 
 def _of_account(case: Case, limit: float) -> float:
-    return limit if limit > 1.0 else number(case.portfolio.account_equity()) * limit
+    return limit if limit > 1.0 else case.account_equity * limit
 
 
 def _held(exposure_value: Decimal | None) -> float:

@@ -126,6 +126,8 @@ class Monitors:
         if marks is not None and amount.is_finite():
             marks.peak += amount
             marks.start += amount
+            if bot in self._equity:
+                self._equity[bot] += amount
             self._changed.mark(f"equity:{bot}")
 
     def loss(self, bot: int) -> float | None:

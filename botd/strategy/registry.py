@@ -7,25 +7,28 @@ room never evaluates a strategy.
 
 from __future__ import annotations
 
+import ctypes
 import difflib
 import hashlib
 import inspect
 import re
 import sys
+import threading
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any
 
-from botd.domain.errors import ConflictError, InvalidError, NotFoundError
+from botd.domain.errors import BotdError, ConflictError, InvalidError, NotFoundError
 from botd.strategy.base import EventStrategy, SignalStrategy, Strategy
 from botd.strategy.ownership import exposure
 from botd.strategy.parameters import Parameter, check_parameters
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
+LOAD_LIMIT_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,20 +46,27 @@ class StrategyInfo:
 
     def check(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """Return the value of every parameter, by name; InvalidError for anything that does not fit."""
-        values = check_parameters(f"strategy {self.name}", self.parameters, params)
-        problem = self.cls(**values).validate()
-        if problem:
-            raise InvalidError(f"strategy {self.name}: {problem}")
-        return values
+        return self._checked(params)[0]
 
     def build(self, params: Mapping[str, Any]) -> Strategy:
         """Return an instance with checked parameters."""
-        return self.cls(**self.check(params))
+        return self._checked(params)[1]
 
     def plain(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """Return all parameters, defaults filled in, in the one form that JSON and specs carry."""
         values = self.check(params)
         return {name: self.parameters[name].plain(value) for name, value in values.items()}
+
+    def _checked(self, params: Mapping[str, Any]) -> tuple[dict[str, Any], Strategy]:
+        values = check_parameters(f"strategy {self.name}", self.parameters, params)
+        try:
+            strategy = self.cls(**values)
+            problem = strategy.validate()
+        except Exception as error:  # a user's code may raise anything
+            raise InvalidError(f"strategy {self.name}: {type(error).__name__}: {error}") from None
+        if problem:
+            raise InvalidError(f"strategy {self.name}: {problem}")
+        return values, strategy
 
     def describe(self) -> dict[str, Any]:
         """Return the row of ``botctl strategies``."""
@@ -116,6 +126,13 @@ class Registry:
         except OSError:
             return True
 
+    def digest(self, name: str) -> str | None:
+        """Return the digest of a strategy's file as it is now, None where it is gone."""
+        try:
+            return _digest(self._find(name)[0].read_bytes())
+        except (BotdError, OSError):
+            return None
+
     def describe(self) -> list[dict[str, Any]]:
         """Return a row for every strategy; one that does not load has its reason in ``error``."""
         rows = []
@@ -173,7 +190,8 @@ def _load(name: str, path: Path, builtin: bool) -> StrategyInfo:
     except OSError as error:
         raise InvalidError(f"strategy {name}: {path} cannot be read: {error.strerror}") from None
     digest = _digest(source)
-    module = _execute(name, path, source, f"_botd_strategy_{name}_{digest[:12]}")
+    run = exec if builtin else _exec_within_limit
+    module = _execute(name, path, source, f"_botd_strategy_{name}_{digest[:12]}", run)
     cls = _only_class(name, path, module)
     return StrategyInfo(
         name=name,
@@ -187,7 +205,9 @@ def _load(name: str, path: Path, builtin: bool) -> StrategyInfo:
     )
 
 
-def _execute(name: str, path: Path, source: bytes, module_name: str) -> ModuleType:
+def _execute(
+    name: str, path: Path, source: bytes, module_name: str, run: Callable[[CodeType, dict[str, Any]], None]
+) -> ModuleType:
     """Run the bytes that were digested (not the file again), under a private module name, without byte-code files."""
     spec = spec_from_file_location(module_name, path)
     if spec is None:  # cannot be: the suffix is .py
@@ -195,16 +215,39 @@ def _execute(name: str, path: Path, source: bytes, module_name: str) -> ModuleTy
     module = module_from_spec(spec)
     sys.modules[module_name] = module  # dataclasses look their module up
     try:
-        exec(compile(source, str(path), "exec", dont_inherit=True), module.__dict__)
+        run(compile(source, str(path), "exec", dont_inherit=True), module.__dict__)
     except SyntaxError as error:
         del sys.modules[module_name]
-        raise InvalidError(f"strategy {name}: {path}, line {error.lineno}: {error.msg}") from None
+        where = f", line {error.lineno}" if error.lineno else ""
+        raise InvalidError(f"strategy {name}: {path}{where}: {error.msg}") from None
     except (Exception, SystemExit) as error:  # a user's code may raise anything at its top level
         del sys.modules[module_name]
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
         where = f", line {lines[-1]}" if lines else ""
         raise InvalidError(f"strategy {name}: {path}{where}: {type(error).__name__}: {error}") from None
     return module
+
+
+def _exec_within_limit(code: CodeType, namespace: dict[str, Any]) -> None:
+    """Run the top level of a user's file; one that does not end must not hold up the bots for ever."""
+    outcome: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            exec(code, namespace)
+        except BaseException as error:
+            outcome.append(error)
+
+    thread = threading.Thread(target=work, name="strategy-load", daemon=True)
+    thread.start()
+    thread.join(LOAD_LIMIT_S)
+    if thread.is_alive():
+        identity = ctypes.c_ulong(thread.ident or 0)
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(identity, ctypes.py_object(SystemExit))
+        raise TimeoutError(f"its top level did not end within {LOAD_LIMIT_S:g} s")
+    if outcome:
+        known = isinstance(outcome[0], Exception | SystemExit)
+        raise outcome[0] if known else RuntimeError(repr(outcome[0]))
 
 
 def _only_class(name: str, path: Path, module: ModuleType) -> type[Strategy]:

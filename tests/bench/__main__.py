@@ -10,7 +10,7 @@ import time
 
 from tests.bench.figures import Options, Row, table
 
-BENCHES = ("start_up", "control_plane", "rooms", "capacity", "replay")
+BENCHES = ("start_up", "control_plane", "rooms", "candle_store", "capacity", "replay")
 
 
 def main() -> int:

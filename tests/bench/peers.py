@@ -30,6 +30,7 @@ check_delay = 5
 
 [watcher:idle]
 cmd = {program}
+graceful_timeout = 1
 """
 
 SUPERVISOR = """\
@@ -68,7 +69,9 @@ def installed() -> Path:
         subprocess.run([sys.executable, "-m", "venv", str(VENV)], check=True, capture_output=True, timeout=120)
         subprocess.run(
             [programs / "pip", "install", "--quiet", "--disable-pip-version-check", *PACKAGES],
-            check=True, capture_output=True, timeout=600,
+            check=True,
+            capture_output=True,
+            timeout=600,
         )
     except (OSError, subprocess.SubprocessError) as error:
         raise PeersMissingError(f"skipped: pip could not install {' and '.join(PACKAGES)}: {error}") from None
@@ -110,7 +113,8 @@ class Peer:
         with running(self.daemon, self.home / "peer.log", clean_environment()) as process:
             while not self._answers():
                 if process.poll() is not None or time.perf_counter() - began > READY_S:
-                    raise PeersMissingError(f"{self.name} does not start: {(self.home / 'peer.log').read_text()[-300:]}")
+                    told = (self.home / "peer.log").read_text()[-300:]
+                    raise PeersMissingError(f"skipped: {self.name} does not start: {told}")
                 time.sleep(0.002)
             yield time.perf_counter() - began
 

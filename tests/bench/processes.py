@@ -30,13 +30,20 @@ def run_ms(command: Sequence[str | Path], environment: Mapping[str, str]) -> flo
     """Run one command; return milliseconds, CalledProcessError where it fails."""
     began = time.perf_counter()
     subprocess.run(
-        command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=True
+        command,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        check=True,
     )
     return (time.perf_counter() - began) * 1000
 
 
 @contextlib.contextmanager
-def running(command: Sequence[str | Path], log: Path, environment: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+def running(
+    command: Sequence[str | Path], log: Path, environment: Mapping[str, str]
+) -> Iterator[subprocess.Popen[bytes]]:
     """Run a daemon in the foreground for as long as the block lasts."""
     with log.open("ab") as output:
         process = subprocess.Popen(

@@ -69,6 +69,7 @@ def test_bots_trade_on_paper_on_an_exchanges_prices_through_an_outage(make_botd:
     port = front.exchange.port
     botd = make_botd(
         {
+            "exchange": "binanceus",  # any ccxt id but binance: through ccxt.pro
             "market": {"source": "exchange"},
             "endpoints": {"rest": f"http://127.0.0.1:{port}", "stream": f"ws://127.0.0.1:{port}"},
         }

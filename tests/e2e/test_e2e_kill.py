@@ -7,6 +7,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.e2e.test_e2e_replay import create_bots, replay_config
 
 KILLS = 20
@@ -34,6 +36,7 @@ def is_ended(botd: Any) -> bool:
     return done.returncode == 0 and '"ended"' in done.stdout
 
 
+@pytest.mark.timeout(400)
 def test_a_replay_killed_at_random_moments_ends_with_the_books_of_an_undisturbed_one(
     make_botd: Any, data: Path
 ) -> None:

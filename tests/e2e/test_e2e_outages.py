@@ -7,6 +7,7 @@ itself: only those that miss none of the base candles.
 from __future__ import annotations
 
 import gzip
+import itertools
 import json
 from collections import Counter
 from dataclasses import dataclass, field
@@ -76,7 +77,7 @@ def larger(rows: Rows, base: str, interval: str) -> Rows:
 
 def holes(time: list[int], length: int) -> list[tuple[int, int]]:
     """From the first candle that is missing to the next one that is there."""
-    return [(one + length, two) for one, two in zip(time, time[1:]) if two - one != length]
+    return [(one + length, two) for one, two in itertools.pairwise(time) if two - one != length]
 
 
 def config(files: dict[str, Path], interval: str = "1m", step: float = BTC_STEP, **more: Any) -> dict[str, Any]:
@@ -93,7 +94,10 @@ def config(files: dict[str, Path], interval: str = "1m", step: float = BTC_STEP,
 def create(botd: Any, fleet: tuple[Wish, ...]) -> None:
     bots = [
         {
-            "name": wish.name, "strategy": wish.strategy, "symbol": wish.symbol, "interval": wish.interval,
+            "name": wish.name,
+            "strategy": wish.strategy,
+            "symbol": wish.symbol,
+            "interval": wish.interval,
             "capital": 10000,
             **{OPTIONS[key].strip("-").replace("-", "_"): f"{value * 100:g}%" for key, value in wish.stops.items()},
         }
@@ -110,7 +114,9 @@ def play_through(botd: Any) -> None:
     botd.run("wait", "--for", "market=ended", "--timeout", "60", timeout=70)
 
 
-def expected(wish: Wish, base: str, rows: Rows, step: float = BTC_STEP, **costs: float) -> tuple[Rows, list[PlainTrade]]:
+def expected(
+    wish: Wish, base: str, rows: Rows, step: float = BTC_STEP, **costs: float
+) -> tuple[Rows, list[PlainTrade]]:
     """The candles that the bot must have seen, and its trades."""
     lane = larger(rows, base, wish.interval)
     trades = play(lane, *signals(wish.strategy, lane), capital=10_000, step=step, **wish.stops, **costs)
@@ -170,9 +176,7 @@ def test_an_outage_is_played_as_it_was(make_botd: Any, data: Path, file: str) ->
     assert botd.stop() == 0
 
 
-def test_binance_columns_give_the_same_in_milli_and_in_microseconds(
-    make_botd: Any, data: Path, tmp_path: Path
-) -> None:
+def test_binance_columns_give_the_same_in_milli_and_in_microseconds(make_botd: Any, data: Path, tmp_path: Path) -> None:
     """Three symbols in one market, two of them moved by whole days: the holes of one are no business of the others."""
     files = {"NEW/USDT": data / "klines12" / "BTCUSDT-1m-2023-03-23_25-outage.csv.gz"}
     rows = {"NEW/USDT": rows_of(read(files["NEW/USDT"]))}
@@ -217,7 +221,7 @@ def test_slippage_fees_and_limits_as_they_are_by_default(make_botd: Any, data: P
         Wish("ema_cross", "1m"),
         Wish("breakout", "1m"),
         Wish("ema_cross", "5m", stops={"take_profit": 0.02, "trailing": 0.01}),
-        Wish("rsi", "1m", stops={"stop_loss": 0.01, "take_profit": 0.02, "trailing": 0.008}),
+        Wish("rsi", "1m", stops={"stop_loss": 0.006, "take_profit": 0.02, "trailing": 0.008}),
         Wish("macd", "1m", stops={"take_profit": 0.005, "trailing": 0.0004}),
     )
     plain = config({"BTC/USDT": path})

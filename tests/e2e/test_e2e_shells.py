@@ -20,8 +20,19 @@ CONFIG = {"market": {"source": "synthetic", "speed": 300, "symbols": ["BTC/USDT"
 
 def create(botd: Any, name: str, strategy: str = "ema_cross") -> None:
     botd.run(
-        "create", name, "--strategy", strategy, "--symbol", "BTC/USDT", "--interval", "1m", "--capital", "1000",
-        "--stop-loss", "2%", "--start",
+        "create",
+        name,
+        "--strategy",
+        strategy,
+        "--symbol",
+        "BTC/USDT",
+        "--interval",
+        "1m",
+        "--capital",
+        "1000",
+        "--stop-loss",
+        "2%",
+        "--start",
     )
 
 
@@ -68,7 +79,10 @@ $botctl flatten && exit 99 || echo "flatten without --yes: $?"
     jq_path = str(Path(str(shutil.which("jq"))).parent)
     done = subprocess.run(
         ["env", "-i", f"PATH={jq_path}:/usr/bin:/bin", "sh", str(script)],
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
@@ -84,7 +98,11 @@ class Follower:
         self.lines: list[str] = []
         self.process = subprocess.Popen(
             [BIN / "botctl", "--endpoint", str(botd.socket), *args],
-            env=botd.environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            env=botd.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
         threading.Thread(target=self._read, daemon=True).start()
 

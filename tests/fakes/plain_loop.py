@@ -84,8 +84,10 @@ def play(
     stop_loss: float | None = None,
     take_profit: float | None = None,
     trailing: float | None = None,
+    fraction: float = 1.0,
+    risk: float | None = None,
 ) -> list[PlainTrade]:
-    """Return the closed round trips of one bot with fraction 100 %."""
+    """Return the closed round trips of one bot; with ``risk`` it is sized by the distance to its nearer stop."""
     cash, quantity = capital, 0.0
     entry = stop = target = highest = invested = 0.0
     entry_index = 0
@@ -142,7 +144,10 @@ def play(
         if quantity and leave[i]:
             pending = "sell"
         elif not quantity and enter[i] and not leave[i]:
-            wanted = 1.0 * cash / (close * (1 + slippage) * (1 + fee))
+            wanted = fraction * cash / (close * (1 + slippage) * (1 + fee))
+            if risk is not None:
+                distance = min(level for level in (stop_loss, trailing) if level is not None)
+                wanted = min(risk * cash / (close * distance), cash / (close * (1 + slippage) * (1 + fee)))
             pending_quantity = math.floor(wanted / step + 1e-9) * step
             if pending_quantity * close >= min_notional:
                 pending = "buy"

@@ -12,7 +12,9 @@ from typing import Any
 BIN = Path(sys.executable).parent
 
 
-def refused(done: subprocess.CompletedProcess[str], code: int, says: str, hint: str = "", *, by: str = "botctl") -> None:
+def refused(
+    done: subprocess.CompletedProcess[str], code: int, says: str, hint: str = "", *, by: str = "botctl"
+) -> None:
     """Check the exit code, the line of the error and, where ``hint`` is given, the line of the hint."""
     said = f"{done.args}\nexit {done.returncode}\nstdout: {done.stdout}\nstderr: {done.stderr}"
     assert done.returncode == code, said
@@ -25,9 +27,12 @@ def refused(done: subprocess.CompletedProcess[str], code: int, says: str, hint: 
     assert done.stdout == "" and "Traceback" not in done.stderr, said
 
 
-def run_botd(home: Path, *arguments: str, env: dict[str, str] | None = None, **more: Any) -> subprocess.CompletedProcess[str]:
+def run_botd(
+    home: Path, *arguments: str, env: dict[str, str] | None = None, **more: Any
+) -> subprocess.CompletedProcess[str]:
     """Run botd to its end, with nothing of this environment but the path."""
-    environment = {"PATH": os.environ["PATH"], "HOME": str(home), **(env or {})}
+    kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
+    environment = {**kept, "HOME": str(home), **(env or {})}
     more = {"timeout": 30, "cwd": home, **more}
     return subprocess.run(
         [BIN / "botd", *arguments], env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, **more

@@ -301,6 +301,42 @@ def test_garbage_among_candles_is_passed_over_and_what_claims_to_be_newer_goes(s
     asyncio.run(scenario())
 
 
+def test_a_candle_among_ours_that_is_not_ours_goes_with_the_next_write(server: RedisServer) -> None:
+    async def scenario() -> None:
+        async with cache_of(server) as cache:
+            put_candles(cache, 0, 69)
+            await until(all_written(cache), "written")
+            key = "botd:abcde:candles:BTC/USDT:1m"
+            with raw(server) as client:
+                (value,) = client.zrangebyscore(key, candle(60).open_time, candle(60).open_time)
+                wrong = json.dumps({**json.loads(value), "high": 9000.0})
+                client.zadd(key, {wrong: candle(60).open_time, "nonsense": candle(65).open_time})
+            cache.put_candle(*LANE, candle(70))
+            await until(all_written(cache), "written")
+            assert await read_candles(server) == [candle(minute) for minute in range(21, 71)]
+            with raw(server) as client:
+                assert client.zcard(key) == 50
+            assert cache.statistics()["rewritten"] == 1
+
+    server.start()
+    asyncio.run(scenario())
+
+
+def test_what_a_former_process_wrote_stays_below_what_this_one_writes(server: RedisServer) -> None:
+    async def scenario() -> None:
+        async with cache_of(server) as former:
+            put_candles(former, 0, 19)
+            await until(all_written(former), "written")
+        async with cache_of(server) as cache:
+            put_candles(cache, 20, 21)
+            await until(all_written(cache), "written")
+            assert await cache.candles(*LANE, 50) == [candle(minute) for minute in range(22)]
+            assert cache.statistics()["rewritten"] == 0
+
+    server.start()
+    asyncio.run(scenario())
+
+
 def test_a_key_of_another_type_is_replaced_and_is_no_outage(server: RedisServer, warnings: Any) -> None:
     async def scenario() -> None:
         async with cache_of(server) as cache, cache_of(server) as reader:

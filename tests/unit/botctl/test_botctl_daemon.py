@@ -144,7 +144,9 @@ def test_what_needs_no_daemon_works_without_one(botctl, monkeypatch, tmp_path):
 
 
 def test_the_bash_script_completes_in_a_real_bash(botctl):
-    script = botctl("completion", "bash").out + '\nCOMP_WORDS=(botctl flat); COMP_CWORD=1; _botctl; echo "${COMPREPLY[@]}"'
+    script = (
+        botctl("completion", "bash").out + '\nCOMP_WORDS=(botctl flat); COMP_CWORD=1; _botctl; echo "${COMPREPLY[@]}"'
+    )
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     done = subprocess.run(["bash", "-c", script], env={**os.environ, "PATH": path}, capture_output=True, text=True)
     assert done.stdout == "flatten\n"

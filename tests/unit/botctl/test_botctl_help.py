@@ -61,9 +61,14 @@ def test_the_contract_has_all_its_verbs():
     promised += (
         " health wait why top orders fills trades positions equity close risk halt reduce release flatten prices"
     )
-    promised += " candles symbols market strategies logs events backup daemon config doctor demo completion"
+    promised += " candles symbols market strategies data logs events backup daemon config doctor demo completion"
     assert verbs == set(promised.split())
-    for sub in ("daemon start|stop|restart|status|reload|ping|unit", "config init|check", "risk show|set"):
+    for sub in (
+        "daemon start|stop|restart|status|reload|ping|unit",
+        "config init|check",
+        "risk show|set",
+        "data download|import|ls|verify",
+    ):
         group, _, names = sub.partition(" ")
         assert set(names.split("|")) == set(COMMANDS[f"botctl {group}"].commands)
     assert set(COMMANDS["botctl market"].commands) == {"play", "pause", "status"}

@@ -30,16 +30,19 @@ _steps = st.lists(
         st.tuples(st.just("arm"), st.integers(1, 8), _level, _level),
         st.tuples(st.just("disarm"), st.integers(1, 8)),
         st.tuples(st.just("open"), st.integers(80, 120).map(float)),
-        st.tuples(st.just("closed"), st.integers(80, 120).map(float), st.integers(0, 15).map(float)),
+        st.tuples(st.just("closed"), *[st.integers(80, 120).map(float)] * 3),
     ),
     max_size=40,
 )
 
 
-def _naive(armed: dict[int, tuple[float, float]], high: float, low: float) -> list[tuple[int, str, float]]:
-    stops = [(n, "stop", min(s, high)) for n, (s, _) in sorted(armed.items()) if s >= low]
+def _naive(
+    armed: dict[int, tuple[float, float]], open_: float, high: float, low: float
+) -> list[tuple[int, str, float]]:
+    stops = [(n, "stop", open_ if open_ <= s else s) for n, (s, _) in sorted(armed.items()) if s >= low]
     done = {n for n, _, _ in stops}
-    targets = [(n, "target", max(t, low)) for n, (_, t) in sorted(armed.items()) if t <= high and n not in done]
+    at = {n: open_ if open_ >= target else target for n, (_, target) in armed.items()}
+    targets = [(n, "target", at[n]) for n, (_, t) in sorted(armed.items()) if t <= high and n not in done]
     return stops + targets
 
 
@@ -63,12 +66,13 @@ def test_index_fires_what_a_plain_list_fires(steps: list[tuple]) -> None:
             index.disarm(LANE, step[1])
             armed.pop(step[1], None)
         else:
-            high, low = (step[1], step[1]) if step[0] == "open" else (step[1], step[1] - step[2])
+            low, open_, high = sorted(step[1:] * 3)[:: len(step) - 1]
             if step[0] == "open":
-                index.on_open(LANE, high)
+                index.on_open(LANE, open_)
+                expected = _naive(armed, open_, -math.inf, low)
             else:
-                index.on_closed(LANE, high, low)
-            expected = _naive(armed, high, low)
+                index.on_closed(LANE, open_, high, low)
+                expected = _naive(armed, open_, high, low)
             assert log == expected
             for number, _, _ in expected:
                 del armed[number]
@@ -79,7 +83,7 @@ def test_stops_fire_before_targets_and_by_owner_number() -> None:
     index, log = LevelIndex(), []
     for number, stop, target in ((5, 95.0, 200.0), (2, 50.0, 104.0), (9, 96.0, 200.0), (1, 50.0, 105.0)):
         index.arm(LANE, number, Owner(number, log), stop, target)
-    index.on_closed(LANE, 106.0, 94.0)
+    index.on_closed(LANE, 100.0, 106.0, 94.0)
     assert log == [(5, "stop", 95.0), (9, "stop", 96.0), (1, "target", 105.0), (2, "target", 104.0)]
 
 
@@ -89,13 +93,23 @@ def test_a_jump_over_a_level_triggers_at_the_open() -> None:
     index.on_open(LANE, 90.0)
     index.arm(LANE, 1, Owner(1, log, lambda kind: index.disarm(LANE, 1)), 95.0, 105.0)
     index.on_open(LANE, 110.0)
-    assert log == [(1, "stop", 90.0), (1, "target", 110.0)]
+    assert log == [(1, "stop", 90.0)]  # the target waits: the candle may still reach the stop
+    index.on_closed(LANE, 110.0, 111.0, 96.0)
+    assert log[1:] == [(1, "target", 110.0)]
+
+
+def test_a_candle_that_opens_beyond_the_target_and_reaches_the_stop_is_the_stop() -> None:
+    index, log = LevelIndex(), []
+    index.arm(LANE, 1, Owner(1, log), 95.0, 105.0)
+    index.on_open(LANE, 110.0)
+    index.on_closed(LANE, 110.0, 111.0, 94.0)
+    assert log == [(1, "stop", 95.0)]
 
 
 def test_both_touched_in_one_candle_is_the_stop_only() -> None:
     index, log = LevelIndex(), []
     index.arm(LANE, 1, Owner(1, log), 95.0, 105.0)
-    index.on_closed(LANE, 110.0, 90.0)
+    index.on_closed(LANE, 100.0, 110.0, 90.0)
     assert log == [(1, "stop", 95.0)]
 
 
@@ -103,7 +117,7 @@ def test_an_owner_disarmed_by_another_does_not_fire() -> None:
     index, log = LevelIndex(), []
     index.arm(LANE, 1, Owner(1, log, lambda kind: index.disarm(LANE, 2)), 95.0, None)
     index.arm(LANE, 2, Owner(2, log), 95.0, None)
-    index.on_closed(LANE, 100.0, 90.0)
+    index.on_closed(LANE, 99.0, 100.0, 90.0)
     assert log == [(1, "stop", 95.0)]
 
 
@@ -116,9 +130,9 @@ def test_levels_armed_from_within_a_callback_wait_for_the_next_event() -> None:
             index.arm(LANE, 3, Owner(3, log), 96.0, None)
 
     index.arm(LANE, 1, Owner(1, log, again), 95.0, None)
-    index.on_closed(LANE, 100.0, 90.0)
+    index.on_closed(LANE, 99.0, 100.0, 90.0)
     assert log == [(1, "stop", 95.0)]
-    index.on_closed(LANE, 100.0, 90.0)
+    index.on_closed(LANE, 99.0, 100.0, 90.0)
     assert log[1:] == [(1, "stop", 95.0), (3, "stop", 96.0)]
 
 
@@ -126,7 +140,7 @@ def test_lanes_do_not_touch_each_other_and_ticks_have_their_own() -> None:
     index, log = LevelIndex(), []
     index.arm(("BTC/USDT", "5m"), 1, Owner(1, log), 95.0, None)
     index.arm(("BTC/USDT", "tick"), 2, Owner(2, log), 95.0, None)
-    index.on_closed(LANE, 100.0, 90.0)
+    index.on_closed(LANE, 99.0, 100.0, 90.0)
     assert log == []
     index.on_tick("BTC/USDT", 94.5)
     assert log == [(2, "stop", 94.5)]

@@ -109,16 +109,16 @@ def test_order_within_a_moment() -> None:
     world.manager.subscribe(BTC, "5m", RecordingListener(log, "second"), 5)
     asyncio.run(world.play(5))
     log.clear()
-    world.manager.levels.arm((BTC, "5m"), 1, Level(), 107.0, None)
+    world.manager.levels.arm((BTC, "5m"), 1, Level(), 104.0, None)
     asyncio.run(world.play(1))
     m9, m5, now = T0 + 9 * MINUTE, T0 + 5 * MINUTE, T0 + 10 * MINUTE
-    # The minutes 5 to 9 have lows from 98.5 on, so the stop at 107 lies within the 5m candle.
+    # The minutes 5 to 9 have lows from 98.5 on, so the stop at 104 lies within the 5m candle.
     assert log == [
         ("prepare", [(BTC, "1m"), (BTC, "5m")], now),
         ("sink closed", "BTC/USDT 1m", m9),
         ("closed", "base", m9),
         ("sink closed", "BTC/USDT 5m", m5),
-        ("level", "stop", 107.0),
+        ("level", "stop", 104.0),
         ("closed", "first", m5),
         ("closed", "second", m5),
         ("sink closed", "ETH/USDT 1m", m9),
@@ -269,6 +269,7 @@ def test_a_price_is_stale_when_older_than_the_limit() -> None:
         "stale": True,
         "lanes": [],
         "gaps": 0,
+        "incomplete": {},
     }
     assert rows[ETH]["stale"] is False
 

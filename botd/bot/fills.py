@@ -1,0 +1,82 @@
+"""What a fill does to its bot: cash and holding, the levels of the position, and the round trip it may end.
+
+Position and cash come from here only. It places nothing.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from botd.domain.candle import bucket_start
+from botd.domain.events import Event
+from botd.domain.order import Fill, Order, Side
+from botd.domain.position import Trade
+
+if TYPE_CHECKING:
+    from botd.bot.bot import Bot
+
+
+def book_fill(bot: Bot, order: Order, fill: Fill) -> Decimal:
+    """Book a fill of ``bot`` and journal it; return the profit it realised, in quote."""
+    position, journal, step = bot.book.position, bot.desk.journal, bot.instrument.step
+    bar = bot.desk.market.bar_index(*bot.lane, bucket_start(fill.time_ms, bot.length_ms))
+    applied = bot.book.apply(fill, reason=order.intent_reason, bar=bar, fee_value_quote=_fee_value(bot, fill))
+    trade = applied.trade
+    if fill.side is Side.BUY:
+        inside = order.type.has_limit and bot.desk.market.candle_feed and fill.time_ms < bot.desk.clock.now_ms()
+        bot.guard.entered(position, bot.spec, float(_entry_price(bot, order, fill)), inside=inside)
+    elif trade is None and 0 < position.quantity < step:
+        trade = bot.book.close_dust(step, reason=order.intent_reason, bar=bar, time_ms=fill.time_ms)
+    if not bot.holds:
+        bot.guard.cleared()
+    journal.position(position)
+    journal.book(bot.number, bot.book.cash, bot.book.realized_pnl, bot.book.fees)
+    bot.log.info(
+        "%s %s %s at %s fee %s %s (%s)",
+        "bought" if fill.side is Side.BUY else "sold",
+        fill.quantity,
+        fill.symbol,
+        fill.price,
+        fill.fee,
+        fill.fee_asset,
+        order.intent_reason,
+    )
+    if applied.oversold:
+        _warn_oversold(bot, order, fill, applied.oversold)
+    if trade is not None:
+        _end_trade(bot, trade, fill.time_ms)
+    return applied.realized_pnl
+
+
+def _entry_price(bot: Bot, order: Order, fill: Fill) -> Decimal:
+    """Return what the levels count from: the order's own average, or that of a holding built by several."""
+    position = bot.book.position
+    if position.bought_quantity == fill.quantity or position.entry_price is None:
+        return fill.price
+    if position.bought_quantity == order.filled and not position.sold_quantity and order.average is not None:
+        return order.average
+    return position.entry_price
+
+
+def _end_trade(bot: Bot, trade: Trade, time_ms: int) -> None:
+    bot.trades += 1
+    bot.desk.journal.trade(trade)
+    data = {"symbol": trade.symbol, "pnl": str(trade.pnl), "exit_reason": trade.exit_reason}
+    bot.desk.journal.event(Event(topic="trade.closed", time_ms=time_ms, bot=bot.name, data=data))
+    bot.desk.monitors.on_trade_closed(bot.number, trade.pnl, bot.desk.clock.now_ms())
+
+
+def _warn_oversold(bot: Bot, order: Order, fill: Fill, oversold: Decimal) -> None:
+    """More was sold than the book held: coins that are not this bot's went."""
+    bot.log.warning("sold %s %s beyond the holding", oversold, bot.instrument.base)
+    data = {"symbol": fill.symbol, "quantity": str(oversold), "client_order_id": order.client_order_id}
+    bot.desk.journal.event(Event(topic="book.oversold", time_ms=fill.time_ms, bot=bot.name, data=data))
+
+
+def _fee_value(bot: Bot, fill: Fill) -> Decimal | None:
+    """Return the worth in quote of a fee paid in a third asset, None where its price is unknown."""
+    if fill.fee_asset in (bot.instrument.quote, bot.instrument.base):
+        return None
+    quote = bot.desk.market.quote(f"{fill.fee_asset}/{bot.instrument.quote}")
+    return None if quote is None else fill.fee * Decimal(repr(quote.last))

@@ -1,0 +1,39 @@
+"""The seam between a bot and what decides for it: the part that differs between signal and event strategies."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from botd.bot.evaluation import Effort
+from botd.domain.candle import Candle
+from botd.domain.order import Fill
+
+
+class Mind(Protocol):
+    """What decides for a bot: the part that differs between signal and event strategies."""
+
+    needs: int
+    """Candles of history wanted before it may decide."""
+    declared_entries: tuple[int, int]
+    """Entries (an hour, a day) that the strategy declares as its normal rate."""
+    effort: Effort
+    """What its strategy's calls have cost."""
+
+    @property
+    def memory(self) -> dict[str, Any]:
+        """What a mind of the same strategy needs to go on in its place."""
+        ...
+
+    def attach(self) -> None:
+        """Begin to read the market (the bot runs)."""
+        ...
+
+    def detach(self) -> None:
+        """Stop reading it."""
+        ...
+
+    def on_closed(self, candle: Candle) -> None: ...
+
+    def on_open(self) -> None: ...
+
+    def on_fill(self, fill: Fill) -> None: ...
