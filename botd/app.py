@@ -65,6 +65,7 @@ class Daemon:
         self._exchange_part = Part("exchange", "simulated", OK)
         self._health = self._make_health()
         self._crashed = False
+        self._failed = False
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -161,13 +162,15 @@ class Daemon:
         logger.info("stopping")
         self._notifier.stopping()
         world = self._world
-        code = 70 if self._crashed else 0
+        code = 70 if self._crashed or self._failed else 0
         try:
             async with asyncio.timeout(SHUTDOWN_BUDGET_S):
                 if not self._crashed:
                     await self._until_hurried(self._wind_down())
         except TimeoutError:
             logger.error("the shutdown budget of %g s is used up", SHUTDOWN_BUDGET_S)
+        if world.market.candle_feed and world.market.lock.locked():
+            world.settlement.abandon()  # a moment is cut in half: a restart plays it again
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -334,8 +337,16 @@ class Daemon:
 
     def _task(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work, name=name)
+        task.add_done_callback(self._on_task_end)
         self._tasks.append(task)
         return task
+
+    def _on_task_end(self, task: asyncio.Task[None]) -> None:
+        """A part that should run as long as the daemon, and ended by an error nobody expected: botd ends too."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("botd ends: its task %r failed", task.get_name(), exc_info=error)
+            self._failed = True
+            self._stop.set()
 
 
 def _sockets(config: Config) -> Sockets:

@@ -41,10 +41,13 @@ class Readiness:
         self._notifier.ready()
 
     def failed(self, outcome: Outcome) -> bool:
-        """The start ended; returns whether somebody was still waiting to hear it."""
-        return self._tell(outcome)
+        """The start ended; returns whether somebody was still waiting to hear it.
 
-    def _tell(self, outcome: Outcome) -> bool:
+        The pipe stays open: the caller goes on when this process is gone, and its locks with it.
+        """
+        return self._tell(outcome, last=False)
+
+    def _tell(self, outcome: Outcome, *, last: bool = True) -> bool:
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is None:
             return False
@@ -54,7 +57,8 @@ class Readiness:
         except OSError:  # the caller went away; the daemon goes on
             return False
         finally:
-            os.close(descriptor)
+            if last:
+                os.close(descriptor)
         return True
 
 

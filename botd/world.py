@@ -62,6 +62,11 @@ class World:
     def __init__(self, config: Config) -> None:
         if config.mode == "live":
             raise ConfigError("mode: live: this version trades on paper only", "set mode: paper")
+        if config.market.source == "redis":
+            raise ConfigError(
+                "market.source: redis: a market shared through Redis is not built yet",
+                "set market.source: exchange; redis.host alone keeps the cache there",
+            )
         self.config = config
         self.source: CandleSource | None = candle_source(config)
         self.clock: Clock = MarketClock(self.source.start_ms) if self.source is not None else WallClock()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import functools
 import random
 import secrets
 import time
@@ -104,6 +105,7 @@ def random_token(alphabet: str, length: int) -> str:
     return "".join(secrets.choice(alphabet) for _ in range(length))
 
 
+@functools.lru_cache(maxsize=1024)  # lists of bots ask for the same few times again and again
 def rfc3339(ms: int) -> str:
     """Return ``2026-01-01T00:00:00Z`` (with ``.123`` when there are milliseconds) for trading or wall time."""
     moment = datetime.datetime.fromtimestamp(ms // 1000, datetime.UTC)

@@ -121,7 +121,7 @@ class LaneGate:
             self._recent[row.candle.open_time] = Known(row.candle, row.trades, as_of)
         first = rows[0].candle.open_time if rows else bucket_start(now_ms, self.length)
         last = closed[-1].candle.open_time if closed else first - self.length
-        self.next_open = last + self.length
+        self.next_open, self.since_ms = last + self.length, now_ms
         self._look_for_holes([row.candle.open_time for row in closed[-self.warmup :]])
         self._held = {opened: known for opened, known in self._held.items() if opened > last}
         self._probe_ms = self.next_open + self.length + PROBE_MS + self._spread_ms
@@ -139,7 +139,9 @@ class LaneGate:
         else:
             self.counts["quarantined"] += 1
             if candle.open_time == self.next_open:
-                self._suspect, self._doubted = True, known if is_candle else self._doubted
+                self._suspect = True
+                if is_candle and (self._doubted is None or known.replaces(self._doubted)):
+                    self._doubted = known
                 self._ask_now(now_ms)
         self._plan(out, now_ms)
         return out
@@ -317,8 +319,7 @@ class LaneGate:
         first = max(first, end - _MISSING_MAX * self.length)
         self._missing.update(range(first, end, self.length))
         self.next_open = end
-        self._hole_ms = None
-        self._run = self._barren = 0
+        self._hole_ms, self._run, self._barren = None, 0, 0
         self.counts["gaps"] += 1
 
     # -- states ---------------------------------------------------------------------------------------
@@ -382,8 +383,7 @@ class LaneGate:
         self.due_ms = min(due, self._renew_ms if self.state == STALE else self.next_open + self.length + STALE_MS)
 
     def _ask_now(self, now_ms: int) -> None:
-        self._attempt = 0
-        self._ask_ms = now_ms
+        self._attempt, self._ask_ms = 0, now_ms
 
     def _ask(self, out: list[Output], now_ms: int, at_head: bool) -> None:
         """Ask for what comes next; when nothing is awaited there, for what was passed over."""

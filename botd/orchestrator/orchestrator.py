@@ -196,10 +196,10 @@ class Orchestrator:
         """Return why a bot cannot become ``spec``, None where it can."""
         moved = {"symbol", "interval"} & set(difference(bot.spec, spec))
         if moved and (bot.holds or bot.orders()):
+            held = f"holds {bot.book.position.quantity:f} {bot.instrument.base}" if bot.holds else "has open orders"
             return WrongStateError(
-                f"{bot.name}: holds {bot.book.position.quantity:f} {bot.instrument.base}, "
-                f"its {' and '.join(sorted(moved))} cannot change",
-                f"botctl close {bot.name}",
+                f"{bot.name}: {held}, its {' and '.join(sorted(moved))} cannot change",
+                f"botctl {'close' if bot.holds else 'stop'} {bot.name}",
             )
         taken = bot.spec.capital - spec.capital
         if taken > 0 and taken > bot.book.cash:

@@ -28,6 +28,7 @@ from botd.strategy.ownership import exposure
 from botd.strategy.parameters import Parameter, check_parameters
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
+Stamp = tuple[int, int, int, int]
 LOAD_LIMIT_S = 2.0
 
 
@@ -89,6 +90,7 @@ class Registry:
         self._builtin_dir = builtin_dir
         self._user_dir = user_dir
         self._loaded: dict[str, StrategyInfo] = {}
+        self._digests: dict[str, tuple[list[Stamp | None], str]] = {}
 
     @classmethod
     def standard(cls, user_dir: Path | None = None) -> Registry:
@@ -127,9 +129,16 @@ class Registry:
             return True
 
     def digest(self, name: str) -> str | None:
-        """Return the digest of a strategy's file as it is now, None where it is gone."""
+        """Return the digest of a strategy's file as it is now, None where it is gone.
+
+        A file with the stamp that it had is not read again: lists ask for each bot.
+        """
         try:
-            return _digest(self._find(name)[0].read_bytes())
+            stamps = [_stamp(folder / f"{name}.py") for folder in (self._user_dir, self._builtin_dir) if folder]
+            known = self._digests.get(name)
+            if known is None or known[0] != stamps:
+                known = self._digests[name] = stamps, _digest(self._find(name)[0].read_bytes())
+            return known[1]
         except (BotdError, OSError):
             return None
 
@@ -283,3 +292,12 @@ def _line(cls: type) -> int:
 
 def _digest(source: bytes) -> str:
     return hashlib.sha256(source).hexdigest()
+
+
+def _stamp(path: Path) -> Stamp | None:
+    """Return what changes with every writing, replacing or re-owning of a file, None where there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns

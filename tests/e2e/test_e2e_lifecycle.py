@@ -5,8 +5,6 @@ Two symbols rise at the end of their files, so whoever follows the trend holds s
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import os
 import pty
@@ -21,13 +19,8 @@ import yaml
 
 from tests.e2e.conftest import Botd
 from tests.fakes.refused import BIN, refused
+from tests.fakes.rising_market import CRASH, FAST, IDLE, RISING, TREND, Rising
 
-FIRST_MS = 1_722_470_400_000
-RISING = [100.0] * 60 + [100 + 0.1 * step for step in range(60)]
-CRASH = [105.9] * 20 + [90.0] * 20
-TREND = ["--strategy", "ema_cross", "--symbol", "BTC/USDT", "--interval", "1m", "--capital", "1000"]
-IDLE = ["--strategy", "rsi", "--symbol", "BTC/USDT", "--interval", "1m", "--capital", "1000"]
-FAST = ["--set", "fast=3", "--set", "slow=6"]
 HOLDERS = ("alpha", "beta", "gamma", "delta", "eps", "zeta")
 RAISES = '''
 from botd.strategy.base import SignalStrategy
@@ -41,38 +34,6 @@ class Raises(SignalStrategy):
     def signals(self, candles):
         raise ValueError("a mistake in the strategy")
 '''
-
-
-def write_candles(path: Path, closes: list[float]) -> None:
-    lines = ["open_time_ms,open,high,low,close,volume"]
-    for number, close in enumerate(closes):
-        opened = closes[number - 1] if number else close
-        time_ms = FIRST_MS + number * 60_000
-        lines.append(f"{time_ms},{opened:.2f},{max(opened, close):.2f},{min(opened, close):.2f},{close:.2f},10.5")
-    path.write_text("\n".join(lines) + "\n")
-
-
-class Rising(Botd):
-    """A botd that replays the rising market at once, once it is told to play."""
-
-    def __init__(self, home: Path, **config: Any) -> None:
-        home.mkdir(parents=True, exist_ok=True)
-        self.files = {symbol: home / f"{symbol[:3]}.csv" for symbol in ("BTC/USDT", "ETH/USDT")}
-        self.write(RISING)
-        market = {"source": "replay", "files": {s: str(f) for s, f in self.files.items()}, "speed": 0}
-        grids = {symbol: {"tick": "0.01", "step": "0.0001"} for symbol in self.files}
-        super().__init__(home, {"market": {**market, "autoplay": False}, "instruments": grids, **config})
-
-    def write(self, closes: list[float]) -> None:
-        for file in self.files.values():
-            write_candles(file, closes)
-
-    def play(self) -> None:
-        self.run("market", "play")
-        self.run("wait", "--for", "market=ended", "--timeout", "30")
-
-    def position(self, name: str) -> Any:
-        return self.json("show", name)["position"]
 
 
 @pytest.fixture(scope="module")
@@ -296,82 +257,6 @@ def test_wait_ends_at_once_when_the_bot_is_failed(tmp_path: Path) -> None:
         assert botd.run("wait", "r", "--for", "state=failed", "--timeout", "5").stdout == "r  state failed\n"
     finally:
         botd.stop()
-
-
-# -- how it is printed
-
-
-def test_every_format_says_the_same(fleet: Rising) -> None:
-    def ls(form: str, *more: str) -> str:
-        return fleet.run("ls", "-o", form, *more).stdout
-
-    rows = json.loads(ls("json"))
-    names = [row["name"] for row in rows]
-    assert [json.loads(line) for line in ls("jsonl").splitlines()] == rows
-    assert ls("name").split() == names
-    table, wide = ls("table").splitlines(), ls("wide").splitlines()
-    assert table[0] == wide[0] == "PAPER · REPLAYED MARKET"
-    assert table[1].split()[:4] == ["NAME", "STRATEGY", "SYMBOL", "EVERY"] and len(wide[1]) > len(table[1])
-    assert [line.split()[0] for line in table[2:]] == names
-    assert [line.split()[0] for line in ls("table", "--no-headers").splitlines()] == names
-    tabbed = list(csv.DictReader(io.StringIO(ls("tsv")), delimiter="\t"))
-    comma = list(csv.DictReader(io.StringIO(ls("csv"))))
-    assert tabbed == comma and [row["name"] for row in comma] == names
-    assert [row["equity"] for row in comma] == [row["equity"] for row in rows]
-    assert ls("csv", "--no-headers").splitlines()[0].startswith(names[0] + ",")
-    for verb in ("stats", "orders", "fills", "trades", "positions", "equity", "prices", "symbols", "export"):
-        count = len(json.loads(fleet.run(verb, "-o", "json").stdout))
-        assert count and len(fleet.run(verb, "-o", "tsv", "--no-headers").stdout.splitlines()) == count
-        assert fleet.run(verb, "-o", "wide").stdout
-    assert json.loads(fleet.run("trades", "flat", "-o", "json").stdout) == []
-    assert fleet.run("trades", "flat", "-o", "csv").stdout.count("\n") == 1  # the header stays
-    nothing = fleet.run("trades", "flat")
-    assert (nothing.stdout, nothing.stderr) == ("", "no trades\n")
-    assert "\x1b" not in fleet.run("ls").stdout
-
-
-BOT = (
-    "name strategy params symbol interval mode source state desired since capital equity realized_pnl unrealized_pnl "
-    "trades position last_candle note labels"
-)
-KEYS = {
-    ("ls",): BOT,
-    ("show", "zeta"): BOT,
-    ("stats",): "name trades wins losses win_rate gross_profit gross_loss profit_factor expectancy avg_win avg_loss "
-    "best_trade worst_trade max_consecutive_losses avg_holding_s fees realized_pnl unrealized_pnl equity return_pct "
-    "max_drawdown_pct max_drawdown_duration_s sharpe sortino calmar sqn exposure_pct turnover skipped_min_notional",
-    ("portfolio",): "bots running capital equity realized_pnl unrealized_pnl fees return_pct exposure_pct "
-    "max_drawdown_pct positions_value account_cash account_equity unassigned by_symbol by_bot",
-    ("orders",): "client_order_id exchange_order_id bot symbol side type quantity price stop_price filled average "
-    "status reason created updated",
-    ("fills",): "trade_id client_order_id bot symbol side quantity price fee fee_asset realized_pnl time",
-    ("trades",): "bot symbol side quantity entry_time exit_time entry_price exit_price pnl return_pct fees "
-    "exit_reason bars",
-    ("health",): "status version pid uptime_s mode source exchange market redis ledger loop bots checks",
-    ("why", "zeta"): "name at outcome gates notes",
-}
-
-
-@pytest.mark.parametrize("verb", KEYS, ids=" ".join)
-def test_json_has_the_keys_that_scripts_rely_on(fleet: Rising, verb: tuple[str, ...]) -> None:
-    found = json.loads(fleet.run(*verb, "-o", "json", check=False).stdout)
-    is_list = verb[0] not in ("show", "portfolio", "health", "why")
-    assert isinstance(found, list) is is_list
-    for row in found if is_list else [found]:
-        assert set(KEYS[verb].split()) <= set(row)
-        for key in ("capital", "equity", "quantity", "price", "fee", "fees", "pnl", "realized_pnl"):
-            assert isinstance(row.get(key), str | None), key  # amounts are text, to the digit
-        for key in ("return_pct", "win_rate", "max_drawdown_pct"):
-            assert isinstance(row.get(key), float | int | None), key
-        for key in ("since", "created", "entry_time", "exit_time", "time", "at"):
-            assert row.get(key) is None or (row[key].startswith("2024-") and row[key].endswith("Z")), key
-    if verb[0] in ("ls", "show"):
-        position = (found if verb[0] == "show" else next(row for row in found if row["name"] == "zeta"))["position"]
-        assert {"quantity", "entry_price", "side", "stop", "target", "guard"} <= set(position)
-    if verb[0] == "health":
-        assert all({"name", "status", "detail"} <= set(check) for check in found["checks"])
-    if verb[0] == "why":
-        assert all({"gate", "passed", "value", "limit", "detail"} <= set(gate) for gate in found["gates"])
 
 
 # -- what lasts

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -37,3 +38,21 @@ def run_botd(
     return subprocess.run(
         [BIN / "botd", *arguments], env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, **more
     )
+
+
+def refuse_start(botd: Any, code: int, says: str, hint: str = "") -> None:
+    """It says why and ends, and nothing is left running."""
+    refused(run_botd(Path("/"), "--config", str(botd.config_file)), code, says, hint, by="botd")
+    assert not is_running(botd)
+
+
+def refuse_both_starts(botd: Any, code: int, says: str, hint: str = "") -> None:
+    """``--daemon`` gives its caller the child's own reason and code."""
+    refuse_start(botd, code, says, hint)
+    refused(run_botd(Path("/"), "--daemon", "--config", str(botd.config_file)), code, says, hint, by="botd")
+    assert not is_running(botd)
+
+
+def is_running(botd: Any) -> bool:
+    with socket.socket(socket.AF_UNIX) as stream:
+        return stream.connect_ex(str(botd.socket)) == 0

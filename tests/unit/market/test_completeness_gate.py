@@ -336,6 +336,18 @@ def test_a_jump_that_rest_confirms_is_delivered() -> None:
     assert delivered(lane.gate.on_rest(rows, at(11, 3), Want(at(7), 6, 1, True), at(11, 3))) == [10]
 
 
+def test_the_most_recent_of_the_quarantined_counts_when_rest_confirms_the_jump() -> None:
+    lane = Lane()
+    jump = {"open": 60.0, "high": 61.0, "low": 59.0, "close": 60.0}
+    lane.closes(10, said=at(11, 20), **{**jump, "close": 60.5})
+    lane.closes(10, now=at(11, 21), **jump)
+    outputs = lane.answers(range(7, 10), at(11, 22)) + lane.gate.on_rest(
+        [row(9), row(10, **jump), row(11)], at(11, 23), Want(at(9), 6, 1, True), at(11, 23)
+    )
+    assert delivered(outputs) == [10]
+    assert [out.after.close for out in outputs if isinstance(out, Revised)] == [60.5]
+
+
 @pytest.mark.parametrize("minute, said", [(11, 10.5), (10, 10.9), (90_000, 90_001.0)])
 def test_a_candle_closed_before_its_time_is_not_believed(minute: int, said: float) -> None:
     lane = Lane()

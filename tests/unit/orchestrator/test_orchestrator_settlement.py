@@ -40,6 +40,7 @@ def test_what_is_durable_is_a_prefix_of_what_happened(run: Any, by_signals: Any)
         seen = set()
         for _ in range(30):
             await small.play(1)
+            await asyncio.sleep(0.003)
             state = small.rows(
                 "SELECT (SELECT value FROM keyed WHERE space='market' AND key='cursor') AS cursor,"
                 " (SELECT count(*) FROM fills) AS fills, (SELECT count(*) FROM orders WHERE status='filled') AS filled,"

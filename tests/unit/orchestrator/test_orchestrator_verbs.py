@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from decimal import Decimal
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 import pytest
 
 from botd.bot.lifecycle import BotState
+from botd.control.handlers_lifecycle import LifecycleHandlers
 from botd.domain.errors import ConflictError, NotFoundError, UnavailableError, WrongStateError
 from tests.fakes.plain_strategies import ByClose, Hooks
 from tests.fakes.small_world import SmallWorld
@@ -206,7 +209,7 @@ def test_more_capital_is_neither_gain_nor_loss_for_the_monitors(run: Any, by_sig
         assert monitors.drawdown(1) == 0
         small.world.orchestrator.change(bot, changed(bot, capital=Decimal(9000)))
         assert (bot.book.cash + bot.book.position.cost, monitors.drawdown(1), monitors.loss(1)) == (9000, 0, 0)
-        small.world.orchestrator.change(bot, changed(bot, capital=Decimal(500)))
+        small.world.orchestrator.change(bot, changed(bot, capital=Decimal(5000)))
         assert monitors.drawdown(1) == 0
         await small.play(1)
         assert small.world.states.quiet
@@ -298,5 +301,41 @@ def test_winding_down_cancels_entries_and_lists_what_is_held(run: Any, by_hooks:
         await small.play(2)
         assert small.world.orchestrator.wind_down() == ["alpha holds 1 BTC, stop 90 rests with botd"]
         assert bot.orders() == [] and bot.holds
+
+    run(script)
+
+
+def test_bots_of_equal_strategy_parameters_symbol_and_interval_are_evaluated_once(run: Any) -> None:
+    async def script(small: SmallWorld) -> None:
+        small.create("a"), small.create("b", params={"period": 14}, capital="5", stop_loss="0.1")
+        statistics = small.world.evaluator.statistics
+        assert (statistics()["evaluations"], statistics()["readers"]) == (1, 2)
+        small.create("c", params={"period": 15}), small.create("d", interval="5m")
+        assert (statistics()["evaluations"], statistics()["readers"]) == (3, 4)
+
+    run(script)
+
+
+def test_two_changes_at_once_both_hold_and_leave_one_bot(run: Any) -> None:
+    async def script(small: SmallWorld) -> None:
+        world = small.world
+        small.create()
+        verbs = LifecycleHandlers(
+            SimpleNamespace(  # type: ignore[arg-type]
+                require_bots=lambda: None, require_market=lambda: None, lock=world.market.lock,
+                orchestrator=world.orchestrator, parser=world.parser, commit=world.settlement.commit,
+            )
+        )  # fmt: skip
+        changes = [{"period": "7"}, {"oversold": "20"}, {"stop_loss": "0.1"}]
+        async with world.market.lock:  # a moment is under way: all of them wait
+            asked = [
+                asyncio.ensure_future(verbs.set(SimpleNamespace(name="alpha", changes=change), None))
+                for change in changes
+            ]
+            await asyncio.sleep(0)
+        await asyncio.gather(*asked)
+        spec = world.orchestrator.get("alpha").spec
+        assert (spec.params["period"], spec.params["oversold"], spec.stop_loss) == (7, 20, Decimal("0.1"))
+        assert world.evaluator.statistics()["readers"] == 1
 
     run(script)

@@ -170,6 +170,23 @@ def test_a_changed_file_is_told_and_the_loaded_code_goes_on(registry, user_dir):
     assert registry.changed("mine")
 
 
+def test_the_digest_follows_the_file_also_where_size_and_time_stay(registry, user_dir):
+    path = write(user_dir, "mine", OWN)
+    first = registry.load("mine").digest
+    assert registry.digest("mine") == registry.digest("mine") == first
+    before = path.stat()
+    path.write_text(OWN.replace("integer(20", "integer(30"))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    second = registry.digest("mine")
+    assert path.stat().st_size == before.st_size
+    assert second not in (None, first)
+    path.chmod(0o666)  # others could write to it: it would not be loaded
+    assert registry.digest("mine") is None
+    path.unlink()
+    assert registry.digest("mine") is None
+    assert registry.digest("rsi") == registry.load("rsi").digest
+
+
 def test_a_missing_user_directory_is_an_empty_one(tmp_path):
     assert Registry(BUILTIN, tmp_path / "none").names() == Registry(BUILTIN).names()
 

@@ -1,0 +1,24 @@
+"""What this version does not do is refused at the start, never done as something else."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from botd.config import from_mapping
+from botd.domain.errors import ConfigError
+from botd.world import World
+
+
+def test_live_mode_is_refused(tmp_path: Path) -> None:
+    config = from_mapping({"state_dir": str(tmp_path), "market": {"source": "exchange"}})
+    with pytest.raises(ConfigError, match="paper only"):
+        World(dataclasses.replace(config, mode="live"))
+
+
+def test_a_market_shared_through_redis_is_refused(tmp_path: Path) -> None:
+    config = from_mapping({"state_dir": str(tmp_path), "market": {"source": "redis"}, "redis": {"host": "localhost"}})
+    with pytest.raises(ConfigError, match="not built yet"):
+        World(config)
