@@ -64,7 +64,7 @@ def risk_request(bot: Bot, intent: Intent, quantity: Decimal) -> RiskRequest:
         fee=desk.taker_fee,
         stale_ms=market.stale(bot.spec.symbol, limit_ms),
         freshness_limit_ms=limit_ms,
-        not_ready=desk.not_ready(),
+        not_ready=[*desk.not_ready(), *market.doubts(bot.spec.symbol)],
         volume=desk.minute_volume(bot.spec.symbol),
         exits_any_size=market.candle_feed,
         declared_entries=bot.declared_entries,

@@ -14,6 +14,10 @@ from botd.domain.order import Fill, Side
 from botd.strategy.base import SignalStrategy
 
 
+OLD_MS = 90_000
+"""A candle that closed longer ago was delivered late, after an outage: its signal may end a position, not begin one."""
+
+
 class SignalMind:
     """Enter on ``enter`` while flat, sell on ``exit`` while holding; if both, exit wins."""
 
@@ -85,6 +89,12 @@ class SignalMind:
         if bot.state is BotState.PAUSED:
             gates.append(GateCheck(gate="state", passed=False, value="paused", detail="paused: no entries"))
             return "hold"
+        age_ms = bot.desk.clock.now_ms() - candle.open_time - bot.length_ms
+        if age_ms > OLD_MS:
+            gates.append(
+                GateCheck(gate="candle_age", passed=False, value=age_ms / 1000, limit=OLD_MS / 1000, detail="caught up")
+            )
+            return "stale"
         if bot.orders():
             gates.append(GateCheck(gate="pending", passed=False, detail="an entry is already working"))
             return "hold"

@@ -82,7 +82,9 @@ class InspectHandlers:
         seen = {row["symbol"]: row for row in self._services.views.prices(None)}
         rows = []
         for symbol, grid in self._services.parser.symbols.items():
-            state = seen.get(symbol, {"price": None, "age_s": None, "stale": True, "lanes": [], "gaps": 0})
+            state = seen.get(
+                symbol, {"price": None, "age_s": None, "stale": True, "lanes": [], "gaps": 0, "incomplete": {}}
+            )
             rows.append(
                 {
                     "symbol": symbol,
@@ -92,7 +94,7 @@ class InspectHandlers:
                     "step": f"{grid.step:f}",
                     "min_notional": f"{grid.min_notional:f}",
                     "status": grid.status,
-                    **{key: state[key] for key in ("price", "age_s", "stale", "lanes", "gaps")},
+                    **{key: state[key] for key in ("price", "age_s", "stale", "lanes", "gaps", "incomplete")},
                     "source": self._services.views.source,
                 }
             )

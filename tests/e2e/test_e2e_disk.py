@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,13 +36,23 @@ def disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", place], check=True)
 
 
-def on_disk(disk: Path, config: dict[str, Any]) -> Botd:
-    """A daemon whose state directory, and nothing else, is on the small disk."""
-    botd = Botd(disk.parent / "a")
-    botd.state_dir = disk / "state"
-    botd.socket = botd.state_dir / "control.sock"
-    botd.configure(config)
-    return botd
+@pytest.fixture
+def on_disk(disk: Path) -> Iterator[Callable[[dict[str, Any]], Botd]]:
+    """Make daemons whose state directory, and nothing else, is on the small disk."""
+    made: list[Botd] = []
+
+    def make(config: dict[str, Any]) -> Botd:
+        botd = Botd(disk.parent / "a")
+        botd.state_dir = disk / "state"
+        botd.socket = botd.state_dir / "control.sock"
+        botd.configure(config)
+        made.append(botd)
+        return botd
+
+    yield make
+    for botd in made:
+        if botd.process is not None and botd.process.poll() is None:
+            botd.kill()
 
 
 def fill_up(place: Path, leave: int = 0) -> None:
@@ -53,8 +63,8 @@ def fill_up(place: Path, leave: int = 0) -> None:
                 os.posix_fallocate(file.fileno(), size, free - leave)
 
 
-def test_a_disk_that_is_full_or_read_only_at_the_start_leaves_nothing_in_the_way(disk: Path) -> None:
-    botd = on_disk(disk, STILL)
+def test_a_disk_that_is_full_or_read_only_at_the_start_leaves_nothing_in_the_way(disk: Path, on_disk: Any) -> None:
+    botd = on_disk(STILL)
     fill_up(disk)
     refuse_start(botd, 69, "botd.lock: the disk is full", "free space there")
     (disk / "filler").unlink()
@@ -70,9 +80,9 @@ def test_a_disk_that_is_full_or_read_only_at_the_start_leaves_nothing_in_the_way
     botd.stop()
 
 
-def test_a_disk_that_fills_up_denies_entries_and_loses_nothing(disk: Path) -> None:
+def test_a_disk_that_fills_up_denies_entries_and_loses_nothing(disk: Path, on_disk: Any) -> None:
     market = {"symbols": ["BTC/USDT", "ETH/USDT"], "speed": 1800}
-    botd = on_disk(disk, {"market": market}).start()
+    botd = on_disk({"market": market}).start()
     often = ["--set", "period=3", "--set", "oversold=49", "--set", "overbought=51"]
     botd.run("create", "busy", *RSI, *often, "--start")
     botd.until(lambda: len(botd.json("trades", "busy")) > 5, 20)
@@ -112,8 +122,8 @@ def test_a_disk_that_fills_up_denies_entries_and_loses_nothing(disk: Path) -> No
     botd.stop()
 
 
-def test_a_daemon_that_ends_on_a_full_disk_says_what_was_not_written_and_plays_it_again(disk: Path) -> None:
-    botd = on_disk(disk, {"market": {"speed": 0}}).start()
+def test_a_daemon_that_ends_on_a_full_disk_says_what_was_not_written_and_plays_it_again(disk: Path, on_disk: Any) -> None:
+    botd = on_disk({"market": {"speed": 0}}).start()
     botd.run("create", "busy", *RSI, "--set", "period=3", "--start")
     fill_up(disk)
     botd.until(lambda: "disk is full" in ledger_check(botd)["detail"], 20)

@@ -40,21 +40,23 @@ class Raises(SignalStrategy):
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rising]:
     """Six bots that hold BTC, one that holds ETH, one that is flat; the market stands at its end."""
     botd = Rising(tmp_path_factory.mktemp("fleet"))
-    botd.start()
-    for number, name in enumerate(HOLDERS):
-        botd.run(
-            *("create", name, *TREND, *FAST, "--stop-loss", "5%", "--take-profit", "50%", "--start"),
-            *("--label", "team=a" if number % 2 else "team=b", "--label", "kind=holder"),
-        )
-    eth = [word.replace("BTC", "ETH") for word in TREND]
-    botd.run("create", "ether", *eth, *FAST, "--start")
-    botd.run("create", "flat", *IDLE, "--start")
-    levels = ["--set", "lower=80", "--set", "upper=98", "--set", "levels=4"]
-    botd.run("create", "ladder", *eth[2:], "--strategy", "grid", *levels, "--start")
-    botd.play()
-    assert all(botd.position(name) for name in (*HOLDERS, "ether"))
-    yield botd
-    botd.stop()
+    try:
+        botd.start()
+        for number, name in enumerate(HOLDERS):
+            botd.run(
+                *("create", name, *TREND, *FAST, "--stop-loss", "5%", "--take-profit", "50%", "--start"),
+                *("--label", "team=a" if number % 2 else "team=b", "--label", "kind=holder"),
+            )
+        eth = [word.replace("BTC", "ETH") for word in TREND]
+        botd.run("create", "ether", *eth, *FAST, "--start")
+        botd.run("create", "flat", *IDLE, "--start")
+        levels = ["--set", "lower=80", "--set", "upper=98", "--set", "levels=4"]
+        botd.run("create", "ladder", *eth[2:], "--strategy", "grid", *levels, "--start")
+        botd.play()
+        assert all(botd.position(name) for name in (*HOLDERS, "ether"))
+        yield botd
+    finally:
+        botd.stop()
 
 
 # -- create, start, stop, pause

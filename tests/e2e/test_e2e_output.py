@@ -16,14 +16,16 @@ from tests.fakes.rising_market import FAST, IDLE, TREND, Rising
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rising]:
     """One bot that holds something, one that made a round trip, one that did nothing."""
     botd = Rising(tmp_path_factory.mktemp("output"))
-    botd.start()
-    for name in ("zeta", "done"):
-        botd.run("create", name, *TREND, *FAST, "--stop-loss", "5%", "--label", "team=a", "--start")
-    botd.run("create", "flat", *IDLE, "--start")
-    botd.play()
-    botd.run("close", "done")
-    yield botd
-    botd.stop()
+    try:
+        botd.start()
+        for name in ("zeta", "done"):
+            botd.run("create", name, *TREND, *FAST, "--stop-loss", "5%", "--label", "team=a", "--start")
+        botd.run("create", "flat", *IDLE, "--start")
+        botd.play()
+        botd.run("close", "done")
+        yield botd
+    finally:
+        botd.stop()
 
 
 def test_every_format_says_the_same(fleet: Rising) -> None:
