@@ -13,7 +13,6 @@ from botd.domain.decision import GateCheck
 from botd.domain.order import Fill, Side
 from botd.strategy.base import SignalStrategy
 
-
 OLD_MS = 90_000
 """A candle that closed longer ago was delivered late, after an outage: its signal may end a position, not begin one."""
 

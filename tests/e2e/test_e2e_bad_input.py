@@ -20,11 +20,13 @@ FIRST_MS = 1_722_470_400_000
 @pytest.fixture(scope="module")
 def botd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Botd]:
     """One daemon on a synthetic market of 5m candles that stands still, with one bot."""
-    running = Botd(tmp_path_factory.mktemp("bad"), {"market": {"interval": "5m", "autoplay": False}}).start()
-    running.run("create", "kept", *words({**RSI, "--interval": "5m"}))
-    yield running
-    assert running.run("ls", "-o", "name").stdout == "kept\n"  # and it is all that there is
-    running.stop()
+    running = Botd(tmp_path_factory.mktemp("bad"), {"market": {"interval": "5m", "autoplay": False}})
+    try:
+        running.start().run("create", "kept", *words({**RSI, "--interval": "5m"}))
+        yield running
+        assert running.run("ls", "-o", "name").stdout == "kept\n"  # and it is all that there is
+    finally:
+        running.stop()
 
 
 @pytest.fixture(autouse=True)

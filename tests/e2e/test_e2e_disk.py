@@ -122,7 +122,9 @@ def test_a_disk_that_fills_up_denies_entries_and_loses_nothing(disk: Path, on_di
     botd.stop()
 
 
-def test_a_daemon_that_ends_on_a_full_disk_says_what_was_not_written_and_plays_it_again(disk: Path, on_disk: Any) -> None:
+def test_a_daemon_that_ends_on_a_full_disk_says_what_was_not_written_and_plays_it_again(
+    disk: Path, on_disk: Any
+) -> None:
     botd = on_disk({"market": {"speed": 0}}).start()
     botd.run("create", "busy", *RSI, "--set", "period=3", "--start")
     fill_up(disk)

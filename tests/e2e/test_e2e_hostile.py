@@ -128,11 +128,13 @@ def test_the_ledger_of_another_world_is_78_and_names_both(make_botd: Any) -> Non
 @pytest.fixture(scope="module")
 def still(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Botd]:
     """One daemon whose market stands still, with one bot."""
-    running = Botd(tmp_path_factory.mktemp("still"), STILL).start()
-    running.run("create", "kept", *RSI)
-    yield running
-    assert running.run("ls", "-o", "name").stdout == "kept\n"
-    running.stop()
+    running = Botd(tmp_path_factory.mktemp("still"), STILL)
+    try:
+        running.start().run("create", "kept", *RSI)
+        yield running
+        assert running.run("ls", "-o", "name").stdout == "kept\n"
+    finally:
+        running.stop()
 
 
 @as_root
