@@ -63,10 +63,7 @@ class World:
         if config.mode == "live":
             raise ConfigError("mode: live: this version trades on paper only", "set mode: paper")
         if config.market.source == "redis":
-            raise ConfigError(
-                "market.source: redis: a market shared through Redis is not built yet",
-                "set market.source: exchange; redis.host alone keeps the cache there",
-            )
+            raise ConfigError("market.source: redis is not built yet", "set exchange; redis.host alone is a cache")
         self.config = config
         self.source: CandleSource | None = candle_source(config)
         self.clock: Clock = MarketClock(self.source.start_ms) if self.source is not None else WallClock()
@@ -217,7 +214,10 @@ class World:
         self.parser = SpecParser(self.registry, self._instruments, base)
         self.fleet = Fleet(self.orchestrator, self.parser)
         self.kill_switch = KillSwitch(self.desk, self.orchestrator, self.states)
-        self.views = Views(self.orchestrator, self.portfolio, self.market, mode=self.names[0], source=self.names[1])
+        self._build_views()
+
+    def _build_views(self) -> None:
+        self.views = Views(self.orchestrator, self.portfolio, self.market, self.states, self.clock, *self.names)
         self.records = TrackRecord(self.ledger, self.views, self.drawdown)
         self.archive = Archive(self.ledger, self.clock)
         self.risk_desk = RiskDesk(self.orchestrator, self.gate, self.clock)

@@ -37,8 +37,8 @@ def book_fill(bot: Bot, order: Order, fill: Fill) -> Decimal:
         "bought" if fill.side is Side.BUY else "sold",
         fill.quantity,
         fill.symbol,
-        fill.price,
-        fill.fee,
+        _short(fill.price),
+        _short(fill.fee),
         fill.fee_asset,
         order.intent_reason,
     )
@@ -80,3 +80,8 @@ def _fee_value(bot: Bot, fill: Fill) -> Decimal | None:
         return None
     quote = bot.desk.market.quote(f"{fill.fee_asset}/{bot.instrument.quote}")
     return None if quote is None else fill.fee * Decimal(repr(quote.last))
+
+
+def _short(amount: Decimal) -> str:
+    """Return an amount for a log line: at most 8 decimals; the ledger keeps it exactly."""
+    return f"{amount:.8f}".rstrip("0").rstrip(".")

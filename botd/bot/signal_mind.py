@@ -65,7 +65,12 @@ class SignalMind:
             GateCheck(gate="position", passed=True, value=float(bot.book.position.quantity)),
         ]
         notes = dict(evaluation.notes)
-        if bot.holds:
+        if notes and all(value is None for value in notes.values()):
+            seen = len(bot.desk.market.window(*bot.lane, self.needs))
+            detail = f"{seen} candles so far: the indicators are not defined yet"
+            gates.append(GateCheck(gate="warm_up", passed=False, value=seen, detail=detail))
+            outcome = "warming_up"
+        elif bot.holds:
             outcome = self._exit(candle, gates) if evaluation.exit else "hold"
         elif evaluation.enter and not evaluation.exit:
             outcome = self._enter(candle, gates)

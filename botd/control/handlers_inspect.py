@@ -63,6 +63,7 @@ class InspectHandlers:
         by_name = {check["name"]: check for check in checks}
         return {
             "status": status,
+            "trading": services.views.trading_state(),
             **{key: identity[key] for key in ("version", "pid", "uptime_s", "mode", "source")},
             "exchange": by_name["exchange"],
             "market": {**services.desk.market.statistics(), **services.market_status(), **by_name["market"]},

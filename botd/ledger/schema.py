@@ -125,6 +125,9 @@ def _create(path: Path, world: Mapping[str, Any], clock: Clock) -> None:
         name.unlink(missing_ok=True)
     connection = sqlite3.connect(aside)
     try:
+        # Nothing of it counts before the rename: one sync at the end instead of one for every table and index.
+        connection.execute("PRAGMA synchronous = OFF")
+        connection.execute("PRAGMA journal_mode = MEMORY")
         _make_tables(connection)
         _fill_meta(connection, world, clock)
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
@@ -132,8 +135,9 @@ def _create(path: Path, world: Mapping[str, Any], clock: Clock) -> None:
         connection.commit()
     finally:
         connection.close()
+    sync(aside)
     os.replace(aside, path)
-    sync_directory(path.parent)
+    sync(path.parent)
 
 
 def _make_tables(connection: sqlite3.Connection) -> None:
@@ -249,9 +253,9 @@ def _named(world: Mapping[str, Any], keys: list[str]) -> str:
     return ", ".join(f"{key}={msgspec.json.encode(world[key]).decode() if key in world else 'nothing'}" for key in keys)
 
 
-def sync_directory(directory: Path) -> None:
-    """Make a rename in ``directory`` durable."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+def sync(path: Path) -> None:
+    """Make a file durable, or a rename in a directory."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

@@ -10,13 +10,14 @@ from decimal import Decimal
 from typing import Any
 
 from botd.bot.bot import Bot
-from botd.domain.clock import rfc3339
+from botd.domain.clock import Clock, rfc3339
 from botd.domain.decision import Decision
 from botd.domain.instrument import ZERO
 from botd.ledger.records import BotRecord
 from botd.market.manager import MarketManager
 from botd.orchestrator.orchestrator import Orchestrator
 from botd.orchestrator.portfolio import Portfolio
+from botd.risk.trading_state import TradingStates
 
 DECIMALS = 8
 
@@ -39,8 +40,17 @@ class Views:
     """Reads the living objects; the history comes from :mod:`botd.ledger.queries`."""
 
     def __init__(
-        self, orchestrator: Orchestrator, portfolio: Portfolio, market: MarketManager, *, mode: str, source: str
+        self,
+        orchestrator: Orchestrator,
+        portfolio: Portfolio,
+        market: MarketManager,
+        states: TradingStates,
+        clock: Clock,
+        mode: str,
+        source: str,
     ) -> None:
+        self._states = states
+        self._clock = clock
         self._orchestrator = orchestrator
         self._portfolio = portfolio
         self._market = market
@@ -154,8 +164,19 @@ class Views:
             "source": self.source,
         }
 
+    def trading_state(self, bot: Bot | None = None) -> str:
+        """Return active, reduce or halted: of a bot with all that holds it back, or of the account."""
+        now = self._clock.now_ms()
+        if bot is None:
+            return self._states.state("account", now)
+        return self._states.effective(bot.number, bot.spec.symbol, now)[0]
+
     def note(self, bot: Bot) -> str:
         """Return the reason of the state, or what else a user should know of it."""
+        held = self.trading_state(bot)
+        return ": ".join(filter(None, ["" if held == "active" else held, self._reason(bot)]))
+
+    def _reason(self, bot: Bot) -> str:
         if bot.record.reason:
             return bot.record.reason
         if not self._orchestrator.enabled:
@@ -163,6 +184,8 @@ class Views:
         if self._orchestrator.runs_old_code(bot):
             return f"strategy {bot.spec.strategy}: file changed, the loaded code goes on; botctl restart {bot.name}"
         decision = bot.last_decision
+        if decision is not None and decision.outcome == "warming_up":
+            return f"warming up: {decision.gates[-1].detail}"
         if decision is not None and decision.outcome == "denied" and decision.gates:
             return f"denied: {decision.gates[-1].gate}"
         return ""
@@ -195,6 +218,7 @@ class Views:
             "mode": self.mode,
             "source": self.source,
             "currency": self._portfolio.currency,
+            "trading": self.trading_state(),
             "bots": len(bots),
             "running": sum(bot.state.value in ("running", "degraded") for bot in bots),
             "capital": text(capital),

@@ -46,7 +46,11 @@ class Change(msgspec.Struct, frozen=True):
             parts.update(dict.fromkeys(own))
             return
         if self.on is True:
-            parts.update({name: defaults[name] for name in own if parts[name] is None})
+            # A limit that is named brings those that belong to it; what binds the account stays as it was where
+            # only the bots' limit was named, and the other way round.
+            named = {part.scope for part in control.parts if part.name in self.values} or {"bot", "account"}
+            scopes = {part.name: part.scope for part in control.parts}
+            parts.update({n: defaults[n] for n in own if parts[n] is None and scopes[n] in named})
         parts.update(self.values)
 
 

@@ -92,7 +92,7 @@ def test_a_key_switches_a_control_on_or_off_in_any_preset():
         ("max_order_value", "250", {"value": 250.0}),
         ("max_order_value", Decimal("0.25"), {"value": 0.25}),
         ("daily_loss", {"bot": "2%", "account": "4%"}, {"bot": 0.02, "account": 0.04}),
-        ("daily_loss", {"bot": "2%"}, {"bot": 0.02, "account": 0.05}),
+        ("daily_loss", {"bot": "2%"}, {"bot": 0.02}),  # off for the account in preset paper, and stays so
         ("daily_loss", {"bot": False, "account": "4%"}, {"account": 0.04}),
         ("daily_loss", "2%", {"bot": 0.02, "account": 0.02}),
         ("max_open_orders.bot", 5, {"symbol": 20.0, "bot": 5.0, "account": 150.0}),
