@@ -15,10 +15,10 @@ from botd.domain.candle import interval_ms
 from botd.domain.clock import Clock, WallClock, rfc3339
 from botd.domain.errors import InvalidError, NotFoundError
 from botd.domain.instrument import split_symbol
-from botd.market.candle_import import files_in, import_files
-from botd.market.candle_store import CandleStore, Gap, LaneReport
-from botd.market.ccxt_client import make_client
-from botd.market.download import Download, Downloaded
+from botd.market.by_ccxt.ccxt_client import make_client
+from botd.market.store.candle_import import files_in, import_files
+from botd.market.store.candle_store import CandleStore, Gap, LaneReport
+from botd.market.store.download import Download, Downloaded
 
 Row = dict[str, Any]
 Tell = Callable[[int, int, str], None]

@@ -26,10 +26,10 @@ from botd.domain.instrument import Instrument
 from botd.exchange.simulated import SimulatedExchange
 from botd.execution.gateway import Gateway
 from botd.ledger.store import Ledger
-from botd.market.cache import MemoryCache, ReadableCache
+from botd.market.cache.cache import MemoryCache, ReadableCache
 from botd.market.feed import CandleSource, Quote
 from botd.market.manager import MarketManager
-from botd.market.player import Player
+from botd.market.simulated.player import Player
 from botd.market.ticks import TickRelay
 from botd.orchestrator.archive import Archive
 from botd.orchestrator.bot_factory import BotFactory
@@ -120,7 +120,7 @@ class World:
         redis = self.config.redis
         if redis.host is None:
             return MemoryCache()
-        from botd.market.redis_cache import RedisCache
+        from botd.market.cache.redis_cache import RedisCache
 
         return RedisCache(redis.host, redis.port, self.clock, prefix=f"botd:{self.ledger.instance}:")
 
@@ -362,11 +362,11 @@ def candle_source(config: Config) -> CandleSource | None:
     """Return the simulated market of a configuration, None where the exchange makes the market."""
     market = config.market
     if market.source == "synthetic":
-        from botd.market.synthetic import SyntheticSource
+        from botd.market.simulated.synthetic import SyntheticSource
 
         return SyntheticSource(market.symbols, market.interval, market.start, market.seed)
     if market.source == "replay":
-        from botd.market.replay import ReplaySource
+        from botd.market.simulated.replay import ReplaySource
 
         return ReplaySource(market.files, market.interval)
     return None
@@ -380,10 +380,10 @@ def exchange_feed(config: Config, market: MarketManager, clock: Clock) -> Any:
         "stream": config.endpoints.stream,
     }
     if config.exchange == "binance":
-        from botd.market.live import BinanceFeed
+        from botd.market.binance.binance_feed import BinanceFeed
 
         return BinanceFeed(market=market, clock=clock, **where)
-    from botd.market.stream import ExchangeFeed
+    from botd.market.by_ccxt.exchange_feed import ExchangeFeed
 
     return ExchangeFeed(exchange=config.exchange, market=market, clock=clock, **where)
 

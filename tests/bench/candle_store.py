@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from botd.domain.candles import Candles
-from botd.market.candle_rows import candles_of, columns_of, fault_of
-from botd.market.candle_store import CandleStore
+from botd.market.store.candle_rows import candles_of, columns_of, fault_of
+from botd.market.store.candle_store import CandleStore
 from tests.bench.figures import Options, Row, median
 
 ROWS = 1_000_000

@@ -10,7 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from botd.market.levels import LevelIndex
-from botd.market.synthetic import SyntheticSource
+from botd.market.simulated.synthetic import SyntheticSource
 from tests.bench.figures import Options, Row
 from tests.fakes.exchange_desk import Desk
 from tests.fakes.ledger_rows import fill, open_ledger, order, position, record

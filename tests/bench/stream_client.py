@@ -26,8 +26,8 @@ from pathlib import Path
 from typing import Any
 
 from botd.domain.clock import WallClock, seeded_random
-from botd.market import wire
-from botd.market.shards import Shards
+from botd.market.binance import wire
+from botd.market.binance.shards import Shards
 from tests.bench.figures import Options, Row, median
 from tests.bench.processes import end
 

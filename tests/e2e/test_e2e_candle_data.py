@@ -19,7 +19,7 @@ import pytest
 import yaml
 from conftest import BIN, clean_environment
 
-from botd.market.candle_store import CandleStore
+from botd.market.store.candle_store import CandleStore
 from tests.fakes.kline_server import MINUTE, KlineServer, kline, kline_server
 
 LANE = ("--symbol", "BTC/USDT", "--interval", "1m")

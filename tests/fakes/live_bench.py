@@ -8,10 +8,10 @@ from typing import Any
 
 from botd.domain.candle import Candle
 from botd.domain.events import Event
-from botd.market.cache import MemoryCache
-from botd.market.live import BinanceFeed
+from botd.market.binance.binance_feed import BinanceFeed
+from botd.market.binance.stream_rules import StreamRules
+from botd.market.cache.cache import MemoryCache
 from botd.market.manager import MarketManager
-from botd.market.stream_rules import StreamRules
 from tests.fakes.binance import BinanceFront, CandleMarket, Fault, ManualClock, Pace, Rules
 from tests.fakes.binance.market import text
 

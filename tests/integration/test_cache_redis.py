@@ -15,8 +15,8 @@ import redis
 
 from botd.domain.candle import Candle
 from botd.domain.clock import VirtualClock
+from botd.market.cache.redis_cache import RedisCache
 from botd.market.feed import Quote
-from botd.market.redis_cache import RedisCache
 from tests.fakes.redis_server import RedisServer
 
 START = 1_767_225_600_000

@@ -12,9 +12,9 @@ import pytest
 
 from botd.domain.clock import VirtualClock
 from botd.domain.errors import BusyError, InvalidError, NotFoundError, UnavailableError
-from botd.market.candle_store import CandleStore
-from botd.market.ccxt_client import make_client
-from botd.market.download import Download, Downloaded
+from botd.market.by_ccxt.ccxt_client import make_client
+from botd.market.store.candle_store import CandleStore
+from botd.market.store.download import Download, Downloaded
 from tests.fakes.kline_server import MINUTE, NOW, KlineServer, kline, kline_server
 
 BTC = "BTC/USDT"

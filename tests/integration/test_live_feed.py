@@ -12,8 +12,8 @@ import pytest
 
 from botd.domain.clock import WallClock
 from botd.domain.errors import NotFoundError, UnavailableError
-from botd.market.cache import MemoryCache
-from botd.market.live import BinanceFeed
+from botd.market.binance.binance_feed import BinanceFeed
+from botd.market.cache.cache import MemoryCache
 from botd.market.manager import MarketManager
 from tests.fakes.binance import BinanceFront, Fault, Pace
 from tests.fakes.binance.tls import LoopbackResolver, ThrowAwayCA

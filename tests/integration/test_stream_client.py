@@ -11,7 +11,7 @@ from collections import Counter
 import pytest
 
 from botd.domain.clock import WallClock, seeded_random
-from botd.market.shards import Shards
+from botd.market.binance.shards import Shards
 from tests.fakes.stream_server import GOING_AWAY, message
 from tests.fakes.stream_world import FAST, client, run, server, until
 

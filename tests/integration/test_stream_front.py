@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from botd.domain.clock import seeded_random
-from botd.market import wire
+from botd.market.binance import wire
 from tests.fakes.binance import BinanceFront, Fault, Rules
 from tests.fakes.binance.tls import LoopbackResolver, ThrowAwayCA
 from tests.fakes.stream_world import FAST, Client, client, run, until

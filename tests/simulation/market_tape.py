@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from botd.domain.candle import Candle, interval_ms
-from botd.market.gate_values import Row
+from botd.market.binance.gate_values import Row
 
 START_MS = 1_767_225_600_000
 CALM_S = 60

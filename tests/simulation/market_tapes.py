@@ -21,8 +21,8 @@ from collections.abc import Callable
 from typing import Any
 
 from botd.domain.candle import Candle
-from botd.market.completeness import HOLD_MS, OVERLAP, STALE_MS, LaneGate
-from botd.market.gate_values import (
+from botd.market.binance.completeness import HOLD_MS, OVERLAP, STALE_MS, LaneGate
+from botd.market.binance.gate_values import (
     GAP,
     HOLD,
     LIVE,
@@ -36,7 +36,7 @@ from botd.market.gate_values import (
     Row,
     Want,
 )
-from botd.market.proof import LAG_MS
+from botd.market.binance.proof import LAG_MS
 from tests.simulation.market_tape import Message, Tape, Truth, draw
 
 TICK_MS = 250

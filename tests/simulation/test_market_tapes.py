@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from botd.market import completeness
+from botd.market.binance import completeness
 from tests.simulation.market_tape import draw
 from tests.simulation.market_tapes import Broken, Run, campaign
 

@@ -36,11 +36,11 @@ what it imports."""
 COMPOSITION = {"botd/app.py", "botd/world.py"}
 CONCRETE = {
     "botd.exchange.simulated.SimulatedExchange",
-    "botd.market.synthetic.SyntheticSource",
-    "botd.market.replay.ReplaySource",
-    "botd.market.stream.ExchangeFeed",
-    "botd.market.redis_cache.RedisCache",
-    "botd.market.player.Player",
+    "botd.market.simulated.synthetic.SyntheticSource",
+    "botd.market.simulated.replay.ReplaySource",
+    "botd.market.by_ccxt.exchange_feed.ExchangeFeed",
+    "botd.market.cache.redis_cache.RedisCache",
+    "botd.market.simulated.player.Player",
     "botd.domain.clock.WallClock",
     "botd.domain.clock.MarketClock",
 }
@@ -48,7 +48,7 @@ CONCRETE = {
 
 GATEWAY_CALLERS = {"botd/bot/bot.py", "botd/bot/guard.py", "botd/orchestrator/kill_switch.py"}
 TIME_AND_CHANCE = {"time", "random", "secrets", "uuid"}
-SEEDED = {"botd/market/synthetic.py", "botd/market/synthetic_walk.py"}
+SEEDED = {"botd/market/simulated/synthetic.py", "botd/market/simulated/synthetic_walk.py"}
 MOST_LINES, MOST_IN_A_FUNCTION = 400, 60
 
 

@@ -14,7 +14,7 @@ from botd.domain.clock import VirtualClock
 from botd.domain.events import Event
 from botd.market.feed import CandleSource, Quote
 from botd.market.manager import MarketManager
-from botd.market.replay import ReplaySource
+from botd.market.simulated.replay import ReplaySource
 
 T0 = 1_704_067_200_000  # 2024-01-01T00:00:00Z, a multiple of every interval
 MINUTE = 60_000

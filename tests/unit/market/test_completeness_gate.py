@@ -7,8 +7,8 @@ import math
 import pytest
 
 from botd.domain.candle import Candle
-from botd.market.completeness import AUDIT_MS, HOLD_MS, PROBE_MS, STALE_MS, LaneGate
-from botd.market.gate_values import (
+from botd.market.binance.completeness import AUDIT_MS, HOLD_MS, PROBE_MS, STALE_MS, LaneGate
+from botd.market.binance.gate_values import (
     GAP,
     HOLD,
     LIVE,

@@ -8,11 +8,11 @@ from typing import Any
 from market_world import MINUTE, T0, RecordingListener, World, rows_at
 
 from botd.domain.candle import Candle
+from botd.market.binance.gate_values import Row
+from botd.market.binance.proof import LAG_MS, has_passed, proven
 from botd.market.candles import candle_list
 from botd.market.feed import Quote
-from botd.market.gate_values import Row
 from botd.market.lanes import TICKER, LaneNews
-from botd.market.proof import LAG_MS, has_passed, proven
 
 BTC = "BTC/USDT"
 LIMIT = 10_000

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from botd.market.price_watch import DISTRUST_MS, JUMP_AGE_MS, QUIET_MS, UNSEEN_MS, PriceWatch
+from botd.market.binance.price_watch import DISTRUST_MS, JUMP_AGE_MS, QUIET_MS, UNSEEN_MS, PriceWatch
 
 T0 = 1_767_225_600_000
 

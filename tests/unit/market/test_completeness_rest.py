@@ -16,7 +16,7 @@ from market_world import MINUTE, T0, real_file
 from botd.domain.clock import VirtualClock
 from botd.domain.errors import NotFoundError
 from botd.exchange.governor import Governor
-from botd.market.rest import BinanceRest, RestError
+from botd.market.binance.rest import BinanceRest, RestError
 
 KLINE = [T0, "1.5", "2.5", "0.5", "2.0", "10.25", T0 + MINUTE - 1, "20.1", 7, "1", "2", "0"]
 

@@ -10,9 +10,9 @@ import pytest
 
 from botd.domain.candle import Candle
 from botd.domain.clock import VirtualClock
-from botd.market.breaker import Breaker
-from botd.market.cache import MemoryCache
-from botd.market.cache_values import decode_candle, decode_quote, encode_candle, encode_quote
+from botd.market.cache.breaker import Breaker
+from botd.market.cache.cache import MemoryCache
+from botd.market.cache.cache_values import decode_candle, decode_quote, encode_candle, encode_quote
 from botd.market.feed import Quote
 
 NOW = 1_767_225_600_000

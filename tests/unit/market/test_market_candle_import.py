@@ -11,9 +11,9 @@ from market_world import real_file
 from botd.domain.candle import Candle
 from botd.domain.clock import VirtualClock
 from botd.domain.errors import NotFoundError
-from botd.market.candle_import import files_in, import_files
-from botd.market.candle_store import CandleStore
-from botd.market.ccxt_client import window_of
+from botd.market.by_ccxt.ccxt_client import window_of
+from botd.market.store.candle_import import files_in, import_files
+from botd.market.store.candle_store import CandleStore
 
 MINUTE = 60_000
 T0 = 1_722_470_400_000

@@ -15,12 +15,12 @@ from market_world import real_file
 from botd.domain.candle import interval_ms
 from botd.domain.candles import Candles
 from botd.domain.errors import BotdError, ConfigError, ConflictError, ForbiddenError, InvalidError, NotFoundError
-from botd.market import candle_lane
-from botd.market.candle_codec import DamageError, blank, decode, encode, header_of
-from botd.market.candle_rows import candles_of, columns_of, union, without
-from botd.market.candle_store import CandleStore, Lane, Written
 from botd.market.candles import complete_buckets
-from botd.market.replay_file import read_candles
+from botd.market.simulated.replay_file import read_candles
+from botd.market.store import candle_lane
+from botd.market.store.candle_codec import DamageError, blank, decode, encode, header_of
+from botd.market.store.candle_rows import candles_of, columns_of, union, without
+from botd.market.store.candle_store import CandleStore, Lane, Written
 
 MINUTE = 60_000
 T0 = 1_722_470_400_000  # 2024-08-01

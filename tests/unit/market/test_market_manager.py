@@ -15,7 +15,7 @@ from market_world import MINUTE, T0, RecordingListener, World, naive_buckets, ro
 from botd.domain.candle import Candle
 from botd.domain.errors import InvalidError, NotFoundError
 from botd.market.candles import candle_list
-from botd.market.synthetic import SyntheticSource
+from botd.market.simulated.synthetic import SyntheticSource
 
 BTC, ETH = "BTC/USDT", "ETH/USDT"
 # Two neighbours at least, else the file looks like one of a longer interval.

@@ -13,8 +13,8 @@ from botd.domain.candle import Candle
 from botd.domain.clock import MarketClock
 from botd.market.feed import CandleSource
 from botd.market.manager import MarketManager
-from botd.market.player import Player
-from botd.market.synthetic import SyntheticSource
+from botd.market.simulated.player import Player
+from botd.market.simulated.synthetic import SyntheticSource
 
 BTC, ETH = "BTC/USDT", "ETH/USDT"
 

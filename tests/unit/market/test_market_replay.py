@@ -27,8 +27,8 @@ from botd.domain.candle import Candle
 from botd.domain.errors import BotdError, ConfigError
 from botd.market.candles import candle_list
 from botd.market.feed import Moment
-from botd.market.replay import ReplaySource
-from botd.market.replay_file import read_candles
+from botd.market.simulated.replay import ReplaySource
+from botd.market.simulated.replay_file import read_candles
 
 BTC, ETH = "BTC/USDT", "ETH/USDT"
 

@@ -9,10 +9,10 @@ import pytest
 
 from botd.domain.candle import bucket_start
 from botd.domain.errors import ConfigError, NotFoundError, UnavailableError
-from botd.market.cache import MemoryCache
-from botd.market.ccxt_client import redirected
+from botd.market.by_ccxt.ccxt_client import redirected
+from botd.market.by_ccxt.exchange_feed import ExchangeFeed
+from botd.market.cache.cache import MemoryCache
 from botd.market.manager import MarketManager
-from botd.market.stream import ExchangeFeed
 from tests.fakes.mini_binance import MINUTE, MiniBinance, price_at
 
 START = 1_767_225_600_000 + 20 * MINUTE + 30_000

@@ -14,7 +14,7 @@ from market_world import MINUTE, T0, naive_buckets
 from botd.domain.errors import ConfigError, InvalidError
 from botd.market.candles import candle_list
 from botd.market.feed import Moment
-from botd.market.synthetic import SyntheticSource
+from botd.market.simulated.synthetic import SyntheticSource
 
 SYMBOLS = ["BTC/USDT", "ETH/USDT", "ZZZ/USDT"]
 

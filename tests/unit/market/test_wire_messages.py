@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from botd.domain.candle import Candle
-from botd.market import wire
+from botd.market.binance import wire
 
 DATA = Path(os.environ.get("BOTD_TEST_DATA", Path(__file__).parents[3] / "../shared/data")).resolve()
 BAR = {

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from botd.domain.candle import Candle
-from botd.market.gate_values import Row
+from botd.market.binance.gate_values import Row
 from botd.market.lanes import plausible
 
 PROOF_MS = 2_000

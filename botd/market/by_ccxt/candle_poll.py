@@ -10,7 +10,7 @@ from typing import Any
 
 from botd.domain.candle import Candle, bucket_start, interval_ms
 from botd.domain.clock import Clock
-from botd.market.ccxt_client import candle_of
+from botd.market.by_ccxt.ccxt_client import candle_of
 
 PROOF_MS = 2000
 _PAGE = 1000

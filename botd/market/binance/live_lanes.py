@@ -17,13 +17,13 @@ from botd.domain.candles import Candles
 from botd.domain.clock import Clock, Random
 from botd.domain.errors import BotdError
 from botd.exchange.governor import Lane as Priority
-from botd.market.ccxt_client import window_of
-from botd.market.completeness import LaneGate
+from botd.market.binance.completeness import LaneGate
+from botd.market.binance.gate_values import GAP, STALE, Changed, Deliver, Output, Reconnect, Restored, Revised, Want
+from botd.market.binance.proof import proven
+from botd.market.binance.rest import BinanceRest
+from botd.market.by_ccxt.ccxt_client import window_of
 from botd.market.feed import Lane
-from botd.market.gate_values import GAP, STALE, Changed, Deliver, Output, Reconnect, Restored, Revised, Want
 from botd.market.lanes import LaneNews
-from botd.market.proof import proven
-from botd.market.rest import BinanceRest
 
 _AT_ONCE = 8
 _QUESTIONS_A_LANE = 2

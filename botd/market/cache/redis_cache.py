@@ -29,9 +29,9 @@ from redis.exceptions import RedisError, ResponseError
 
 from botd.domain.candle import INTERVALS, Candle
 from botd.domain.clock import Clock
-from botd.market import cache_values
-from botd.market.breaker import Breaker
-from botd.market.cache import KEEP, MemoryCache
+from botd.market.cache import cache_values
+from botd.market.cache.breaker import Breaker
+from botd.market.cache.cache import KEEP, MemoryCache
 from botd.market.feed import Lane, Quote
 
 QUOTE_TTL_S = 300

@@ -19,11 +19,11 @@ from botd.domain.candle import INTERVALS, interval_ms
 from botd.domain.candles import Candles
 from botd.domain.errors import BotdError, ConflictError, InvalidError, NotFoundError
 from botd.domain.instrument import split_symbol
-from botd.market.candle_codec import DamageError
-from botd.market.candle_lane import MANIFEST, LaneFolder, Manifest, by_period
-from botd.market.candle_rows import Span, between, covers, fault_of, merge, union, without
-from botd.market.candle_verify import Damage, examine, repair
 from botd.market.candles import complete_buckets
+from botd.market.store.candle_codec import DamageError
+from botd.market.store.candle_lane import MANIFEST, LaneFolder, Manifest, by_period
+from botd.market.store.candle_rows import Span, between, covers, fault_of, merge, union, without
+from botd.market.store.candle_verify import Damage, examine, repair
 
 
 @dataclass(frozen=True, slots=True, order=True)

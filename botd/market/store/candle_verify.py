@@ -13,9 +13,9 @@ import msgspec
 from botd.domain.candle import interval_ms
 from botd.domain.candles import Candles
 from botd.domain.errors import ConfigError
-from botd.market.candle_codec import DamageError
-from botd.market.candle_lane import CHUNK, MANIFEST, Chunk, LaneFolder, Manifest, by_period, describe
-from botd.market.candle_rows import fault_of, without
+from botd.market.store.candle_codec import DamageError
+from botd.market.store.candle_lane import CHUNK, MANIFEST, Chunk, LaneFolder, Manifest, by_period, describe
+from botd.market.store.candle_rows import fault_of, without
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from botd.market.proof import LAG_MS
+from botd.market.binance.proof import LAG_MS
 
 _AGAIN_MS = (1_500, 1_500, 2_000, 5_000, 10_000, 20_000, 30_000)
 """Three tries within the 5 s that bots wait for a hole, then ever more slowly."""

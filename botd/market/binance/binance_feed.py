@@ -18,16 +18,16 @@ from botd.domain.clock import Clock, seeded_random
 from botd.domain.errors import BotdError, NotFoundError, UnavailableError
 from botd.domain.instrument import Instrument
 from botd.exchange.governor import Governor
-from botd.market import wire
-from botd.market.connection import Connection
+from botd.market.binance import wire
+from botd.market.binance.connection import Connection
+from botd.market.binance.gate_values import GAP, HOLD, LIVE, STALE
+from botd.market.binance.live_lanes import FedLanes, LiveLanes
+from botd.market.binance.live_prices import CHECK_S, FedPrices, LivePrices
+from botd.market.binance.proof import proven
+from botd.market.binance.rest import PRODUCTION, TESTNET, BinanceRest
+from botd.market.binance.shards import Shards
+from botd.market.binance.stream_rules import StreamRules
 from botd.market.feed import Lane
-from botd.market.gate_values import GAP, HOLD, LIVE, STALE
-from botd.market.live_lanes import FedLanes, LiveLanes
-from botd.market.live_prices import CHECK_S, FedPrices, LivePrices
-from botd.market.proof import proven
-from botd.market.rest import PRODUCTION, TESTNET, BinanceRest
-from botd.market.shards import Shards
-from botd.market.stream_rules import StreamRules
 
 STREAMS, STREAMS_TESTNET = "wss://stream.binance.com:9443", "wss://stream.testnet.binance.vision"
 TICK_S = 0.25

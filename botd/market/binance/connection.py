@@ -30,9 +30,9 @@ import msgspec
 import picows
 
 from botd.domain.clock import Clock
-from botd.market import wire
-from botd.market.dial import LONGEST_FRAME, ConnectionFailed, Resolver, dial, said
-from botd.market.stream_rules import MessageBudget, StreamRules
+from botd.market.binance import wire
+from botd.market.binance.dial import LONGEST_FRAME, ConnectionFailed, Resolver, dial, said
+from botd.market.binance.stream_rules import MessageBudget, StreamRules
 
 logger = logging.getLogger("botd.market")
 

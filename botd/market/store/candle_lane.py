@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 from botd.domain.candle import interval_ms
 from botd.domain.candles import Candles
 from botd.domain.errors import BotdError, ConfigError, ForbiddenError, UnavailableError
-from botd.market.candle_codec import DamageError, blank, checksum, decode, encode, header_of, workroom
-from botd.market.candle_rows import Span, between, candles_of, holes, sliced
+from botd.market.store.candle_codec import DamageError, blank, checksum, decode, encode, header_of, workroom
+from botd.market.store.candle_rows import Span, between, candles_of, holes, sliced
 
 MANIFEST = "manifest.json"
 CHUNK = re.compile(r"(\d{4}(?:-\d\d)?)\.(\d+)\.candles")

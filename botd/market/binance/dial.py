@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 import picows
 
-from botd.market.stream_rules import StreamRules
+from botd.market.binance.stream_rules import StreamRules
 
 LONGEST_FRAME = 4 * 1024 * 1024
 """bytes of one message"""

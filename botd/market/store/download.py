@@ -21,10 +21,10 @@ from botd.domain.candle import Candle, bucket_start, interval_ms
 from botd.domain.candles import Candles
 from botd.domain.clock import Clock, rfc3339
 from botd.domain.errors import BotdError, BusyError, InvalidError, NotFoundError, UnavailableError
-from botd.market.candle_poll import PROOF_MS, CandleDesk
-from botd.market.candle_rows import Span, fault_of
-from botd.market.candle_store import CandleStore, Written
-from botd.market.ccxt_client import candle_of, window_of
+from botd.market.by_ccxt.candle_poll import PROOF_MS, CandleDesk
+from botd.market.by_ccxt.ccxt_client import candle_of, window_of
+from botd.market.store.candle_rows import Span, fault_of
+from botd.market.store.candle_store import CandleStore, Written
 
 PAGE = 1000
 WEIGHT_A_MINUTE = 3000

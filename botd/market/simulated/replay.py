@@ -20,7 +20,7 @@ from botd.domain.errors import ConfigError, InvalidError
 from botd.domain.instrument import Instrument, split_symbol
 from botd.market.candles import candle_list, complete_buckets, cut
 from botd.market.feed import Moment
-from botd.market.replay_file import CandleFile, read_candles
+from botd.market.simulated.replay_file import CandleFile, read_candles
 
 NEVER = 1 << 62
 """A time after the end of any data."""

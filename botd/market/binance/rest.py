@@ -23,7 +23,7 @@ from botd.domain.clock import Clock
 from botd.domain.errors import NotFoundError, UnavailableError
 from botd.domain.instrument import ZERO, Instrument
 from botd.exchange.governor import Governor, Lane, weight_of
-from botd.market.gate_values import Row
+from botd.market.binance.gate_values import Row
 
 PRODUCTION, TESTNET = "https://api.binance.com", "https://testnet.binance.vision"
 PAGE = 1000

@@ -19,7 +19,7 @@ from botd.domain.errors import ConfigError, InvalidError
 from botd.domain.instrument import Instrument, split_symbol
 from botd.market.candles import candle_list, complete_buckets
 from botd.market.feed import Moment
-from botd.market.synthetic_walk import BLOCK, Walk
+from botd.market.simulated.synthetic_walk import BLOCK, Walk
 
 _CHUNK = 64
 """How many candles of each symbol are made at once: with 50 symbols some 3 ms of work."""

@@ -25,8 +25,8 @@ from botd.domain.candles import Candles
 from botd.domain.clock import Clock, seeded_random
 from botd.domain.errors import BotdError, NotFoundError, UnavailableError
 from botd.domain.instrument import Instrument
-from botd.market.candle_poll import CandleDesk, LanePoll
-from botd.market.ccxt_client import instruments_of, make_client, window_of
+from botd.market.by_ccxt.candle_poll import CandleDesk, LanePoll
+from botd.market.by_ccxt.ccxt_client import instruments_of, make_client, window_of
 from botd.market.feed import Lane, Quote
 
 FIRST_PAUSE_S = 0.5

@@ -13,11 +13,11 @@ from typing import Any, Protocol
 from botd.domain.candle import Candle
 from botd.domain.clock import Clock
 from botd.domain.errors import BotdError
+from botd.market.binance.gate_values import STALE
+from botd.market.binance.price_watch import PriceWatch
+from botd.market.binance.rest import BinanceRest
 from botd.market.feed import Quote
-from botd.market.gate_values import STALE
 from botd.market.lanes import TICKER, LaneNews
-from botd.market.price_watch import PriceWatch
-from botd.market.rest import BinanceRest
 
 CHECK_S = 1.0
 _ALIVE_S = 10.0

@@ -20,8 +20,8 @@ from math import inf
 from typing import Any
 
 from botd.domain.candle import Candle, bucket_start, interval_ms
-from botd.market.gate_pauses import pause_ms
-from botd.market.gate_values import (
+from botd.market.binance.gate_pauses import pause_ms
+from botd.market.binance.gate_values import (
     GAP,
     HOLD,
     LIVE,
@@ -36,7 +36,7 @@ from botd.market.gate_values import (
     Row,
     Want,
 )
-from botd.market.proof import PROOF_MS, called_closed, has_passed, proven
+from botd.market.binance.proof import PROOF_MS, called_closed, has_passed, proven
 
 HOLD_MS = 5_000
 STALE_MS = 90_000

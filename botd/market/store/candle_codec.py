@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from botd.domain.candle import interval_ms
 from botd.domain.candles import Candles
 from botd.domain.errors import ConfigError, WrongStateError
-from botd.market.candle_rows import columns_of
+from botd.market.store.candle_rows import columns_of
 
 REPAIR = "`botctl data verify --repair` sets it aside; then download or import that time again"
 

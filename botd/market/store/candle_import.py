@@ -19,10 +19,10 @@ from typing import Any
 from botd.domain.candle import interval_ms
 from botd.domain.clock import Clock, rfc3339
 from botd.domain.errors import BotdError, ConfigError, InvalidError, NotFoundError
-from botd.market.candle_poll import PROOF_MS
-from botd.market.candle_rows import between
-from botd.market.candle_store import CandleStore
-from botd.market.replay_file import CandleFile, parse_candles
+from botd.market.by_ccxt.candle_poll import PROOF_MS
+from botd.market.simulated.replay_file import CandleFile, parse_candles
+from botd.market.store.candle_rows import between
+from botd.market.store.candle_store import CandleStore
 
 _SUFFIXES = (".csv", ".csv.gz", ".zip")
 _BINANCE_NAME = re.compile(r"([A-Z0-9]+)-(\d+[mhd])-\d{4}.*")
