@@ -1,7 +1,7 @@
 """The world of one daemon: ledger, market, exchange, risk and bots, wired together.
 
-Part of the composition root (:mod:`botd.app` adds the control plane and the process around it): only these
-two modules know concrete classes.
+Part of the composition root (:mod:`botd.app` adds the control plane and the process around it,
+:mod:`botd.feeds` chooses the market): only these three modules know concrete classes.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
-from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -17,7 +16,7 @@ import msgspec
 from botd.bot.desk import Desk
 from botd.bot.evaluation import Evaluator
 from botd.bot.lifecycle import RestartPolicy
-from botd.config import Config, InstrumentConfig
+from botd.config import Config
 from botd.domain.candle import Candle, interval_ms
 from botd.domain.clock import Clock, MarketClock, WallClock
 from botd.domain.errors import ConfigError
@@ -25,8 +24,8 @@ from botd.domain.events import Event
 from botd.domain.instrument import Instrument
 from botd.exchange.simulated import SimulatedExchange
 from botd.execution.gateway import Gateway
+from botd.feeds import candle_cache, candle_source, exchange_feed, with_grids
 from botd.ledger.store import Ledger
-from botd.market.cache.cache import MemoryCache, ReadableCache
 from botd.market.feed import CandleSource, Quote
 from botd.market.manager import MarketManager
 from botd.market.simulated.player import Player
@@ -91,7 +90,7 @@ class World:
         cursor = int(kept[CURSOR]) if CURSOR in kept else None
         if isinstance(self.clock, MarketClock) and cursor is not None:
             self.clock.advance(cursor)
-        self.cache = self._make_cache()
+        self.cache = candle_cache(config, self.clock, self.ledger.instance)
         self.market = MarketManager(
             clock=self.clock,
             cache=self.cache,
@@ -115,14 +114,6 @@ class World:
             on_state=self._on_market_state,
             brake=lambda: self.settlement.brake(),
         )
-
-    def _make_cache(self) -> ReadableCache:
-        redis = self.config.redis
-        if redis.host is None:
-            return MemoryCache()
-        from botd.market.cache.redis_cache import RedisCache
-
-        return RedisCache(redis.host, redis.port, self.clock, prefix=f"botd:{self.ledger.instance}:")
 
     def _build_exchange(self) -> None:
         paper = self.config.paper
@@ -356,45 +347,3 @@ class World:
 
 def _soon(call: Callable[[], None]) -> None:
     asyncio.get_running_loop().call_soon(call)
-
-
-def candle_source(config: Config) -> CandleSource | None:
-    """Return the simulated market of a configuration, None where the exchange makes the market."""
-    market = config.market
-    if market.source == "synthetic":
-        from botd.market.simulated.synthetic import SyntheticSource
-
-        return SyntheticSource(market.symbols, market.interval, market.start, market.seed)
-    if market.source == "replay":
-        from botd.market.simulated.replay import ReplaySource
-
-        return ReplaySource(market.files, market.interval)
-    return None
-
-
-def exchange_feed(config: Config, market: MarketManager, clock: Clock) -> Any:
-    """Return the live feed: our own streams for Binance, ccxt.pro for every other exchange."""
-    where: dict[str, Any] = {
-        "testnet": config.testnet,
-        "rest": config.endpoints.rest,
-        "stream": config.endpoints.stream,
-    }
-    if config.exchange == "binance":
-        from botd.market.binance.binance_feed import BinanceFeed
-
-        return BinanceFeed(market=market, clock=clock, **where)
-    from botd.market.by_ccxt.exchange_feed import ExchangeFeed
-
-    return ExchangeFeed(exchange=config.exchange, market=market, clock=clock, **where)
-
-
-def with_grids(found: Mapping[str, Instrument], configured: Mapping[str, InstrumentConfig]) -> dict[str, Instrument]:
-    """Return the instruments with what the configuration says of them in place of what was found."""
-    grids = dict(found)
-    for symbol, grid in configured.items():
-        if symbol in grids:
-            given: dict[str, Decimal] = {
-                key: value for key in ("tick", "step", "min_notional") if (value := getattr(grid, key)) is not None
-            }
-            grids[symbol] = msgspec.structs.replace(grids[symbol], **given)
-    return grids

@@ -29,11 +29,11 @@ BELOW = {
 }
 """What each room may look at: downwards, past rooms too, never up or aside. (Control speaks of bots, it owns none.)"""
 
-ROOT_MODULES = {"app", "world", "cli", "offline"}
+ROOT_MODULES = {"app", "world", "feeds", "cli", "offline"}
 """Modules beside the rooms that may know rooms: the composition root, the command, and the façade for botctl with
 what it imports."""
 
-COMPOSITION = {"botd/app.py", "botd/world.py"}
+COMPOSITION = {"botd/app.py", "botd/world.py", "botd/feeds.py"}
 CONCRETE = {
     "botd.exchange.simulated.SimulatedExchange",
     "botd.market.simulated.synthetic.SyntheticSource",
