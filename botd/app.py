@@ -59,6 +59,8 @@ class Daemon:
         self._notifier = notifier
         self._world = World(config)
         self._clock = self._world.clock
+        if config.simulated:
+            logs.show_market_time(self._clock.now_ms)
         self._began_s = self._clock.monotonic()
         self._lag = LoopLag(self._clock)
         self._market_part = Part("market", "loading")
@@ -114,6 +116,8 @@ class Daemon:
     async def _run_market(self) -> None:
         """Bring the market up, begin the bots, then feed until the end of the data or of the daemon."""
         world = self._world
+        if not world.ledger.checked:
+            await world.ledger.check()
         await world.open_market()
         self._market_part.set(OK)
         async with world.market.lock:
@@ -274,7 +278,7 @@ class Daemon:
             shutdown=self._stop.set,
             reload=self._reload,
             identity=self._identity,
-            market_status=world.market_status,
+            market_status=self._market_status,
             log_file=lambda name: self._logs.path(name) if name else main_file(self._config),
             read_log=tail,
             close_log=self._logs.close_bot,
@@ -297,6 +301,13 @@ class Daemon:
             "python": sys.version.split()[0],
         }
 
+    def _market_status(self) -> dict[str, Any]:
+        """Return ``market status``; of a simulated market also where its speed is written."""
+        config, status = self._config, self._world.market_status()
+        if not config.simulated:
+            return status
+        return {**status, "speed_from": f"market.speed in {config.path}" if config.path else "the default: no file"}
+
     def _make_health(self) -> Health:
         health = Health()
         health.add(self._loop_check)
@@ -305,6 +316,7 @@ class Daemon:
         health.add_part(self._exchange_part)
         health.add(lambda: (lambda s: (s["name"], s["status"], s["detail"]))(self._world.cache.status()))
         health.add(self._bots_check)
+        health.add(lambda: self._world.risk_desk.check())
         return health
 
     def _loop_check(self) -> tuple[str, str, str]:
@@ -317,7 +329,7 @@ class Daemon:
         return "market", *self._world.market_health()
 
     def _ledger_check(self) -> tuple[str, str, str]:
-        error = self._world.ledger.error
+        error = self._world.ledger.error or self._world.ledger.damage
         if error is not None:
             return "ledger", FAILED, error
         statistics = self._world.ledger.statistics()

@@ -19,6 +19,7 @@ from botd.domain.decision import Decision
 from botd.domain.events import Event
 from botd.domain.order import Fill, Order
 from botd.domain.position import Position, Trade
+from botd.ledger import audit
 from botd.ledger.records import BotRecord, SequencedEvent, amount, optional_amount
 from botd.ledger.tables import Row
 
@@ -91,6 +92,7 @@ class Journal:
             order.updated_ms,
         )
         self._append("orders", row)
+        self._append("audit", audit.of_order(order))
 
     def fill(self, fill: Fill, realized_pnl: Decimal) -> None:
         """Write a fill; one that is there already (symbol and trade id) is left as it was."""
@@ -108,6 +110,7 @@ class Journal:
             fill.time_ms,
         )
         self._append("fills", row)
+        self._append("audit", audit.of_fill(fill))
 
     def trade(self, trade: Trade) -> None:
         """Write a finished round trip."""
@@ -201,10 +204,15 @@ class Journal:
         """
         row = (request_id, uid, pid, cmd, _encode(args).decode(), _encode(reply).decode(), time_ms)
         self._append("commands", row)
+        given, ok = msgspec.Raw(row[4].encode()), isinstance(reply, dict) and reply.get("ok") is True
+        self._append("audit", audit.of_command(request_id, uid, pid, cmd, given, ok, time_ms))
 
     def event(self, event: Event) -> None:
         """Write an event; followers hear of it once it is durable."""
         self._events.append((event, _encode(event.data).decode()))
+        entry = audit.of_event(event)
+        if entry is not None:
+            self._append("audit", entry)
 
     def take(self, sequence: int, event_seq: int) -> Batch:
         """Return what was appended as batch number ``sequence``, events numbered on from ``event_seq``."""

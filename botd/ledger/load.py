@@ -14,7 +14,9 @@ import msgspec
 from botd.domain.bot_spec import BotSpec
 from botd.domain.order import Order, OrderStatus, OrderType, Purpose, Side
 from botd.domain.position import Position
+from botd.ledger.checksums import sound
 from botd.ledger.records import ACCOUNT, Book, BotRecord, Loaded
+from botd.ledger.tables import TABLES, Row
 
 _EXACT = {"quantity", "cost", "bought_quantity", "bought_notional", "sold_quantity", "sold_notional"}
 _EXACT |= {"fees", "realized_pnl", "price", "stop_price", "filled", "filled_notional"}
@@ -22,8 +24,9 @@ _ENUMS = {"side": Side, "type": OrderType, "purpose": Purpose, "status": OrderSt
 
 
 def load(connection: sqlite3.Connection) -> Loaded:
-    """Return the state as of the last commit. Raises sqlite3.Error or MsgspecError on a damaged file."""
-    bots = [_bot(row) for row in connection.execute("SELECT * FROM bots WHERE number > ? ORDER BY number", (ACCOUNT,))]
+    """Return the state as of the last commit. sqlite3.Error, MsgspecError, DamagedRowError: a damaged file."""
+    sound(connection, "meta")
+    bots = [_bot(row) for row in sound(connection, "bots", "WHERE number > ? ORDER BY number", (ACCOUNT,))]
     numbers = [ACCOUNT, *(bot.number for bot in bots)]
     return Loaded(
         bots=[bot for bot in bots if bot.removed_ms is None],
@@ -48,7 +51,7 @@ def last_outcomes(connection: sqlite3.Connection) -> dict[int, str]:
     return {number: row[0] for number, row in found.items() if row is not None}
 
 
-def _bot(row: tuple[object, ...]) -> BotRecord:
+def _bot(row: Row) -> BotRecord:
     number, _name, spec, *rest = row
     fields = dict(
         zip(("desired", "state", "since_ms", "reason", "failures", "created_ms", "removed_ms"), rest, strict=True)
@@ -59,21 +62,20 @@ def _bot(row: tuple[object, ...]) -> BotRecord:
 
 
 def _positions(connection: sqlite3.Connection) -> list[Position]:
-    cursor = connection.execute("SELECT * FROM positions WHERE quantity <> '0' ORDER BY bot, symbol")
-    return [Position(**_fields(cursor, row)) for row in cursor.fetchall()]
+    rows = sound(connection, "positions", "ORDER BY bot, symbol")
+    return [Position(**fields) for row in rows if (fields := _fields("positions", row))["quantity"]]
 
 
 def _books(connection: sqlite3.Connection) -> dict[int, Book]:
-    rows = connection.execute("SELECT bot, cash, realized, fees FROM books ORDER BY bot").fetchall()
     return {
-        bot: Book(cash=Decimal(cash), realized=Decimal(realized), fees=Decimal(fees))
-        for bot, cash, realized, fees in rows
+        int(str(bot)): Book(cash=Decimal(str(cash)), realized=Decimal(str(realized)), fees=Decimal(str(fees)))
+        for bot, cash, realized, fees in sound(connection, "books", "ORDER BY bot")
     }
 
 
 def _open_orders(connection: sqlite3.Connection) -> list[Order]:
-    cursor = connection.execute("SELECT * FROM orders WHERE rank < 4 ORDER BY id")
-    return [_order(_fields(cursor, row)) for row in cursor.fetchall()]
+    rows = sound(connection, "orders", "WHERE rank < 4 ORDER BY id")
+    return [_order(_fields("orders", row)) for row in rows]
 
 
 def _trade_ids(connection: sqlite3.Connection) -> dict[str, list[str]]:
@@ -87,16 +89,17 @@ def _trade_ids(connection: sqlite3.Connection) -> dict[str, list[str]]:
 
 
 def _order(fields: dict[str, Any]) -> Order:
-    for name in ("id", "rank", "sequence"):
+    for name in ("rank", "sequence"):
         del fields[name]
     fields["cancel_requested"] = bool(fields["cancel_requested"])
     return Order(**fields)
 
 
-def _fields(cursor: sqlite3.Cursor, row: tuple[Any, ...]) -> dict[str, Any]:
+def _fields(table: str, row: Row) -> dict[str, Any]:
     """Return a row by column, amounts as Decimal and words as their enumeration."""
     fields: dict[str, Any] = {}
-    for (name, *_), value in zip(cursor.description, row, strict=True):
+    value: Any
+    for name, value in zip(TABLES[table].columns, row, strict=True):
         if value is not None and name in _EXACT:
             value = Decimal(str(value))
         elif name in _ENUMS:
@@ -106,14 +109,14 @@ def _fields(cursor: sqlite3.Cursor, row: tuple[Any, ...]) -> dict[str, Any]:
 
 
 def _strategy_states(connection: sqlite3.Connection) -> dict[int, dict[str, object]]:
-    rows = connection.execute("SELECT bot, state FROM strategy_states").fetchall()
-    return {bot: msgspec.json.decode(state) for bot, state in rows}
+    rows = sound(connection, "strategy_states")
+    return {int(str(bot)): msgspec.json.decode(str(state)) for bot, state in rows}
 
 
 def _keyed(connection: sqlite3.Connection) -> dict[str, dict[str, str]]:
     spaces: dict[str, dict[str, str]] = {}
-    for space, key, value in connection.execute("SELECT space, key, value FROM keyed ORDER BY space, key").fetchall():
-        spaces.setdefault(space, {})[key] = value
+    for space, key, value in sound(connection, "keyed", "ORDER BY space, key"):
+        spaces.setdefault(str(space), {})[str(key)] = str(value)
     return spaces
 
 

@@ -10,6 +10,8 @@ import sqlite3
 
 from botd.domain.clock import Clock
 from botd.ledger import schema
+from botd.ledger.checksums import sealed
+from botd.ledger.tables import TABLES
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
@@ -65,8 +67,8 @@ class Retention:
         connection.execute(_THIN, {"bot": self._round.pop(), "low": low, "high": self._round_end, "hour": HOUR_MS})
         if not self._round:
             self._thinned_to = self._round_end
-            done = "INSERT INTO meta (key, value) VALUES ('equity_thinned', ?) ON CONFLICT (key) DO UPDATE SET value=?"
-            connection.execute(done, (str(self._round_end),) * 2)
+            done = sealed(TABLES["meta"], [("equity_thinned", str(self._round_end))])
+            connection.execute(TABLES["meta"].insert(1), done[0])
         return True
 
     def _begin_round(self, connection: sqlite3.Connection, limit_ms: int) -> bool:

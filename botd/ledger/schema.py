@@ -18,18 +18,34 @@ import msgspec
 from botd.domain.clock import Clock, random_token
 from botd.domain.errors import ConfigError
 from botd.ledger import failures
+from botd.ledger.audit import TRIGGERS
 from botd.ledger.backup import copy_database
+from botd.ledger.checksums import seal_all, sealed
 from botd.ledger.records import ACCOUNT
-from botd.ledger.tables import ALL, TABLES
+from botd.ledger.tables import ALL, CHECKSUM, TABLES
 
-VERSION = 1
+VERSION = 2
 APPLICATION_ID = 0x424F5444  # "BOTD"
 INSTANCE_ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 _MAGIC = b"SQLite format 3\0"
 _SMALL = 32 * 1024 * 1024  # a full check of this many bytes still takes a fraction of a second
 
 Step = Callable[[sqlite3.Connection], None]
-STEPS: dict[int, Step] = {}
+
+
+def _to_2(connection: sqlite3.Connection) -> None:
+    """Checksums in every row, and the audit."""
+    for table in ALL:
+        if table.checked:
+            connection.execute(f"ALTER TABLE {table.name} ADD COLUMN {CHECKSUM} INTEGER NOT NULL DEFAULT 0")
+    columns = "id INTEGER PRIMARY KEY, time_ms INTEGER NOT NULL, kind TEXT NOT NULL, entry TEXT NOT NULL"
+    connection.execute(f"CREATE TABLE audit ({columns}, mac TEXT NOT NULL) STRICT")
+    for trigger in TRIGGERS:
+        connection.execute(trigger)
+    seal_all(connection)
+
+
+STEPS: dict[int, Step] = {1: _to_2}
 """How to get from version N to N + 1, by N. Each step uses ``execute`` only: all run in one transaction."""
 
 
@@ -145,13 +161,13 @@ def _make_tables(connection: sqlite3.Connection) -> None:
 
     database = sqlite_utils.Database(connection)
     for table in ALL:
-        columns = {"id": int, **table.columns} if table.serial else dict(table.columns)
+        columns = {"id": int, **table.stored} if table.serial else dict(table.stored)
         primary = "id" if table.serial else table.key if len(table.key) > 1 else table.key[0]
         made = database.table(table.name)
         made.create(
             columns,
             pk=primary,
-            not_null=[column for column in table.columns if column not in table.nullable],
+            not_null=[column for column in table.stored if column not in table.nullable],
             foreign_keys=[("bot", "bots", "number")] if table.belongs_to_bot else [],
             strict=True,
         )
@@ -161,6 +177,8 @@ def _make_tables(connection: sqlite3.Connection) -> None:
             made.create_index(index, index_name=f"{table.name}_{'_'.join(index)}")
         for name, column, condition in table.partial:
             connection.execute(f"CREATE INDEX {name} ON {table.name} ({column}) WHERE {condition}")
+    for trigger in TRIGGERS:
+        connection.execute(trigger)
     connection.commit()
 
 
@@ -172,9 +190,9 @@ def _fill_meta(connection: sqlite3.Connection, world: Mapping[str, Any], clock: 
         "batch": "0",
         "event_seq": "0",
     }
-    connection.executemany("INSERT INTO meta (key, value) VALUES (?, ?)", rows.items())
     nobody = (ACCOUNT, "", "{}", "", "", 0, "", 0, 0, None)
-    connection.execute(TABLES["bots"].insert(1), nobody)
+    for name, written in (("meta", list(rows.items())), ("bots", [nobody])):
+        connection.executemany(TABLES[name].insert(1), sealed(TABLES[name], written))
     connection.commit()
 
 
@@ -199,17 +217,42 @@ def _recognise(connection: sqlite3.Connection, path: Path, known: int) -> None:
         raise failures.damaged(path, "it has no schema version")
 
 
+def refusal(path: Path, world: Mapping[str, Any]) -> ConfigError | None:
+    """Return why a botd of ``world`` would not take the ledger at ``path``, None where it would (or may not look).
+
+    The file is read as it is, beside a botd that may be using it; nothing is written, not even a lock.
+    """
+    try:
+        if not path.is_file() or path.stat().st_size == 0:
+            return None
+        connection = sqlite3.connect(f"file:{quote(str(path))}?mode=ro&immutable=1", uri=True)
+        try:
+            _recognise(connection, path, VERSION)
+            _check_world(connection, path, world)
+        finally:
+            connection.close()
+    except ConfigError as error:
+        return error
+    except (sqlite3.Error, OSError, msgspec.MsgspecError):
+        return None  # the start looks closer, and says what is wrong
+    return None
+
+
 def _check_world(connection: sqlite3.Connection, path: Path, world: Mapping[str, Any]) -> None:
     stored = msgspec.json.decode(meta(connection, "world") or "{}")
     asked = msgspec.json.decode(_canonical(world))
     if stored == asked:
         return
-    stored, asked = _flat(stored), _flat(asked)
-    differing = sorted(key for key in {*stored, *asked} if stored.get(key) != asked.get(key))
+    old, new = _flat(stored), _flat(asked)
+    differing = sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
+    directory, word = path.parent, str(new.get("market.source", "other"))
+    if old.get("market.source") != new.get("market.source"):  # the seed of another market says nothing
+        differing = [key for key in differing if not key.startswith("market.")]
     raise ConfigError(
-        f"{path} is bound to another world: the ledger has {_named(stored, differing)}, "
-        f"the configuration has {_named(asked, differing)}",
-        "another world wants another state_dir; or restore the configuration that the ledger was made with",
+        f"{path} is bound to another world: the ledger is of {_named(old, differing)}, "
+        f"the configuration says {_named(new, differing)}",
+        f"another world wants another state_dir: put `state_dir: {_beside(directory, word)}` into the configuration; "
+        f"or begin anew here: mv {directory} {_beside(directory, str(old.get('market.source', 'old')))}",
     )
 
 
@@ -250,7 +293,17 @@ def _flat(world: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _named(world: Mapping[str, Any], keys: list[str]) -> str:
-    return ", ".join(f"{key}={msgspec.json.encode(world[key]).decode() if key in world else 'nothing'}" for key in keys)
+    """Return a world in words: ``a synthetic market (market.seed=1)``, with the keys that decide."""
+    source, exchange = world.get("market.source"), world.get("exchange", "")
+    words = {"synthetic": "a synthetic market", "replay": "a replayed market", "exchange": f"exchange {exchange}"}
+    told = [f"{key}={msgspec.json.encode(world[key]).decode() if key in world else 'nothing'}" for key in keys]
+    return words.get(str(source), f"market {source}") + (f" ({', '.join(told)})" if told else "")
+
+
+def _beside(directory: Path, word: str) -> Path:
+    """Return a directory beside ``directory`` that does not exist yet, named after ``word``."""
+    names = (f"{directory.name}-{word}{number}" for number in ("", *(f"-{n}" for n in range(2, 100))))
+    return next((place for name in names if not (place := directory.with_name(name)).exists()), directory / word)
 
 
 def sync(path: Path) -> None:

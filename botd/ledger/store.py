@@ -23,6 +23,7 @@ from botd.domain.clock import Clock
 from botd.domain.errors import UnavailableError
 from botd.domain.events import Event
 from botd.ledger import backup, failures, load, schema
+from botd.ledger.checksums import damages
 from botd.ledger.journal import Batch, Journal
 from botd.ledger.readers import Readers
 from botd.ledger.records import Loaded
@@ -31,6 +32,8 @@ from botd.ledger.writer import Writer
 
 LOW_BYTES = 1024**3
 CRITICAL_BYTES = 200 * 1024**2
+INDEXES_TO_BYTES = 128 * 1024**2
+"""Up to this size of the file a check reads the indexes too, which takes twice as long as the rows."""
 _FREE_FOR_S = 1.0  # how long a look at the free space is good for
 
 EventListener = Callable[[list[Event]], None]
@@ -47,6 +50,9 @@ class Ledger:
         self.instance = instance
         self.error: str | None = None
         """Why commits are refused at present, None while all is well."""
+        self.damage: str | None = None
+        """What :meth:`check` found damaged."""
+        self.checked = False
         self._clock = clock
         self._free: Callable[[Path], int] = failures.free_bytes
         self._free_seen = (-_FREE_FOR_S, 0)
@@ -177,6 +183,27 @@ class Ledger:
         await self.flush()
         return await self._readers.run(lambda: backup.backup(self.path, directory, self._clock, verify=verify))
 
+    async def check(self) -> str | None:
+        """Read every row there is, and return what is damaged (None: nothing); no entries are allowed from then on.
+
+        Beside the loop, on a reader's thread: a few seconds for a million rows.
+        """
+
+        def first() -> str | None:
+            connection = schema.connect(self.path, write=False)
+            try:
+                return next(damages(connection, indexes=self._size() <= INDEXES_TO_BYTES), None)
+            except sqlite3.DatabaseError as error:
+                return str(error)
+            finally:
+                connection.close()
+
+        self.damage = await self._readers.run(first)
+        self.checked = True
+        if self.damage is not None:
+            _log.error("ledger: %s is damaged: %s", self.path, self.damage)
+        return self.damage
+
     # -- health
 
     @property
@@ -188,8 +215,8 @@ class Ledger:
         return self._free_seen[1]
 
     def opens_allowed(self) -> bool:
-        """False while commits are refused or the disk is nearly full: no new positions then."""
-        return self.error is None and self.disk_free >= CRITICAL_BYTES
+        """False while commits are refused, rows are damaged or the disk is nearly full: no new positions then."""
+        return self.error is None and self.damage is None and self.disk_free >= CRITICAL_BYTES
 
     def statistics(self) -> dict[str, Any]:
         """Return size, speed and room to grow, for ``health``."""
@@ -201,6 +228,7 @@ class Ledger:
             "instance": self.instance,
             "schema": schema.VERSION,
             "error": self.error,
+            "damage": self.damage,
             "pending": self.pending,
             "batches": self._sequence,
             "event_seq": self._event_seq,

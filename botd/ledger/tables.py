@@ -11,6 +11,7 @@ from typing import Literal
 
 Row = tuple[str | int | float | None, ...]
 Policy = Literal["replace", "ignore", "append"]
+CHECKSUM = "checksum"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,18 @@ class Table:
     partial: tuple[tuple[str, str, str], ...] = ()
     """Partial indexes: (name, column, condition)."""
     belongs_to_bot: bool = False
+    checked: bool = True
+    """Each row carries a checksum of its columns (:mod:`botd.ledger.checksums`)."""
+
+    @property
+    def stored(self) -> dict[str, type]:
+        """The columns as they are in the file."""
+        return {**self.columns, CHECKSUM: int} if self.checked else self.columns
+
+    @property
+    def floats(self) -> frozenset[int]:
+        """Which columns are floats, by place."""
+        return frozenset(at for at, kind in enumerate(self.columns.values()) if kind is float)
 
     def insert(self, rows: int) -> str:
         """Return the statement that writes ``rows`` rows at once.
@@ -39,14 +52,15 @@ class Table:
         One statement for many rows takes and gives back the interpreter's lock once: with a busy event
         loop in the same process ``executemany`` is ten times slower, measured.
         """
-        one = "(" + ",".join("?" * len(self.columns)) + ")"
-        head = f"INSERT INTO {self.name} ({','.join(self.columns)}) VALUES {','.join([one] * rows)}"
+        columns = self.stored
+        one = "(" + ",".join("?" * len(columns)) + ")"
+        head = f"INSERT INTO {self.name} ({','.join(columns)}) VALUES {','.join([one] * rows)}"
         if self.policy == "append":
             return head
         target = f" ON CONFLICT ({','.join(self.key)}) DO "
         if self.policy == "ignore":
             return head + target + "NOTHING"
-        rest = [column for column in self.columns if column not in self.key]
+        rest = [column for column in columns if column not in self.key]
         return head + target + "UPDATE SET " + ",".join(f"{column}=excluded.{column}" for column in rest)
 
 
@@ -72,6 +86,8 @@ _BOT = {"number": int, "name": str, "spec": str, "desired": str, "state": str, "
 _BOT |= {"reason": str, "failures": int, "created_ms": int, "removed_ms": int}
 
 _COMMAND = {"request_id": str, "uid": int, "pid": int, "cmd": str, "args": str, "reply": str, "time_ms": int}
+
+_AUDIT = {"id": int, "time_ms": int, "kind": str, "entry": str, "mac": str}
 
 ALL = (
     Table("meta", {"key": str, "value": str}, ("key",)),
@@ -108,6 +124,7 @@ ALL = (
     Table("events", {"seq": int, "topic": str, "time_ms": int, "bot": str, "data": str}, ("seq",), "append"),
     Table("keyed", {"space": str, "key": str, "value": str}, ("space", "key")),
     Table("strategy_states", {"bot": int, "state": str}, ("bot",), belongs_to_bot=True),
+    Table("audit", _AUDIT, ("id",), "append", checked=False),
 )
 
 TABLES = {table.name: table for table in ALL}

@@ -15,9 +15,10 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 
-from botd.domain.clock import Clock
+from botd.domain.clock import Clock, rfc3339
 from botd.domain.errors import UnavailableError
-from botd.ledger import failures, schema
+from botd.ledger import audit, failures, schema
+from botd.ledger.checksums import sealed
 from botd.ledger.journal import Batch
 from botd.ledger.retention import Retention
 from botd.ledger.tables import ALL, TABLES, Row, Table
@@ -46,6 +47,8 @@ class Writer:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
         self._connection: sqlite3.Connection | None = None
+        self._chain = audit.Chain(audit.key(path), audit.Head())
+        self._anchored = (clock.monotonic(), audit.Head())
         self._committed = 0
         self._failed = False
         self._idled = False
@@ -77,6 +80,7 @@ class Writer:
             sound = self._write_all(kept)
             if sound and not stopping:
                 self._maintain()
+        self._anchor()
         self._discard()
 
     def _take(self, kept: deque[Batch]) -> bool:
@@ -126,14 +130,18 @@ class Writer:
             return
         connection = self._connection
         connection.execute("BEGIN IMMEDIATE")
+        head = self._chain.head
         for table in ALL:  # bots come before what refers to them
             rows = folded(table, todo)
+            if table.name == "audit" and rows:
+                rows, head = self._chain.extend(rows)
             self.rows += len(rows)
             apply_rows(connection, table, rows)
         last = todo[-1]
         progress = [("batch", str(last.sequence)), ("event_seq", str(last.event_seq))]
         apply_rows(connection, TABLES["meta"], progress)
         connection.execute("COMMIT")
+        self._chain.head = head
         self._committed = last.sequence
         self.transactions += 1
 
@@ -152,6 +160,7 @@ class Writer:
                 # database file, and sync that, before anything is called committed.
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             self._committed = int(schema.meta(connection, "batch") or 0)
+            self._chain.head = audit.head(connection)
         except BaseException:
             connection.close()
             raise
@@ -173,6 +182,8 @@ class Writer:
         if self._connection is None:
             return
         idle = self._queue.empty()
+        if self._clock.monotonic() - self._anchored[0] >= audit.ANCHOR_EVERY_S:
+            self._anchor()
         try:
             if idle and self.transactions % _CHECKPOINT_EACH == 0:
                 self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
@@ -182,6 +193,18 @@ class Writer:
         except sqlite3.Error as error:
             _log.warning("ledger: pruning failed: %s", error)
             self._discard()
+
+    def _anchor(self) -> None:
+        """Note the head of the audit's chain outside the database, if it moved."""
+        head, before = self._chain.head, self._anchored[1]
+        self._anchored = (self._clock.monotonic(), head)
+        if head == before:
+            return
+        try:
+            audit.anchor(self._path, head, rfc3339(self._clock.wall_ms()))
+            _log.info("audit: head %d %s", head.id, head.mac)
+        except OSError as error:
+            _log.warning("audit: the head could not be noted: %s", error)
 
 
 def _first_rows(batches: Iterable[Batch], limit: int) -> list[Batch]:
@@ -215,5 +238,6 @@ def apply_rows(connection: sqlite3.Connection, table: Table, rows: Collection[Ro
     while done < len(pending):
         width = min(_WIDEST, 1 << ((len(pending) - done).bit_length() - 1))
         chunk = pending[done : done + width]
-        connection.execute(table.insert(width), [value for row in chunk for value in row])
+        written = sealed(table, chunk) if table.checked else chunk
+        connection.execute(table.insert(width), [value for row in written for value in row])
         done += width

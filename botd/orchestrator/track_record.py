@@ -19,6 +19,9 @@ from botd.report.statistics import Account, Curve, statistics
 FLEET = "fleet"
 
 
+_TRADE = ",".join(Trade.__struct_fields__)
+
+
 class FleetDrawdown:
     """The deepest fall of all bots' equity from its peak. Capital that comes or goes moves the peak along."""
 
@@ -77,7 +80,7 @@ class TrackRecord:
         points = await self._ledger.query(
             "SELECT time_ms, equity, exposure FROM equity WHERE bot = ? ORDER BY time_ms", number
         )
-        trades = await self._ledger.query("SELECT * FROM trades WHERE bot = ? ORDER BY id", number)
+        trades = await self._ledger.query(f"SELECT {_TRADE} FROM trades WHERE bot = ? ORDER BY id", number)
         fills = await self._ledger.query("SELECT quantity, price FROM fills WHERE bot = ?", number)
         curve = Curve(
             np.array([row["time_ms"] for row in points], dtype=np.int64),
@@ -103,5 +106,5 @@ class TrackRecord:
 
 def _trade(row: dict[str, Any]) -> Trade:
     exact = ("quantity", "entry_price", "exit_price", "pnl", "fees")
-    values: dict[str, Any] = {key: Decimal(row[key]) if key in exact else row[key] for key in row if key != "id"}
+    values: dict[str, Any] = {key: Decimal(row[key]) if key in exact else row[key] for key in row}
     return Trade(**values)

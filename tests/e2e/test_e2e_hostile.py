@@ -90,7 +90,7 @@ def test_a_database_that_does_not_fit_is_78(make_botd: Any) -> None:
     with sqlite3.connect(ledger) as connection:
         connection.execute("PRAGMA user_version = 99")
     connection.close()
-    refuse("schema version 99, this botd knows versions up to 1", "install the newer botd again", refuse_both_starts)
+    refuse("schema version 99, this botd knows versions up to 2", "install the newer botd again", refuse_both_starts)
     ledger.write_bytes(b"hello, I am no database\n" * 100)
     refuse("damaged or not a ledger")
     ledger.write_bytes(good[: len(good) // 2])
@@ -113,10 +113,10 @@ def test_the_ledger_of_another_world_is_78_and_names_both(make_botd: Any) -> Non
     assert botd.stop() == 0
     for market, has, wants in (
         ({"seed": 2}, "market.seed=1", "market.seed=2"),
-        ({"source": "exchange"}, 'market.source="synthetic"', 'market.source="exchange"'),
+        ({"source": "exchange"}, "a synthetic market", "exchange binance"),
     ):
         botd.configure({"market": market})
-        says = f"another world: the ledger has .*{has}.*, the configuration has .*{wants}"
+        says = f"another world: the ledger is of .*{has}.*, the configuration says .*{wants}"
         refuse_start(botd, 78, says, "another world wants another state_dir")
     botd.configure(STILL)
     botd.start()

@@ -57,7 +57,7 @@ def test_a_replay_killed_at_random_moments_ends_with_the_books_of_an_undisturbed
         killed.kill()
         killed.start()
     assert kills >= KILLS // 2
-    assert all(row["state"] == "running" for row in killed.json("ls"))
+    killed.until(lambda: all(row["state"] == "running" for row in killed.json("ls")), 20)  # READY comes before the bots
     killed.until(lambda: is_ended(killed), 90)
     found = books(killed)
     for key, value in expected.items():

@@ -59,9 +59,10 @@ def test_another_world_is_refused_and_both_are_named(filled: Path) -> None:
     other = {"mode": "paper", "market": {"source": "replay", "files": {"BTC/USDT": "btc.csv"}}}
     with pytest.raises(ConfigError) as refusal:
         Ledger.open(filled, other, clock=VirtualClock(START))
-    assert 'market.source="synthetic"' in refusal.value.message
-    assert 'market.source="replay"' in refusal.value.message
-    assert "state_dir" in refusal.value.hint
+    assert "the ledger is of a synthetic market" in refusal.value.message
+    assert "the configuration says a replayed market" in refusal.value.message
+    assert f"`state_dir: {filled.parent}-replay`" in refusal.value.hint
+    assert f"mv {filled.parent} {filled.parent}-synthetic" in refusal.value.hint
     assert "mode=" not in refusal.value.message  # what is the same is not told
 
 
@@ -161,15 +162,15 @@ def _with_version(filled: Path) -> sqlite3.Connection:
 def test_an_upgrade_keeps_a_verified_copy_and_runs_all_its_steps(filled: Path) -> None:
     connection = _with_version(filled)
     steps = {
-        1: lambda c: c.execute("ALTER TABLE bots ADD COLUMN colour TEXT"),
-        2: lambda c: c.execute("UPDATE bots SET colour = 'red'"),
+        schema.VERSION: lambda c: c.execute("ALTER TABLE bots ADD COLUMN colour TEXT"),
+        schema.VERSION + 1: lambda c: c.execute("UPDATE bots SET colour = 'red'"),
     }
-    assert schema.upgrade(connection, filled, 3, steps)
-    assert connection.execute("PRAGMA user_version").fetchone()[0] == 3
+    assert schema.upgrade(connection, filled, schema.VERSION + 2, steps)
+    assert connection.execute("PRAGMA user_version").fetchone()[0] == schema.VERSION + 2
     assert connection.execute("SELECT DISTINCT colour FROM bots").fetchall() == [("red",)]
     connection.close()
-    copy = sqlite3.connect(filled.with_name("ledger.v1.db"))
-    assert copy.execute("PRAGMA user_version").fetchone()[0] == 1
+    copy = sqlite3.connect(filled.with_name(f"ledger.v{schema.VERSION}.db"))
+    assert copy.execute("PRAGMA user_version").fetchone()[0] == schema.VERSION
     assert copy.execute("SELECT count(*) FROM bots").fetchone()[0] == 301
     copy.close()
 
@@ -177,12 +178,12 @@ def test_an_upgrade_keeps_a_verified_copy_and_runs_all_its_steps(filled: Path) -
 def test_an_upgrade_that_fails_changes_nothing(filled: Path) -> None:
     connection = _with_version(filled)
     steps = {
-        1: lambda c: c.execute("ALTER TABLE bots ADD COLUMN colour TEXT"),
-        2: lambda c: c.execute("UPDATE nowhere SET colour = 'red'"),
+        schema.VERSION: lambda c: c.execute("ALTER TABLE bots ADD COLUMN colour TEXT"),
+        schema.VERSION + 1: lambda c: c.execute("UPDATE nowhere SET colour = 'red'"),
     }
     with pytest.raises(sqlite3.OperationalError):
-        schema.upgrade(connection, filled, 3, steps)
-    assert connection.execute("PRAGMA user_version").fetchone()[0] == 1
+        schema.upgrade(connection, filled, schema.VERSION + 2, steps)
+    assert connection.execute("PRAGMA user_version").fetchone()[0] == schema.VERSION
     columns = [row[1] for row in connection.execute("PRAGMA table_info(bots)")]
     assert "colour" not in columns
     connection.close()

@@ -100,7 +100,7 @@ def state(small: SmallWorld) -> dict[str, Any]:
 
     def table(name: str, order: str = "id", where: str = "1") -> list[dict[str, Any]]:
         rows = small.rows(f"SELECT * FROM {name} WHERE {where} ORDER BY {order}")
-        return [{key: value for key, value in row.items() if key != "id"} for row in rows]
+        return [{key: value for key, value in row.items() if key not in ("id", "checksum")} for row in rows]
 
     found = {
         "fills": table("fills"),
@@ -116,7 +116,7 @@ def state(small: SmallWorld) -> dict[str, Any]:
             [bot.name, bot.state.value, bot.record.desired, bot.record.failures]
             for bot in world.orchestrator.bots.values()
         ],
-        "risk": world.states.rows(world.clock.now_ms()),
+        "risk": [str(cause) for cause in world.states.causes()],
         "balances": {asset: [str(b.total), str(b.free)] for asset, b in world.exchange.balances().items()},
     }
     anonymous = re.sub(r"P[A-Z2-7]{5}-(\d+-\d+)-\d\d", r"\1", json.dumps(found))

@@ -1,0 +1,222 @@
+"""The audit: who ordered what, what was intended, denied, sent and filled, in a chain that shows any change.
+
+Each entry's code (HMAC-SHA256) covers the entry and the code before it; the key lies beside the database, not in it.
+An entry edited, deleted, inserted or moved breaks the chain there. Entries cut off at the end are missed by the
+anchors: every ten minutes the head of the chain is written to a file of its own and to the log. The
+database refuses UPDATE and DELETE on the table.
+
+It may not judge what it is told.
+"""
+
+from __future__ import annotations
+
+import hmac
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+
+from botd.domain.clock import random_token
+from botd.domain.errors import ConfigError, ForbiddenError
+from botd.domain.events import Event
+from botd.domain.order import Fill, Order, OrderStatus
+from botd.ledger.records import amount, optional_amount
+from botd.ledger.tables import Row
+
+ANCHOR_EVERY_S = 600.0
+_HEX = "0123456789abcdef"
+_NEWS = (OrderStatus.INTENT, OrderStatus.DENIED)
+_STATES = ("risk.", "live.")
+"""Events that change what bots may do."""
+
+_encode = msgspec.json.Encoder(enc_hook=str).encode
+
+TRIGGERS = tuple(
+    f"CREATE TRIGGER audit_no_{verb} BEFORE {verb} ON audit BEGIN SELECT RAISE(ABORT, 'the audit is append-only'); END"
+    for verb in ("update", "delete")
+)
+
+
+class Head(msgspec.Struct, frozen=True):
+    """The last entry of a chain: its number, 0 for none, and its code."""
+
+    id: int = 0
+    mac: str = ""
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """What reading the whole chain showed. ``broken`` says where and how it does not hold, empty where it does."""
+
+    entries: int
+    head: str
+    anchors: int
+    broken: list[str]
+
+
+# -- entries: (time, kind, JSON)
+
+
+def of_order(order: Order) -> Row:
+    """Return the entry of an order as it is now: in full for an intent or a denial, else what became of it."""
+    entry: dict[str, object] = {"order": order.client_order_id, "status": order.status.value}
+    if order.status in _NEWS:
+        entry |= {
+            "bot": order.bot,
+            "symbol": order.symbol,
+            "side": order.side.value,
+            "type": order.type.value,
+            "quantity": amount(order.quantity),
+            "price": optional_amount(order.price),
+            "stop_price": optional_amount(order.stop_price),
+            "purpose": order.purpose.value,
+            "intent": order.intent_reason,
+        }
+    else:
+        entry |= {"exchange_order_id": order.exchange_order_id, "filled": amount(order.filled)}
+    entry["reason"] = order.reason
+    if order.cancel_requested:
+        entry["cancel_requested"] = True
+    return order.updated_ms, "order", _encode(entry).decode()
+
+
+def of_fill(fill: Fill) -> Row:
+    """Return the entry of a fill."""
+    entry = {
+        "trade": fill.trade_id,
+        "order": fill.client_order_id,
+        "bot": fill.bot,
+        "symbol": fill.symbol,
+        "side": fill.side.value,
+        "quantity": amount(fill.quantity),
+        "price": amount(fill.price),
+        "fee": amount(fill.fee),
+        "fee_asset": fill.fee_asset,
+    }
+    return fill.time_ms, "fill", _encode(entry).decode()
+
+
+def of_command(request_id: str, uid: int, pid: int, cmd: str, args: object, ok: bool, time_ms: int) -> Row:
+    """Return the entry of a command, with who gave it."""
+    entry = {"cmd": cmd, "uid": uid, "pid": pid, "request": request_id, "args": args, "ok": ok}
+    return time_ms, "command", _encode(entry).decode()
+
+
+def of_event(event: Event) -> Row | None:
+    """Return the entry of an event that changes what may be done, None for every other."""
+    if not event.topic.startswith(_STATES):
+        return None
+    return event.time_ms, event.topic, _encode({"bot": event.bot, **event.data}).decode()
+
+
+# -- the chain
+
+
+class Chain:
+    """Gives entries their numbers and codes."""
+
+    def __init__(self, key: bytes, head: Head) -> None:
+        self.head = head
+        self._key = key
+
+    def extend(self, entries: Iterable[Row]) -> tuple[list[Row], Head]:
+        """Return the entries as rows of the table, and the head after them: it counts once they are committed."""
+        number, mac = self.head.id, self.head.mac
+        rows: list[Row] = []
+        for time_ms, kind, entry in entries:
+            number += 1
+            mac = _code(self._key, mac, number, time_ms, kind, entry)
+            rows.append((number, time_ms, kind, entry, mac))
+        return rows, Head(number, mac)
+
+
+def head(connection: sqlite3.Connection) -> Head:
+    """Return the last entry's number and code."""
+    row = connection.execute("SELECT id, mac FROM audit ORDER BY id DESC LIMIT 1").fetchone()
+    return Head() if row is None else Head(*row)
+
+
+def key_path(ledger: Path) -> Path:
+    """Return where the key of a ledger's chain lies."""
+    return ledger.with_name("audit.key")
+
+
+def anchors_path(ledger: Path) -> Path:
+    """Return where the heads of a ledger's chain are noted."""
+    return ledger.with_name("audit.heads")
+
+
+def key(ledger: Path) -> bytes:
+    """Return the key of the ledger's chain, made at first. ForbiddenError where it cannot be read or written."""
+    path = key_path(ledger)
+    try:
+        if not path.exists():
+            with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+                file.write(random_token(_HEX, 64) + "\n")
+        text = path.read_text().strip()
+    except OSError as error:
+        raise ForbiddenError(f"{path}: {error.strerror}", "the key of the audit must be readable by botd") from error
+    if len(text) != 64 or not set(text) <= set(_HEX):
+        raise ConfigError(
+            f"{path} is not a key of an audit", "put the file back from a backup, or remove it to begin anew"
+        )
+    return bytes.fromhex(text)
+
+
+def anchor(ledger: Path, at: Head, time: str) -> None:
+    """Note the head of the chain in its file."""
+    with anchors_path(ledger).open("a") as file:
+        file.write(f"{time} {at.id} {at.mac}\n")
+
+
+# -- reading it
+
+
+def entries(connection: sqlite3.Connection, since_ms: int = 0, after: int = 0) -> Iterator[Row]:
+    """Yield the entries (id, time_ms, kind, entry, mac) after a number and since a time, oldest first."""
+    yield from connection.execute(
+        "SELECT id, time_ms, kind, entry, mac FROM audit WHERE id > ? AND time_ms >= ? ORDER BY id", (after, since_ms)
+    )
+
+
+def verify(connection: sqlite3.Connection, ledger: Path) -> Finding:
+    """Read the whole chain and hold it against the key and the anchors."""
+    broken: list[str] = []
+    secret, number, mac, codes = key(ledger), 0, "", {}
+    noted = _anchors(ledger)
+    wanted = {at for at, _ in noted}
+    for found, time_ms, kind, entry, stored in entries(connection):
+        number += 1
+        if found != number:
+            broken.append(_gap(number, int(str(found))))
+            number = int(str(found))
+        expected = _code(secret, mac, number, time_ms, kind, entry)
+        if expected != stored:
+            broken.append(f"entry {number} ({kind}) is not as it was written, or what came before it is not")
+        mac = str(stored)
+        if number in wanted:
+            codes[number] = mac
+    for at, code in noted:
+        if at > number:
+            broken.append(f"entries {number + 1} to {at} are missing at the end: an anchor knows of them")
+        elif codes.get(at, "") != code and at:
+            broken.append(f"entry {at} is not the one that was anchored")
+    return Finding(entries=number, head=mac, anchors=len(noted), broken=broken)
+
+
+def _gap(expected: int, found: int) -> str:
+    last = found - 1
+    return f"entries {expected} to {last} are missing" if last > expected else f"entry {expected} is missing"
+
+
+def _anchors(ledger: Path) -> Sequence[tuple[int, str]]:
+    path = anchors_path(ledger)
+    lines = path.read_text().splitlines() if path.exists() else []
+    parts = [line.split() for line in lines]
+    return [(int(part[1]), part[2] if len(part) > 2 else "") for part in parts if len(part) > 1 and part[1].isdecimal()]
+
+
+def _code(secret: bytes, before: str, *fields: object) -> str:
+    text = "\x1f".join((before, *map(str, fields)))
+    return hmac.digest(secret, text.encode(), "sha256").hex()
