@@ -97,11 +97,11 @@ class BotBook:
         """Return cash plus the holding at ``price``."""
         if not self.position.quantity:
             return self.cash
-        return EXACT.add(self.cash, _money(EXACT.multiply(self.position.quantity, price)))
+        return EXACT.add(self.cash, money(EXACT.multiply(self.position.quantity, price)))
 
     def unrealized_pnl(self, price: Decimal) -> Decimal:
         """Return what the holding is worth at ``price`` above its cost."""
-        return EXACT.subtract(_money(EXACT.multiply(self.position.quantity, price)), self.position.cost)
+        return EXACT.subtract(money(EXACT.multiply(self.position.quantity, price)), self.position.cost)
 
     def change_capital(self, capital: Decimal) -> None:
         """Give the bot more or less to trade with; profit and holding stay."""
@@ -113,17 +113,17 @@ class BotBook:
     def _fee(self, fill: Fill, fee_value_quote: Decimal | None) -> tuple[Decimal, Decimal, Decimal]:
         """Return the fee in base units, the fee in quote, and what counts as fees paid, in quote."""
         if fill.fee_asset == self._base:
-            return fill.fee, ZERO, _money(EXACT.multiply(fill.fee, fill.price))
+            return fill.fee, ZERO, money(EXACT.multiply(fill.fee, fill.price))
         if fill.fee_asset == self._quote:
-            fee = _money(fill.fee)
+            fee = money(fill.fee)
         else:
-            fee = _money(fee_value_quote) if fee_value_quote is not None else ZERO
+            fee = money(fee_value_quote) if fee_value_quote is not None else ZERO
         return ZERO, fee, fee
 
     def _buy(self, fill: Fill, base_fee: Decimal) -> Decimal:
         position = self.position
         notional = EXACT.multiply(fill.quantity, fill.price)
-        paid = _money(notional)
+        paid = money(notional)
         position.quantity = EXACT.add(position.quantity, EXACT.subtract(fill.quantity, base_fee))
         position.cost = EXACT.add(position.cost, paid)
         position.bought_quantity = EXACT.add(position.bought_quantity, fill.quantity)
@@ -135,13 +135,13 @@ class BotBook:
         """Return the profit before the fee, and what was sold beyond the holding."""
         position = self.position
         notional = EXACT.multiply(fill.quantity, fill.price)
-        received = _money(notional)
+        received = money(notional)
         gone = EXACT.add(fill.quantity, base_fee)
         held = position.quantity
         if gone >= held:
             cost, position.quantity = position.cost, ZERO
         else:
-            cost = _money(EXACT.divide(EXACT.multiply(position.cost, gone), held))
+            cost = money(EXACT.divide(EXACT.multiply(position.cost, gone), held))
             position.quantity = EXACT.subtract(held, gone)
         position.cost = EXACT.subtract(position.cost, cost)
         position.sold_quantity = EXACT.add(position.sold_quantity, fill.quantity)
@@ -186,7 +186,8 @@ def average(notional: Decimal, quantity: Decimal) -> Decimal:
     return _PRICE.divide(notional, quantity)
 
 
-def _money(value: Decimal) -> Decimal:
+def money(value: Decimal) -> Decimal:
+    """Return an amount of quote as it is booked: to 1e-16, half to even."""
     return value.quantize(_MONEY, context=EXACT)
 
 
