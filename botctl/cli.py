@@ -24,21 +24,20 @@ VERBS: dict[str, dict[str, str]] = {
         "restart": "lifecycle",
         "pause": "lifecycle",
         "resume": "lifecycle",
+        "set": "lifecycle",
         "rm": "lifecycle",
         "start-all": "lifecycle",
         "stop-all": "lifecycle",
-        "set": "lifecycle",
     },
-    "Fleet": {"apply": "fleet", "export": "fleet"},
     "Inspect": {
         "ls": "inspect",
         "show": "inspect",
+        "top": "top",
+        "why": "why",
         "stats": "inspect",
         "portfolio": "portfolio",
         "health": "portfolio",
-        "why": "why",
         "wait": "wait",
-        "top": "top",
     },
     "Trading": {
         "orders": "trading",
@@ -49,18 +48,20 @@ VERBS: dict[str, dict[str, str]] = {
         "close": "closing",
         "flatten": "closing",
     },
-    "Risk": {"risk": "risk", "halt": "risk", "reduce": "risk", "release": "risk"},
+    "Risk": {"halt": "risk", "reduce": "risk", "release": "risk", "risk": "risk"},
     "Market": {"prices": "market", "candles": "market", "symbols": "market", "market": "market"},
+    "Logs": {"logs": "logs", "events": "events"},
     "Strategies": {"strategies": "lab"},
     "Data": {"data": "data"},
-    "Logs": {"logs": "logs", "events": "events"},
+    "Audit": {"audit": "audit"},
+    "Fleet": {"apply": "fleet", "export": "fleet"},
     "Daemon": {
         "daemon": "daemon",
-        "backup": "daemon",
         "config": "setup",
         "doctor": "setup",
-        "demo": "demo",
+        "backup": "daemon",
         "completion": "setup",
+        "demo": "demo",
     },
 }
 
@@ -123,7 +124,8 @@ def botctl(session: Session) -> None:
 def run(arguments: list[str] | None = None) -> int:
     """Run one command line and return its exit code; all output is flushed."""
     try:
-        outcome: Any = botctl.main(args=arguments, prog_name="botctl", standalone_mode=False)
+        words = _in_full(sys.argv[1:] if arguments is None else arguments)
+        outcome: Any = botctl.main(args=words, prog_name="botctl", standalone_mode=False)
         sys.stdout.flush()
     except Fault as fault:
         return _failed(fault.exit_code, fault.message, fault.hint)
@@ -145,6 +147,12 @@ def run(arguments: list[str] | None = None) -> int:
     except Exception as error:  # a mistake in botctl: one line all the same
         return _failed(INTERNAL, f"internal error: {type(error).__name__}: {error}")
     return outcome if isinstance(outcome, int) else OK
+
+
+def _in_full(words: list[str]) -> list[str]:
+    """Return the words with -o and -q in full: of a short option click first seeks what it might be a slip of."""
+    end = words.index("--") if "--" in words else len(words)
+    return [{"-o": "--output", "-q": "--quiet"}.get(word, word) for word in words[:end]] + words[end:]
 
 
 def _usage_hint(error: click.UsageError) -> str:

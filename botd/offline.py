@@ -48,8 +48,12 @@ def config_init(path: str | Path | None = None, force: bool = False) -> Path:
 
 
 def config_check(path: str | Path | None = None) -> dict[str, Any]:
-    """Return what the configuration means, or raise ConfigError with file, line, key and remedy."""
+    """Return what the configuration means, or raise ConfigError with file, line, key and remedy.
+
+    ``warnings`` has what would keep botd from starting with it all the same, ``hint`` the remedy.
+    """
     checked = config(path)
+    misfit = ledger_refusal(checked)
     return {
         "valid": True,
         "path": str(checked.path) if checked.path else None,
@@ -62,8 +66,16 @@ def config_check(path: str | Path | None = None) -> dict[str, Any]:
         "risk_preset": checked.risk["preset"],
         "keys": checked.keys.source if checked.keys else None,
         "world": checked.world(),
-        "warnings": list(checked.warnings),
+        "warnings": [*checked.warnings, *([misfit.message] if misfit else [])],
+        "hint": misfit.hint if misfit else "",
     }
+
+
+def ledger_refusal(checked: Config) -> BotdError | None:
+    """Return why botd would not take the ledger that the state directory holds, None where it would."""
+    from botd.ledger.schema import refusal
+
+    return refusal(checked.state_dir / "ledger.db", checked.world())
 
 
 def doctor(path: str | Path | None = None) -> list[dict[str, str]]:
@@ -174,6 +186,22 @@ def data_download(
     from botd.candle_data import download_into
 
     return download_into(config(path), symbol, interval, from_ms, to_ms, replace, tell)
+
+
+def audit_rows(
+    path: str | Path | None, since_ms: int = 0, kind: str | None = None, last: int | None = None
+) -> list[dict[str, Any]]:
+    """Return the audit's entries, oldest first."""
+    from botd.audit_trail import rows
+
+    return rows(config(path), since_ms, kind, last)
+
+
+def audit_verify(path: str | Path | None = None) -> dict[str, Any]:
+    """Return whether the audit's chain holds, and what is broken."""
+    from botd.audit_trail import verify
+
+    return verify(config(path))
 
 
 def _write_new(target: Path, text: str, force: bool, hint: str) -> None:

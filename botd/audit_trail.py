@@ -1,0 +1,73 @@
+"""The audit trail read without a daemon: its entries, and whether the chain still holds.
+
+The ledger is opened read-only; a running botd is not disturbed.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from botd.config import Config
+from botd.domain.clock import rfc3339
+from botd.domain.errors import NotFoundError
+from botd.ledger import audit, failures, schema
+
+MOST_FINDINGS = 20
+
+
+def rows(checked: Config, since_ms: int = 0, kind: str | None = None, last: int | None = None) -> list[dict[str, Any]]:
+    """Return the entries since a time, oldest first; of one kind, and the ``last`` so many, if asked."""
+    with _open(checked) as (connection, _):
+        found = [
+            {"id": row[0], "time": rfc3339(int(str(row[1]))), "kind": row[2], "entry": _entry(row[3]), "mac": row[4]}
+            for row in audit.entries(connection, since_ms)
+            if kind is None or row[2] == kind
+        ]
+    return found if last is None else found[len(found) - min(last, len(found)) :]
+
+
+def verify(checked: Config) -> dict[str, Any]:
+    """Return whether the chain holds: entries, head, anchors, and what is broken (the first so many)."""
+    with _open(checked) as (connection, path):
+        if not audit.key_path(path).exists():
+            raise NotFoundError(
+                f"{audit.key_path(path)}: the key of the audit is not there", "put it back from where you keep it"
+            )
+        found = audit.verify(connection, path)
+    return {
+        "ledger": str(path),
+        "holds": not found.broken,
+        "entries": found.entries,
+        "head": found.head,
+        "anchors": found.anchors,
+        "broken": found.broken[:MOST_FINDINGS],
+        "broken_count": len(found.broken),
+    }
+
+
+@contextmanager
+def _open(checked: Config) -> Iterator[tuple[sqlite3.Connection, Path]]:
+    path = checked.state_dir / "ledger.db"
+    if not path.exists():
+        raise NotFoundError(f"{path}: no ledger there", "name the configuration whose ledger is meant with --config")
+    try:
+        connection = schema.connect(path, write=False)
+        try:
+            yield connection, path
+        finally:
+            connection.close()
+    except sqlite3.Error as error:
+        raise failures.on_open(path, error) from error
+
+
+def _entry(text: object) -> Any:
+    try:
+        return msgspec.json.decode(str(text))
+    except msgspec.DecodeError:
+        return str(text)  # damaged: shown as it is, `verify` names it
