@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from botctl.completion import complete_bot
-from botctl.exit_codes import USAGE, Fault
+from botctl.exit_codes import FAILED, USAGE, Fault
 from botctl.session import Session
 from botctl.times import parse_duration_s, parse_rfc3339_ms
 
@@ -127,13 +127,14 @@ yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
 
 
 def confirm(session: Session, question: str, yes: bool) -> None:
-    """Ask on a terminal; off it, refuse without --yes."""
+    """Ask on a terminal, and end with 1 where the answer is no; off it, refuse without --yes."""
     if yes:
         return
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise Fault(USAGE, f"{question}: not without --yes", "there is no terminal to ask on")
     if not click.confirm(question + "?", err=True):
-        raise Fault(USAGE, "not done")
+        session.say("nothing was done")
+        raise click.exceptions.Exit(FAILED)
 
 
 def moment_ms(session: Session, text: str | None, *, wall: bool = False) -> int | None:

@@ -29,10 +29,11 @@ STATE_COLORS = {
 class Column:
     """One column: where its value is (``position.quantity``), its title, how its cells look.
 
-    ``wide`` columns are shown by ``-o wide`` only (and always in tsv and csv); ``prose`` may be cut to fit.
+    ``wide`` columns are shown by ``-o wide`` only (and always in tsv and csv). Where a terminal is too narrow, the
+    column with ``drop`` 1 goes first, then 2 and so on; ``prose`` is cut before names are, to that many characters.
     """
 
-    __slots__ = ("form", "key", "paint", "path", "prose", "right", "title", "wide")
+    __slots__ = ("drop", "form", "key", "paint", "path", "prose", "right", "title", "wide")
 
     def __init__(
         self,
@@ -42,8 +43,9 @@ class Column:
         *,
         right: bool | None = None,
         wide: bool = False,
-        prose: bool = False,
+        prose: int = 0,
         paint: str = "",
+        drop: int = 0,
     ) -> None:
         self.key = key
         self.path = key.split(".") if "." in key else None
@@ -53,6 +55,7 @@ class Column:
         self.wide = wide
         self.prose = prose
         self.paint = paint
+        self.drop = drop
 
     def value(self, row: Any) -> Any:
         """Return the row's value, None where there is none."""
@@ -71,6 +74,11 @@ class Column:
         else:
             color = ""
         return f"{color}{cell}{_PLAIN}" if color else cell
+
+
+def dim(text: str) -> str:
+    """Return what matters less, for terminals with colour."""
+    return f"{_DIM}{text}{_PLAIN}"
 
 
 def render(column: Column, row: Any) -> str:

@@ -20,7 +20,6 @@ from botd.control.protocol import TAG, encode_request
 SYSTEM_SOCKET = "/run/botd/control.sock"
 LONGEST_PATH = 107  # sun_path holds 108 bytes with its closing zero
 BUSY_PAUSE_S = 0.1
-START_HINT = "start one with: botctl daemon start"
 
 LISTENING = "listening"
 MISSING = "no such socket"
@@ -50,8 +49,7 @@ def state_dir() -> str | None:
 
 def candidates(endpoint: str | None) -> list[str]:
     """Return the socket paths to try, in order. A given endpoint is the only one."""
-    given = endpoint or os.environ.get("BOTCTL_ENDPOINT")
-    if given:
+    if given := asked_for(endpoint):
         if "://" in given and not given.startswith("ipc://"):
             raise Fault(USAGE, f"{given}: not an endpoint of botd", "give a path, or ipc:// and a path")
         path = os.path.abspath(os.path.expanduser(given.removeprefix("ipc://")))
@@ -62,9 +60,28 @@ def candidates(endpoint: str | None) -> list[str]:
                 "choose a shorter state_dir or control.socket",
             )
         return [path]
+    return usual()
+
+
+def asked_for(endpoint: str | None) -> str:
+    """Return the endpoint that the user named, by option or variable; empty where none."""
+    return endpoint or os.environ.get("BOTCTL_ENDPOINT") or ""
+
+
+def usual() -> list[str]:
+    """Return the paths where a daemon listens unless its configuration says otherwise."""
     own = state_dir()
     paths = [os.path.join(own, "control.sock")] if own else []
     return [path for path in [*paths, SYSTEM_SOCKET] if len(os.fsencode(path)) <= LONGEST_PATH]
+
+
+def start_hint(endpoint: str | None) -> str:
+    """Return how to start the daemon that was not found: with its configuration, where it must have one."""
+    if config := os.environ.get("BOTD_CONFIG"):
+        return f"start one with: botctl daemon start --config {config}"
+    if asked_for(endpoint) and candidates(endpoint)[0] not in usual():
+        return "start it with: botctl daemon start --config FILE (the configuration with this socket)"
+    return "start one with: botctl daemon start"
 
 
 def probe(path: str) -> str:
@@ -93,7 +110,7 @@ def locate(endpoint: str | None) -> str:
     listed = "; ".join(f"{path}: {found}" for path, found in tried)
     if any(found == DENIED for _, found in tried):
         raise Fault(FORBIDDEN, f"no permission to reach botd (tried {listed})", "run as its owner or join its group")
-    raise Fault(UNAVAILABLE, f"botd is not running (tried {listed})", START_HINT)
+    raise Fault(UNAVAILABLE, f"botd is not running (tried {listed})", start_hint(endpoint))
 
 
 class Client:
@@ -112,8 +129,9 @@ class Client:
         if self._socket is not None:
             return
         self.path = locate(self.endpoint)
-        import zmq
+        from botctl.light import load_zmq
 
+        zmq = load_zmq()
         self._context = zmq.Context.instance()
         self._socket = self._context.socket(zmq.DEALER)
         self._socket.set(zmq.LINGER, 500)

@@ -56,4 +56,5 @@ def complete_strategy(context: click.Context, parameter: click.Parameter, incomp
     folders = list(catalogue.submodule_search_locations or ()) if catalogue else []
     folders.append(os.path.join(home() or "", ".config/botd/strategies"))
     files = [file for folder in folders if os.path.isdir(folder) for file in os.listdir(folder)]
-    return _starting([file[:-3] for file in files if file.endswith(".py") and file[0].isalpha()], incomplete)
+    names = [file[:-3] for file in files if file.endswith(".py") and file[0].isalpha() and not file.startswith("test_")]
+    return _starting(names, incomplete)

@@ -5,16 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from botctl.cells import exact, gain, money, percent, text
-from botctl.times import format_age, format_ms
+from botctl.times import format_age, format_ms, is_moment
 
 _GAINS = {"realized_pnl", "unrealized_pnl", "expectancy"}
 _MONEY = {"capital", "equity", "fees", "cash", "positions_value", "account_cash", "account_equity", "exposure"}
 _PRICES = {"quantity", "entry_price", "stop", "target", "price"}
 _FRACTIONS = {"fraction", "risk_per_trade", "stop_loss", "take_profit", "trailing_stop"}
 _SUFFIXES = ("_pct", "_s", "_ms")
-
-
-_MOMENTS = 10**12  # an integer beyond this is a time in milliseconds
 
 
 def title(key: str) -> str:
@@ -49,7 +46,7 @@ def _by_unit(key: str, value: Any) -> str:
         return percent(value)
     if key.endswith("_s"):
         return format_age(float(value))
-    if isinstance(value, int) and value > _MOMENTS:
+    if is_moment(value):
         return format_ms(value)
     return f"{value:.10g}" if isinstance(value, float) else text(value)
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from botctl.cells import Column, render, text
+from botctl.cells import Column, dim, render, text
 from botctl.exit_codes import FAILED, OK, USAGE, Fault, fault_of
 from botctl.session import Session, pass_session, report_error
 from botctl.times import parse_duration_s
@@ -160,7 +160,7 @@ def show_actions(session: Session, rows: list[Row], line: Callable[[Row], str]) 
         show_rows(session, rows, [Column(key) for key in ("name", "before", "after", "result", "detail")])
     worst = OK
     for row in failed:
-        fault = fault_of(row["error"])
+        fault = session.explained(fault_of(row["error"]))
         name = row.get("name") or row.get("scope") or ""
         named = fault.message if str(name) in fault.message else f"{name}: {fault.message}"
         report_error(named, fault.hint)
@@ -212,26 +212,39 @@ def _quoted(cell: str) -> str:
 def banner_of(rows: Iterable[Row]) -> str:
     """Return what must be said above a table whose prices or money are not real, or nothing."""
     worlds = {(str(row.get("mode", "")), str(row.get("source", ""))) for row in rows if "mode" in row}
-    return "  ".join(sorted(filter(None, (world(mode, source) for mode, source in worlds))))
+    modes = {mode for mode, _ in worlds}
+    mode = "paper and live" if len(modes) > 1 and "paper" in modes else "".join(modes)
+    return world(mode, "".join(sorted({source for _, source in worlds})[:1]))
 
 
 def world(mode: str, source: str) -> str:
     """Return ``PAPER · SYNTHETIC MARKET`` and the like; nothing where money and market are real."""
-    return " · ".join(filter(None, ["PAPER" if mode == "paper" else "", MARKETS.get(source, "")]))
+    return " · ".join(filter(None, [mode.upper() if mode.startswith("paper") else "", MARKETS.get(source, "")]))
 
 
-def table(session: Session, rows: list[Row], columns: Sequence[Column], *, wide: bool = False, banner: str = "") -> str:
-    """Return an aligned table, fitted to the terminal where stdout is one."""
-    from botctl.light_tabulate import load
+def table(
+    session: Session, rows: list[Row], columns: Sequence[Column], *, wide: bool | None = None, banner: str = ""
+) -> str:
+    """Return an aligned table; on a terminal it fits, and its last line names what was left out for that.
 
+    ``wide`` (by default what the user chose) shows everything, whatever the width.
+    """
+    from botctl.light import load_tabulate
+
+    wide = chosen_format(session) == "wide" if wide is None else wide
     shown = [column for column in columns if wide or not column.wide]
     cells = [[render(column, row) for column in shown] for row in rows]
-    if sys.stdout.isatty() and not wide:
-        _fit(cells, shown, _terminal_width())
+    left_out: list[str] = []
+    if sys.stdout.isatty() and not wide and cells:
+        from botctl.fitting import fit, terminal_width
+
+        kept, left_out = fit(shown, cells, terminal_width())
+        shown = [shown[index] for index in kept]
+        cells = [[line[index] for index in kept] for line in cells]
     if session.colored():
         cells = [[column.painted(cell) for column, cell in zip(shown, line, strict=True)] for line in cells]
     headers = [column.title for column in shown] if session.headers else ()
-    body = load().tabulate(
+    body = load_tabulate(all(cell.isascii() for line in cells for cell in line)).tabulate(
         cells,
         headers=headers,
         tablefmt="plain",
@@ -241,24 +254,13 @@ def table(session: Session, rows: list[Row], columns: Sequence[Column], *, wide:
     lines = [line.rstrip() for line in body.split("\n")]
     if banner and session.headers:
         lines.insert(0, banner)
+    if left_out and session.headers and not session.quiet:
+        lines.append(_told(session, left_out))
     return "\n".join(lines) + "\n"
 
 
-def _terminal_width() -> int:
-    import shutil
+def _told(session: Session, left_out: list[str]) -> str:
+    from botctl.fitting import shorten, terminal_width
 
-    return shutil.get_terminal_size().columns
-
-
-def _fit(cells: list[list[str]], columns: Sequence[Column], width: int) -> None:
-    """Shorten the columns that hold prose, so that a line fits; numbers and names are never cut."""
-    widths = [max(len(column.title), *(len(line[i]) for line in cells)) for i, column in enumerate(columns)]
-    over = sum(widths) + 2 * (len(widths) - 1) - width
-    for index, column in enumerate(columns):
-        if over <= 0 or not column.prose:
-            continue
-        keep = max(8, widths[index] - over)
-        over -= widths[index] - keep
-        for line in cells:
-            if len(line[index]) > keep:
-                line[index] = line[index][: keep - 1] + "…"
+    told = shorten(f"-o wide shows also: {', '.join(left_out)}", terminal_width())
+    return dim(told) if session.colored() else told

@@ -15,8 +15,10 @@ from typing import Any
 import click
 
 from botctl.client import Client
+from botctl.exit_codes import Fault
 
 DEFAULT_TIMEOUT_S = 10.0
+HINT_TIMEOUT_S = 1.0
 SLOW_TIMEOUT_S = 120.0  # close, flatten, backup: they answer when it is done
 
 
@@ -46,7 +48,18 @@ class Session:
 
     def call(self, cmd: str, args: dict[str, Any] | None = None, default_s: float = DEFAULT_TIMEOUT_S) -> Any:
         """Send one request with the timeout that the user gave, else ``default_s``."""
-        return self.client.call(cmd, args, self.timeout_s or default_s)
+        try:
+            return self.client.call(cmd, args, self.timeout_s or default_s)
+        except Fault as fault:
+            raise self.explained(fault) from None
+
+    def explained(self, fault: Fault) -> Fault:
+        """Return a fault in the user's words, with the nearest right name where one was wrong."""
+        if fault.code not in ("NOT_FOUND", "INVALID"):
+            return fault
+        from botctl.hints import explained
+
+        return explained(fault, lambda cmd, args: self.client.call(cmd, args, HINT_TIMEOUT_S))
 
     def rows(self, cmd: str, args: dict[str, Any] | None = None, most: int | None = None) -> list[dict[str, Any]]:
         """Return all rows of a list verb, over all its pages."""
@@ -54,7 +67,10 @@ class Session:
 
     def iterate(self, cmd: str, args: dict[str, Any] | None = None, most: int | None = None) -> Iterator[Any]:
         """Yield the rows of a list verb as its pages arrive."""
-        return self.client.rows(cmd, args, self.timeout_s or DEFAULT_TIMEOUT_S, most)
+        try:
+            yield from self.client.rows(cmd, args, self.timeout_s or DEFAULT_TIMEOUT_S, most)
+        except Fault as fault:
+            raise self.explained(fault) from None
 
     def say(self, text: str) -> None:
         """Tell something on stderr, unless the user wants it quiet."""

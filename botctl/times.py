@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|[smhdw])?)+")
@@ -47,7 +48,27 @@ def format_age(seconds: float | None) -> str:
 
 
 def format_ms(time_ms: int) -> str:
-    """Return the RFC 3339 form, in UTC, of milliseconds since 1970."""
+    """Return the RFC 3339 form, in UTC, of milliseconds since 1970: with a fraction where there is one."""
     from datetime import UTC, datetime
 
-    return datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    fraction = f".{time_ms % 1000:03d}" if time_ms % 1000 else ""
+    return datetime.fromtimestamp(time_ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S") + fraction + "Z"
+
+
+def is_moment(value: Any) -> bool:
+    """Say whether a value is a time in milliseconds, by its size."""
+    return isinstance(value, int) and value > 10**12
+
+
+def with_moments(value: Any) -> Any:
+    """Return a reply with its times as text: ``time`` is replaced, beside ``cursor_ms`` comes ``cursor``."""
+    if isinstance(value, list):
+        return [with_moments(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    told = {}
+    for key, item in value.items():
+        told[key] = format_ms(item) if key == "time" and is_moment(item) else with_moments(item)
+        if key.endswith("_ms") and is_moment(item):
+            told[key.removesuffix("_ms")] = format_ms(item)
+    return told

@@ -29,6 +29,7 @@ from botd.domain.errors import BotdError
 from botd.domain.events import Event
 from botd.log_tail import tail
 from botd.logs import Logs, main_file
+from botd.orchestrator.garbage import Garbage
 from botd.orchestrator.health import DEGRADED, FAILED, OK, Health, LoopLag, Part, supervise
 from botd.risk.settings import check as check_risk
 from botd.systemd import Notifier
@@ -40,6 +41,9 @@ SHUTDOWN_BUDGET_S = 38.0
 SUPERVISE_EVERY_S = 1.0
 TICK_COMMIT_S = 0.05
 LOOP_LIMIT_S = 5.0
+SWITCH_S = 0.0005
+"""How soon a busy loop lets the ledger's thread have its turn: with Python's 5 ms a fill under load became durable in
+12 ms at p99, with this in 3."""
 
 
 def serve(config: Config, *, ready: Callable[[], None], logs: Logs, notifier: Notifier, locks: object) -> int:
@@ -47,6 +51,7 @@ def serve(config: Config, *, ready: Callable[[], None], logs: Logs, notifier: No
 
     ``ready`` is called once commands are answered; ``locks`` are held by the caller for as long.
     """
+    sys.setswitchinterval(SWITCH_S)
     return asyncio.run(Daemon(config, logs, notifier).run(ready))
 
 
@@ -62,7 +67,8 @@ class Daemon:
         if config.simulated:
             logs.show_market_time(self._clock.now_ms)
         self._began_s = self._clock.monotonic()
-        self._lag = LoopLag(self._clock)
+        self._garbage = Garbage(self._clock)
+        self._lag = LoopLag(self._clock, garbage=self._garbage)
         self._market_part = Part("market", "loading")
         self._exchange_part = Part("exchange", "simulated", OK)
         self._health = self._make_health()
@@ -75,6 +81,7 @@ class Daemon:
     async def run(self, ready: Callable[[], None]) -> int:
         """Start, serve, shut down; see the module for the order."""
         self._signals()
+        self._garbage.start()
         self._world.build()
         services = self._services()
         self._plane = ControlPlane(
@@ -144,6 +151,7 @@ class Daemon:
             async with self._world.market.lock:
                 self._world.orchestrator.supervise()
                 self._world.states.expire(self._clock.now_ms())
+            self._garbage.look(len(self._world.orchestrator.bots))
 
     async def _commit_ticks(self) -> None:
         """On tick feeds nothing ends a moment: what gathered becomes durable twenty times a second."""
@@ -190,6 +198,7 @@ class Daemon:
             code = 70
         await self._plane.close()
         await world.cache.close()
+        self._garbage.stop()
         logger.info("stopped")
         return code
 
@@ -321,7 +330,8 @@ class Daemon:
 
     def _loop_check(self) -> tuple[str, str, str]:
         lag = self._lag.statistics()
-        return "loop", DEGRADED if self._lag.lags() else OK, f"lag p99 {lag['lag_ms_p99']} ms"
+        said = f"lag p99 {lag['lag_ms_p99']} ms, garbage at most {lag['gc_ms_max']} ms"
+        return "loop", DEGRADED if self._lag.lags() else OK, said
 
     def _market_check(self) -> tuple[str, str, str]:
         if self._market_part.status != OK:

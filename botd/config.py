@@ -85,10 +85,11 @@ class InstrumentConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RedisConfig:
-    """The shared candle cache; without a host it is memory."""
+    """The shared candle cache; without a host it is memory. ``publish``: other daemons may follow our market there."""
 
     host: str | None = field(metadata=key(None, read.or_null(read.word(r"[^\s/@]+", "a host name or address"))))
     port: int = field(metadata=key(6379, read.integer(1, 65535)))
+    publish: bool = field(metadata=key(False, read.boolean))
 
 
 _GROUP = read.or_null(read.word(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", "the name of a group"))
@@ -146,7 +147,7 @@ class Config:
     """All of it. ``mode`` is what holds: paper whenever there is no key or the environment forces it."""
 
     mode: str = field(metadata=key("paper", read.choice("paper", "live")))
-    exchange: str = field(metadata=key("binance", read.word(r"[a-z0-9]+", "a ccxt exchange id such as binance")))
+    exchange: str = field(metadata=key(read.OURS, read.exchange_id))
     testnet: bool = field(metadata=key(False, read.boolean))
     endpoints: Endpoints = field(metadata=section(Endpoints))
     keys_file: Path | None = field(metadata=key(None, read.or_null(read.path)))
@@ -332,8 +333,17 @@ def _check(config: Config, spot: Spot) -> None:
         market.child("files").fail("a replay needs a file a symbol", "e.g. files: {BTC/USDT: btc.csv.gz}")
     if source == "synthetic" and not config.market.symbols:
         market.child("symbols").fail("a synthetic market needs at least one symbol")
+    if source == "exchange" and config.exchange != read.OURS:
+        streaming = read.ccxt_ids("pro")
+        if streaming and config.exchange not in streaming:
+            near = read.nearest(config.exchange, streaming)
+            hint = f"did you mean {near}?" if near else "choose another"
+            spot.child("exchange").fail(f"{config.exchange} has no streams in ccxt", hint)
     if source == "redis" and config.redis.host is None:
         market.child("source").fail("a redis market needs redis.host")
+    if config.redis.publish and (source != "exchange" or config.redis.host is None):
+        fact = "needs redis.host" if source == "exchange" else f"a {source} market cannot be published"
+        spot.child("redis").child("publish").fail(fact, "it shares a market.source: exchange through redis.host")
     if config.risk["preset"] == "off" and config.mode == "live":
         spot.child("risk").child("preset").fail("off is for paper mode only", "use preset: live")
     for place in (config.socket, config.events_socket):

@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -26,6 +27,8 @@ Reader = Callable[[Any, "Spot"], Any]
 
 TRUE = ("true", "yes", "on", "1")
 FALSE = ("false", "no", "off", "0")
+OURS = "binance"
+"""The exchange that needs no ccxt."""
 SOCKET_PATH_BYTES = 107
 """sockaddr_un holds 108 bytes, the last one zero."""
 
@@ -245,6 +248,26 @@ def url(*schemes: str) -> Reader:
         return text.rstrip("/")
 
     return read
+
+
+def exchange_id(raw: Any, spot: Spot) -> str:
+    """Read the id that ccxt gives an exchange; an unknown one is refused with the nearest."""
+    text = text_of(raw, spot)
+    known = ccxt_ids()
+    if text != OURS and known and text not in known:
+        near = nearest(text, known)
+        spot.fail(f"{text!r} is no exchange that ccxt knows", f"did you mean {near}?" if near else "see docs.ccxt.com")
+    return text
+
+
+def ccxt_ids(part: str = ".") -> frozenset[str]:
+    """Return the ids of ccxt's exchanges, of those with streams for ``pro``: the names of its files.
+
+    The package itself is not imported: it takes longer than botd's whole start.
+    """
+    found = find_spec("ccxt")
+    places = found.submodule_search_locations if found is not None else None
+    return frozenset(file.stem for place in places or () for file in Path(place, part).glob("[a-z]*.py"))
 
 
 def sequence(inner: Reader) -> Reader:

@@ -54,7 +54,7 @@ def examine(path: str | Path | None = None) -> list[Row]:
     found = str(config.path) if config.path else "none: built-in defaults"
     warned = "; ".join(config.warnings)
     rows.append(_row("configuration", WARNING if warned else OK, f"{found}; {warned}" if warned else found))
-    checks: tuple[Callable[[Config], Row], ...] = (_state_dir, _disk, _socket, _redis, _strategies, _keys)
+    checks: tuple[Callable[[Config], Row], ...] = (_state_dir, _ledger, _disk, _socket, _redis, _strategies, _keys)
     return [*rows, *(check(config) for check in checks)]
 
 
@@ -122,6 +122,17 @@ def _state_dir(config: Config) -> Row:
     return _row("state directory", OK, str(directory))
 
 
+def _ledger(config: Config) -> Row:
+    path = config.state_dir / "ledger.db"
+    refusal = offline.ledger_refusal(config)
+    if refusal is not None:
+        return _row("ledger", FAILED, refusal.message, refusal.hint)
+    try:
+        return _row("ledger", OK, str(path) if path.exists() else "none yet: it is made at the first start")
+    except OSError as error:
+        return _row("ledger", FAILED, f"{path}: {error.strerror}", "run as its owner")
+
+
 def _disk(config: Config) -> Row:
     existing = next(place for place in (config.state_dir, *config.state_dir.parents) if place.exists())
     free = shutil.disk_usage(existing).free
@@ -130,15 +141,19 @@ def _disk(config: Config) -> Row:
 
 
 def _socket(config: Config) -> Row:
-    path = config.socket
+    from botd.config import find_file
+
+    path, start = config.socket, "botctl daemon start"
+    if config.path is not None and config.path != find_file(None, os.environ):
+        start += f" --config {config.path}"
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as channel:
         channel.settimeout(1)
         try:
             channel.connect(str(path))
         except FileNotFoundError:
-            return _row("daemon", OK, f"not running (no {path})", "botctl daemon start")
+            return _row("daemon", OK, f"not running (no {path})", start)
         except ConnectionRefusedError:
-            return _row("daemon", WARNING, f"not running; {path} is left from one that died", "botctl daemon start")
+            return _row("daemon", WARNING, f"not running; {path} is left from one that died", start)
         except OSError as error:
             return _row("daemon", FAILED, f"{path}: {error.strerror}", "join the group of the socket")
     return _row("daemon", OK, f"listens on {path}")

@@ -5,7 +5,8 @@ Part of the composition root: concrete classes are chosen here, imported only wh
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import socket
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -43,8 +44,43 @@ def candle_cache(config: Config, clock: Clock, instance: str) -> ReadableCache:
     return RedisCache(redis.host, redis.port, clock, prefix=f"botd:{instance}:")
 
 
-def exchange_feed(config: Config, market: MarketManager, clock: Clock) -> Any:
-    """Return the live feed: our own streams for Binance, ccxt.pro for every other exchange."""
+def exchange_feed(
+    config: Config, market: MarketManager, clock: Clock, on_listing: Callable[[], None], instance: str
+) -> Any:
+    """Return the live feed: the exchange's, published where that is configured, or what another daemon publishes.
+
+    ``on_listing`` is called whenever it has looked its symbols up again; ``instance`` tells others who publishes.
+    """
+    redis = config.redis
+    if redis.host is None or not (redis.publish or config.market.source == "redis"):
+        return _own_feed(config, market, clock, on_listing)
+    from botd.market.cache.redis_link import RedisLink
+    from botd.market.shared.messages import Keys
+
+    keys = Keys(config.exchange, config.testnet)
+    if config.market.source == "redis":
+        from botd.market.shared.shared_feed import SharedFeed
+
+        link = RedisLink(redis.host, redis.port, clock, meanwhile="the market grows stale")
+        return SharedFeed(link, keys, market=market, clock=clock, seed=instance, on_listing=on_listing)
+    from botd.market.shared.published_feed import PublishedFeed
+    from botd.market.shared.publisher import Publisher
+
+    feed = _own_feed(config, market, clock, on_listing)
+    publisher = Publisher(
+        RedisLink(redis.host, redis.port, clock, meanwhile="the market is not shared"),
+        keys,
+        market=market,
+        clock=clock,
+        name=f"{instance}@{socket.gethostname()}",
+        exchange_ms=getattr(feed, "exchange_ms", clock.now_ms),
+        instruments=feed.instruments,
+    )
+    return PublishedFeed(feed, publisher)
+
+
+def _own_feed(config: Config, market: MarketManager, clock: Clock, on_listing: Callable[[], None]) -> Any:
+    """Return a connection to the exchange: our own streams for Binance, ccxt.pro for every other one."""
     where: dict[str, Any] = {
         "testnet": config.testnet,
         "rest": config.endpoints.rest,
@@ -53,7 +89,7 @@ def exchange_feed(config: Config, market: MarketManager, clock: Clock) -> Any:
     if config.exchange == "binance":
         from botd.market.binance.binance_feed import BinanceFeed
 
-        return BinanceFeed(market=market, clock=clock, **where)
+        return BinanceFeed(market=market, clock=clock, on_listing=on_listing, **where)
     from botd.market.by_ccxt.exchange_feed import ExchangeFeed
 
     return ExchangeFeed(exchange=config.exchange, market=market, clock=clock, **where)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
 import stat
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ CREDENTIAL = "botd.keys"
 KEY_NAMES = ("BINANCE_API_KEY", "API_KEY")
 SECRET_NAMES = ("BINANCE_API_SECRET", "API_SECRET")
 MAX_BYTES = 64 * 1024
+_PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----.*?-----END [A-Z0-9 ]*PRIVATE KEY-----", re.DOTALL)
 
 
 class Secret:
@@ -123,13 +125,14 @@ def _refuse_exposed(path: Path, status: os.stat_result) -> None:
 
 def _parse(text: str, path: Path, source: str) -> Keys:
     values: dict[str, str] = {}
-    for line in text.splitlines():
+    private = _PRIVATE_KEY.search(text)
+    for line in _PRIVATE_KEY.sub("", text).splitlines():
         name, equals, value = line.strip().removeprefix("export ").partition("=")
         if equals and not name.startswith("#"):
             values[name.strip().upper()] = value.strip().strip("\"'")
-    key, secret = _first(values, KEY_NAMES), _first(values, SECRET_NAMES)
+    key, secret = _first(values, KEY_NAMES), private[0] if private else _first(values, SECRET_NAMES)
     if not key or not secret:
-        expected = "two lines: BINANCE_API_KEY=... and BINANCE_API_SECRET=..."
+        expected = "two lines: BINANCE_API_KEY=... and BINANCE_API_SECRET=... (or a PEM private key for Ed25519)"
         raise ConfigError(f"keys_file {path}: holds no key pair", f"it needs {expected}")
     return Keys(Secret(key), Secret(secret), source)
 

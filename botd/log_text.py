@@ -26,6 +26,7 @@ _SENSITIVE = re.compile(
         ["']? \s* (?: = | : | %3D ) \s* ["']?
     ) ( [^\s&"',;)}\]]+ )"""
 )
+_PRIVATE_KEY = re.compile(r"(-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----).*?(-----END|$)", re.DOTALL)
 _URL_PASSWORD = re.compile(r"(://[^\s/:@]*:)[^\s/@]+@")
 _PRIORITY = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
 
@@ -41,7 +42,11 @@ class Redactor:
             self.add(secret)
 
     def add(self, secret: str) -> None:
-        """Hide ``secret`` from now on, as it is and as urls, JSON and Python's repr write it."""
+        """Hide ``secret`` from now on, as it is and as urls, JSON and Python's repr write it; of a key each line."""
+        lines = secret.replace("\\n", "\n").split("\n")
+        for line in lines if len(lines) > 1 else ():
+            if not line.startswith("-----"):
+                self.add(line.strip())
         forms = {secret, urllib.parse.quote(secret, safe=""), json.dumps(secret)[1:-1], repr(secret)[1:-1]}
         known = {*self._secrets, *(form for form in forms if len(form) >= MIN_SECRET)}
         self._secrets = sorted(known, key=len, reverse=True)
@@ -49,6 +54,7 @@ class Redactor:
     def clean(self, text: str) -> str:
         for secret in self._secrets:
             text = text.replace(secret, HIDDEN)
+        text = _PRIVATE_KEY.sub(rf"\1{HIDDEN}\2", text)
         text = _SENSITIVE.sub(lambda match: match[1] + HIDDEN, text)
         return _URL_PASSWORD.sub(rf"\1{HIDDEN}@", text)
 
@@ -63,6 +69,12 @@ def stamp(record: logging.LogRecord) -> int:
     return int(getattr(record, "wall_ms", record.created * 1000))
 
 
+def market_time(record: logging.LogRecord) -> str:
+    """Return what time it was on a simulated market, as events say it; empty on any other."""
+    ms = getattr(record, "market_ms", None)
+    return "" if ms is None else rfc3339(ms)
+
+
 def trace_of(record: logging.LogRecord) -> str:
     """Return the traceback of a record, or an empty string."""
     if record.exc_info and record.exc_info[0] is not None:
@@ -72,6 +84,8 @@ def trace_of(record: logging.LogRecord) -> str:
 
 class TextFormatter(logging.Formatter):
     """``2026-01-01T12:00:00.123Z INFO  botd.app: message``; tracebacks follow, indented.
+
+    On a simulated market a line ends with its time: ``[market 2026-01-01T03:14:00Z]``.
 
     With ``journal`` each line starts with ``<N>`` and the time is left to journald.
     """
@@ -84,6 +98,8 @@ class TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         message = escape(self._redactor.clean(record.getMessage()))
         head = f"{_LEVELS.get(record.levelname, record.levelname):<5} {record.name}: {message}"
+        if when := market_time(record):
+            head = f"{head} [market {when}]"
         if not self._journal:
             head = f"{_millis(stamp(record))} {head}"
         trace = self._redactor.clean(trace_of(record))
@@ -93,7 +109,7 @@ class TextFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: ``time level logger message`` and ``trace`` where there is one."""
+    """One JSON object a line: ``time level logger message``; ``market_time`` and ``trace`` where there is one."""
 
     def __init__(self, redactor: Redactor) -> None:
         super().__init__()
@@ -106,6 +122,8 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": self._redactor.clean(record.getMessage()),
         }
+        if when := market_time(record):
+            fields["market_time"] = when
         trace = trace_of(record)
         if trace:
             fields["trace"] = self._redactor.clean(trace)

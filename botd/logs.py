@@ -15,7 +15,7 @@ import os
 import queue
 import re
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -111,12 +111,16 @@ class BotFiles(logging.Handler):
 
 
 class _Inlet(logging.handlers.QueueHandler):
-    """Stamps a record with the clock's wall time and queues it; when the queue is full it is counted, not kept."""
+    """Stamps a record with wall time, and with the market's where that is its own, and queues it.
+
+    When the queue is full it is counted, not kept.
+    """
 
     def __init__(self, records: queue.Queue[Any], clock: Clock) -> None:
         super().__init__(records)
         self.records = records
         self._clock = clock
+        self.market_ms: Callable[[], int] | None = None
         self.dropped = 0
 
     def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
@@ -124,6 +128,8 @@ class _Inlet(logging.handlers.QueueHandler):
         record.msg, record.args = record.getMessage(), None
         record.exc_text, record.exc_info = trace_of(record), None
         record.wall_ms = self._clock.wall_ms()
+        if self.market_ms is not None and record.name.startswith("botd."):
+            record.market_ms = self.market_ms()
         return record
 
     def enqueue(self, record: logging.LogRecord) -> None:
@@ -155,12 +161,17 @@ class Logs:
         self._listener = logging.handlers.QueueListener(inlet.records, *outlets)
         self._listener.start()
 
+    def show_market_time(self, market_ms: Callable[[], int]) -> None:
+        """From now on every line of botd's own says what time it is on the market too (a simulated one)."""
+        self._inlet.market_ms = market_ms
+
     def set_level(self, level: str) -> None:
         """Set the level of botd's own records; other libraries never say more than info."""
         number = logging.getLevelName(level.upper())
         logging.getLogger("botd").setLevel(number)
         logging.getLogger().setLevel(max(number, logging.INFO))
-        logging.getLogger("ccxt").setLevel(max(number, logging.INFO))  # at debug it would log signed requests
+        for library in ("ccxt", "aiohttp"):  # at debug they would log signed requests
+            logging.getLogger(library).setLevel(max(number, logging.INFO))
 
     def close_bot(self, name: str) -> None:
         """Close the file of a bot that was removed; the file stays, and a new record would open it again."""

@@ -22,6 +22,7 @@ from botd.domain.clock import Clock, MarketClock, WallClock
 from botd.domain.errors import ConfigError
 from botd.domain.events import Event
 from botd.domain.instrument import Instrument
+from botd.exchange.ban_memory import BanMemory
 from botd.exchange.simulated import SimulatedExchange
 from botd.execution.gateway import Gateway
 from botd.feeds import candle_cache, candle_source, exchange_feed, with_grids
@@ -61,14 +62,13 @@ class World:
     def __init__(self, config: Config) -> None:
         if config.mode == "live":
             raise ConfigError("mode: live: this version trades on paper only", "set mode: paper")
-        if config.market.source == "redis":
-            raise ConfigError("market.source: redis is not built yet", "set exchange; redis.host alone is a cache")
         self.config = config
         self.source: CandleSource | None = candle_source(config)
         self.clock: Clock = MarketClock(self.source.start_ms) if self.source is not None else WallClock()
         self.names = (config.mode, config.market.source)
         self.player: Player | None = None
         self._feed: Any = None
+        self._bans: BanMemory | None = None
         self._draining: asyncio.Task[None] | None = None
         self._instruments: dict[str, Instrument] = {}
 
@@ -171,6 +171,7 @@ class World:
                 "risk": self.gate.drain_changes,
                 "fleet": self.drawdown.drain_changes,
                 "sequences": self.gateway.drain_changes,
+                "bans": lambda: self._bans.drain_changes() if self._bans is not None else {},
             },
         )
         self.market.set_hooks(self._prepare, self.settlement.settle, self.settlement.between)
@@ -282,11 +283,23 @@ class World:
 
     async def _open_exchange_market(self) -> None:
         if self._feed is None:
-            self._feed = exchange_feed(self.config, self.market, self.clock)
+            self._feed = exchange_feed(self.config, self.market, self.clock, self._take_listing, self.ledger.instance)
+            if (governor := getattr(self._feed, "governor", None)) is not None:
+                self._bans = BanMemory(governor, self.clock)
+                self._bans.restore(self.loaded.kv.get("bans", {}))
         await self._feed.start()
+        self._take_listing()
+
+    def _take_listing(self) -> None:
+        """Take what the exchange lists now: grids and statuses, also for the bots that there are."""
         found = with_grids(self._feed.instruments(), self.config.instruments)
         self._instruments.update(found)
         self.exchange.list_instruments(found)
+        for bot in self.orchestrator.bots.values():
+            listed = found.get(bot.spec.symbol, bot.instrument)
+            if listed.status != bot.instrument.status:
+                logger.warning("%s: %s -> %s", bot.spec.symbol, bot.instrument.status, listed.status)
+            bot.instrument = listed
         kept = self.loaded.kv.setdefault("instruments", {})
         changed = {key: row for key, row in instruments_to_rows(found).items() if kept.get(key) != row}
         kept.update(changed)

@@ -16,6 +16,9 @@ class Breakout(SignalStrategy):
     entry = integer(20, low=2, high=1000, help="candles of the upper channel")
     exit = integer(10, low=2, high=1000, help="candles of the lower channel")
 
+    def in_words(self) -> str:
+        return f"enters on a close above highest (of {self.entry} candles), exits below lowest (of {self.exit})"
+
     def warmup(self) -> int:
         return int(max(self.entry, self.exit)) + 1
 

@@ -7,7 +7,7 @@ from decimal import Decimal
 from botd.domain.candle import Candle
 from botd.domain.order import Fill, Side
 from botd.strategy.base import Context, EventStrategy
-from botd.strategy.parameters import amount, duration, fraction
+from botd.strategy.parameters import amount, duration, duration_text, fraction
 
 FEE_ALLOWANCE = Decimal("0.001")
 
@@ -18,6 +18,12 @@ class Dca(EventStrategy):
     every = duration("1h", low="1m", help="market time between two buys")
     amount = amount(help="quote to spend on each buy")
     take_profit = fraction(0.03, low=0.0001, high=10, help="target above the average cost")
+
+    def in_words(self) -> str:
+        return (
+            f"buys for {self.amount:f} every {duration_text(self.every)}, "
+            f"sells all at {self.take_profit * 100:g}% above the average cost"
+        )
 
     def on_candle(self, context: Context, candle: Candle) -> None:
         now = context.now_ms()

@@ -20,6 +20,9 @@ class EmaCross(SignalStrategy):
     def validate(self) -> str:
         return "" if self.fast < self.slow else f"fast must be below slow, not {self.fast} and {self.slow}"
 
+    def in_words(self) -> str:
+        return f"enters while fast ({self.fast} candles) is above slow ({self.slow}), exits while it is below"
+
     def warmup(self) -> int:
         return ema_warmup(self.slow)
 

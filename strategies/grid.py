@@ -31,6 +31,12 @@ class Grid(EventStrategy):
     def validate(self) -> str:
         return "" if self.lower < self.upper else f"lower must be below upper, not {self.lower} and {self.upper}"
 
+    def in_words(self) -> str:
+        return (
+            f"buys at {self.levels - 1} levels from {self.lower:f} up, sells each purchase one level higher, "
+            f"the last at {self.upper:f}"
+        )
+
     def prices(self, instrument: Instrument) -> Sequence[Decimal]:
         """Return the price of every level, on the tick."""
         if not self._prices:

@@ -22,6 +22,9 @@ class Macd(SignalStrategy):
         # TA-Lib would silently swap the two.
         return "" if self.fast < self.slow else f"fast must be below slow, not {self.fast} and {self.slow}"
 
+    def in_words(self) -> str:
+        return "enters while histogram is above 0, exits below 0"
+
     def warmup(self) -> int:
         # The signal line averages what the slow average has forgotten: one memory after the other.
         return ema_warmup(self.slow) + ema_warmup(self.signal)

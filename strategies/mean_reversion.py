@@ -16,6 +16,9 @@ class MeanReversion(SignalStrategy):
     period = integer(20, low=2, high=1000, help="candles of the average and the deviation")
     deviations = number(2, low=0.01, high=10, help="width of the band in standard deviations")
 
+    def in_words(self) -> str:
+        return f"enters while close is below lower ({self.deviations:g} deviations under middle), exits above middle"
+
     def warmup(self) -> int:
         return int(self.period)
 

@@ -23,6 +23,9 @@ class Rsi(SignalStrategy):
             return f"oversold must not be above overbought, not {self.oversold:g} and {self.overbought:g}"
         return ""
 
+    def in_words(self) -> str:
+        return f"enters while rsi ({self.period}) is below {self.oversold:g}, exits while above {self.overbought:g}"
+
     def warmup(self) -> int:
         return wilder_warmup(self.period)
 

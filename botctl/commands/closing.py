@@ -48,7 +48,8 @@ def _close(session: Session, names: tuple[str, ...], keep_running: bool) -> int:
         left = max(0.5, until - time.monotonic())
         try:
             result = session.client.call("close", {"name": name, "keep_running": keep_running}, left)
-        except Fault as fault:
+        except Fault as refused:
+            fault = session.explained(refused)
             report_error(fault.message if name in fault.message else f"{name}: {fault.message}", fault.hint)
             worst = max(worst, fault.exit_code)
             continue

@@ -9,9 +9,9 @@ from typing import Any
 import click
 
 from botctl.cells import Column, age
-from botctl.client import LISTENING, START_HINT, candidates, probe
+from botctl.client import LISTENING, asked_for, candidates, probe, start_hint
 from botctl.details import details
-from botctl.exit_codes import NOT_RUNNING, OK, TIMEOUT, UNAVAILABLE, Fault
+from botctl.exit_codes import NOT_RUNNING, OK, TIMEOUT, UNAVAILABLE, USAGE, Fault
 from botctl.offline_calls import offline
 from botctl.output import Row, is_table, output_options, show_object, write
 from botctl.session import SLOW_TIMEOUT_S, Session, clean
@@ -19,7 +19,19 @@ from botctl.session import SLOW_TIMEOUT_S, Session, clean
 STOP_TIMEOUT_S = 45.0  # the daemon gives itself 38
 
 
-@click.group("daemon")
+class DaemonGroup(click.Group):
+    """The group of these verbs; who looks here for another one is told where it is."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        root = ctx.find_root().command
+        if args[0] not in self.commands and isinstance(root, click.Group) and args[0] in root.list_commands(ctx):
+            raise Fault(USAGE, f"daemon {args[0]}: no such verb", f"it stands by itself: botctl {args[0]}")
+        return super().resolve_command(ctx, args)
+
+
+@click.group("daemon", cls=DaemonGroup)
 @output_options
 def daemon_command(session: Session) -> None:
     """Start, stop and look at the daemon.
@@ -41,6 +53,8 @@ def config_option(function: Any) -> Any:
 @output_options
 def daemon_start(session: Session, config: str | None) -> int:
     """Start botd in the background; returns when it answers.
+
+    It says where its socket and its state are; an endpoint that names another socket is refused.
 
     \b
     Example:
@@ -80,9 +94,14 @@ def daemon_restart(session: Session, config: str | None) -> int:
     hello = _hello(session)
     if hello is None:
         return _start(session, config)
+    if config:
+        _refuse_another_socket(session, config)
     arguments = ["--config", os.path.abspath(config)] if config else _arguments_of(hello)
     _stop(session, hello)
-    return _run_botd(session, arguments)
+    code = _run_botd(arguments)
+    if code == OK:
+        _tell_where(session, *(_places(config) if config else (session.client.path, str(hello.get("state_dir", "")))))
+    return code
 
 
 @daemon_command.command("status")
@@ -98,7 +117,7 @@ def daemon_status(session: Session) -> int:
     if hello is None:
         if not (session.quiet and is_table(session)):
             show_object(session, {"running": False}, lambda _: "botd is not running\n", [Column("running")])
-            session.say(START_HINT)
+            session.say(start_hint(session.endpoint))
         return NOT_RUNNING
     status = {"running": True, "socket": session.client.path, **hello}
     if not (session.quiet and is_table(session)):
@@ -181,28 +200,49 @@ def _hello(session: Session) -> Row | None:
 
 
 def _start(session: Session, config: str | None) -> int:
+    _refuse_another_socket(session, config)
     arguments = ["--config", os.path.abspath(config)] if config else []
     if given := os.environ.get("BOTD_STATE_DIR"):
         arguments += ["--state-dir", os.path.abspath(given)]
-    code = _run_botd(session, arguments)
-    if code == OK and config:
-        _tell_socket(session, os.path.abspath(config))
+    code = _run_botd(arguments)
+    if code == OK:
+        _tell_where(session, *_places(config))
     return code
 
 
-def _tell_socket(session: Session, config: str) -> None:
-    """Say how to reach a botd whose configuration puts its socket where botctl does not look."""
-    socket = offline("config_check", config)["socket"]
+def _places(config: str | None) -> tuple[str, str]:
+    """Return the socket and the state directory of the botd that this configuration makes."""
+    found = offline("config", config)
+    return str(found.socket), str(found.state_dir)
+
+
+def _refuse_another_socket(session: Session, config: str | None) -> None:
+    """Refuse to start one daemon while the endpoint names another: every next verb would go to that one."""
+    if not asked_for(session.endpoint):
+        return
+    endpoint, (socket, _) = candidates(session.endpoint)[0], _places(config)
+    if os.path.realpath(endpoint) == os.path.realpath(socket):
+        return
+    name = "--endpoint" if session.endpoint else "$BOTCTL_ENDPOINT"
+    remedy = "leave it out" if session.endpoint else "unset BOTCTL_ENDPOINT"
+    raise Fault(
+        USAGE,
+        f"{name} is {endpoint}, but botd would listen on {socket}",
+        f"give --config FILE, the configuration with that socket, or {remedy}",
+    )
+
+
+def _tell_where(session: Session, socket: str, state_dir: str) -> None:
+    """Say which botd was started, and how to reach it where botctl does not look by itself."""
+    session.say(f"botd is running: socket {socket}, state in {state_dir}")
     if socket not in candidates(session.endpoint):
         session.say(f"reach it with: export BOTCTL_ENDPOINT={socket}")
 
 
-def _run_botd(session: Session, arguments: list[str]) -> int:
+def _run_botd(arguments: list[str]) -> int:
     import subprocess
 
     code = subprocess.run([*offline("daemon_command"), "--daemon", *arguments], check=False).returncode
-    if code == OK:
-        session.say("botd is running")
     return code if code >= 0 else 128 - code
 
 

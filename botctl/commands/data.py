@@ -33,15 +33,15 @@ def _count(value: Any) -> str:
 
 
 LANES = [
-    Column("exchange"),
+    Column("exchange", drop=2),
     Column("symbol"),
     Column("interval"),
-    Column("first", form=moment),
-    Column("last", form=moment),
+    Column("first", form=moment, drop=5),
+    Column("last", form=moment, drop=6),
     Column("rows", right=True),
-    Column("gaps", form=_count, right=True),
-    Column("missing", right=True),
-    Column("bytes", "SIZE", form=size, right=True),
+    Column("gaps", form=_count, right=True, drop=3),
+    Column("missing", right=True, drop=4),
+    Column("bytes", "SIZE", form=size, right=True, drop=1),
     Column("files", wide=True, right=True),
     Column("status", paint="state"),
 ]

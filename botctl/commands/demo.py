@@ -6,6 +6,7 @@ Everything lives in one temporary directory with a botd of its own; both are gon
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from botctl.client import LONGEST_PATH, Client
 from botctl.commands.inspect import LS_COLUMNS, STATS_COLUMNS
 from botctl.commands.portfolio import health_text, portfolio_text
 from botctl.exit_codes import FAILED, OK, Fault
+from botctl.fitting import first_lines, lines_taken
 from botctl.offline_calls import offline
 from botctl.output import Row, output_options, table, world, write
 from botctl.session import Session
@@ -50,7 +52,6 @@ CAPITAL = "5000"
 GRID_WIDTH = 0.1  # the grid spans this part of the price on each side
 FRAME_S = 0.5
 PLAIN_FRAMES = 3
-HIDDEN = ("every",)
 
 
 @click.command("demo")
@@ -139,20 +140,24 @@ class Stage:
         live = sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
         pause = FRAME_S if live else seconds / PLAIN_FRAMES
         until = time.monotonic() + seconds
-        drawn = 0
+        drawn = ""
         while time.monotonic() < until:
             time.sleep(min(pause, max(0.0, until - time.monotonic())))
-            text = self._frame()
-            if live and drawn:
-                write(f"\x1b[{drawn}A\x1b[J")
-            drawn = text.count("\n")
-            write(text if live else text + "\n")
+            frame = self._frame()
+            if live:
+                width, height = shutil.get_terminal_size()
+                above = lines_taken(drawn, width)  # as it stands now, also where the terminal became narrower
+                write(f"\x1b[{above}A\r\x1b[J" if above else "")
+                drawn = first_lines(frame, width, height - 1)
+                write(drawn)
+            else:
+                write(frame + "\n")
             sys.stdout.flush()
 
     def summarise(self) -> None:
         """Print ls, stats, portfolio and health, each under the command that gives it."""
         call = self._client.call
-        self._chapter("botctl ls", self._bots(LS_COLUMNS))
+        self._chapter("botctl ls", self._bots())
         stats = call("stats", {})["rows"]
         self._chapter("botctl stats", table(self._session, stats, STATS_COLUMNS, banner=self._banner))
         self._chapter("botctl portfolio", portfolio_text(self._session, call("portfolio")))
@@ -184,9 +189,9 @@ class Stage:
                 raise Fault(FAILED, f"demo: no price of {symbol}", "botctl doctor")
             time.sleep(0.05)
 
-    def _bots(self, columns: list) -> str:  # type: ignore[type-arg]
+    def _bots(self) -> str:
         rows: list[Row] = self._client.call("ls", {"all": True})["rows"]
-        shown = [column for column in columns if column.key != "age"]
+        shown = [column for column in LS_COLUMNS if column.key != "age"]
         return table(self._session, rows, shown, banner=self._banner)
 
     def _frame(self) -> str:
@@ -199,8 +204,9 @@ class Stage:
         at = format_ms(when) if isinstance(when, int) else str(when)
         equity = portfolio.get("equity")
         head = f"market {at}  " + (f"equity {money(equity)}  " if equity is not None else "")
-        head += f"pnl {gain(portfolio.get('realized_pnl') or 0)}  return {percent(portfolio.get('return_pct') or 0)}\n"
-        return head + self._bots([column for column in LS_COLUMNS if column.key not in HIDDEN])
+        profit = sum(float(portfolio.get(key) or 0) for key in ("realized_pnl", "unrealized_pnl"))
+        head += f"pnl {gain(profit)}  return {percent(portfolio.get('return_pct') or 0)}"
+        return f"{head}\n{self._bots()}"
 
 
 NEXT_STEPS = """

@@ -22,7 +22,7 @@ COLUMNS = [
     Column("ts", "TIME", moment),
     Column("topic"),
     Column("bot"),
-    Column("data", prose=True),
+    Column("data", prose=20),
 ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import click
@@ -15,6 +16,11 @@ from botctl.output import Row, is_table, output_options, show_rows, write
 from botctl.session import SLOW_TIMEOUT_S, Session, clean
 
 LARGEST_FILE = 1 << 20
+MOST_NAMED = 5
+_NUMBERED = (
+    (re.compile(r"^bots\[(?P<bot>\d+)\][.:] ?"), ""),
+    (re.compile(r"^unknown argument (?P<key>.+) in bots\[(?P<bot>\d+)\]$"), r"unknown key \g<key>"),
+)
 
 
 @click.command("apply")
@@ -32,7 +38,7 @@ def apply_command(session: Session, path: str, plan: bool) -> int:
       botctl apply -f fleet.yaml
     """
     bots = read_fleet(path, _read(path))
-    outcome = session.call("apply", {"bots": bots, "plan": plan}, SLOW_TIMEOUT_S)
+    outcome = _apply(session, path, bots, plan)
     changes = outcome["changes"]
     if is_table(session):
         if not session.quiet or plan:
@@ -40,9 +46,31 @@ def apply_command(session: Session, path: str, plan: bool) -> int:
         pending = sum(change["action"] != "leave" for change in changes)
         if plan and pending:
             session.say(f"plan only: {pending} to do; without --plan they are done")
+        if created := [str(change["name"]) for change in changes if change["action"] == "create" and not plan]:
+            names = " ".join(created) if len(created) <= MOST_NAMED else "NAME..., or --all"
+            session.say(f"what was created is stopped; start it with: botctl start {names}")
     else:
         show_rows(session, changes, [Column("name"), Column("action"), Column("diff")])
     return OK
+
+
+def _apply(session: Session, path: str, bots: list[Row], plan: bool) -> Row:
+    """Send the fleet; a refusal names the file and the bot."""
+    try:
+        outcome: Row = session.client.call("apply", {"bots": bots, "plan": plan}, session.timeout_s or SLOW_TIMEOUT_S)
+    except Fault as fault:
+        if fault.code in ("", "UNAVAILABLE"):
+            raise
+        raise Fault(fault.exit_code, f"{path}: {_named(fault.message, bots)}", fault.hint, fault.code) from None
+    return outcome
+
+
+def _named(message: str, bots: list[Row]) -> str:
+    """Return a message about the n-th bot of a request as one about the bot by its name."""
+    for pattern, words in _NUMBERED:
+        if found := pattern.match(message):
+            return f"bot {bots[int(found['bot'])]['name']}: {pattern.sub(words, message, count=1)}"
+    return message
 
 
 @click.command("export")
@@ -177,7 +205,7 @@ def _specification(path: str, number: int, bot: Any) -> Row:
             try:
                 spec[key] = fraction_text(str(value))
             except ValueError as error:
-                raise Fault(USAGE, f"{path}: {bot['name']}: {key}: {error}") from None
+                raise Fault(USAGE, f"{path}: bot {bot['name']}: {key}: {error}") from None
     return spec
 
 

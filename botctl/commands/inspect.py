@@ -18,42 +18,42 @@ from botctl.times import parse_rfc3339_ms
 
 LS_COLUMNS = [
     Column("name"),
-    Column("strategy"),
-    Column("symbol"),
-    Column("interval", "EVERY"),
+    Column("strategy", drop=4),
+    Column("symbol", drop=6),
+    Column("interval", "EVERY", drop=1),
     Column("mode", wide=True),
     Column("state", paint="state"),
     Column("desired", wide=True),
     Column("since", wide=True),
-    Column("age", form=age),
+    Column("age", form=age, drop=2),
     Column("capital", form=money, wide=True),
     Column("equity", form=money),
-    Column("realized_pnl", "PNL", gain, paint="sign"),
+    Column("realized_pnl", "REALIZED", gain, paint="sign"),
     Column("unrealized_pnl", "OPEN PNL", gain, paint="sign"),
-    Column("trades", form=count),
-    Column("position.quantity", "HOLDS", exact),
+    Column("trades", form=count, drop=3),
+    Column("position.quantity", "HOLDS", exact, drop=5),
     Column("position.entry_price", "ENTRY", exact, wide=True),
     Column("position.stop", "STOP", exact, wide=True),
     Column("position.target", "TARGET", exact, wide=True),
     Column("last_candle", wide=True),
-    Column("params", wide=True, prose=True),
-    Column("labels", wide=True, prose=True),
-    Column("note", prose=True),
+    Column("params", wide=True, prose=12),
+    Column("labels", wide=True, prose=12),
+    Column("note", prose=12, drop=8),
 ]
 
 STATS_COLUMNS = [
     Column("name"),
-    Column("trades", form=count),
-    Column("win_rate", "WIN", percent),
-    Column("profit_factor", "FACTOR", ratio),
-    Column("expectancy", form=gain, paint="sign"),
-    Column("realized_pnl", "PNL", gain, paint="sign"),
-    Column("unrealized_pnl", "OPEN PNL", gain, paint="sign"),
-    Column("fees", form=money),
-    Column("equity", form=money),
+    Column("trades", form=count, drop=8),
+    Column("win_rate", "WIN", percent, drop=7),
+    Column("profit_factor", "FACTOR", ratio, drop=4),
+    Column("expectancy", form=gain, paint="sign", drop=2),
+    Column("realized_pnl", "REALIZED", gain, paint="sign"),
+    Column("unrealized_pnl", "OPEN PNL", gain, paint="sign", drop=6),
+    Column("fees", form=money, drop=1),
+    Column("equity", form=money, drop=5),
     Column("return_pct", "RETURN", percent, paint="sign"),
     Column("max_drawdown_pct", "DRAWDOWN", percent),
-    Column("sharpe", form=ratio),
+    Column("sharpe", form=ratio, drop=3),
     Column("wins", form=count, wide=True),
     Column("losses", form=count, wide=True),
     Column("gross_profit", form=money, wide=True),
@@ -92,12 +92,19 @@ def ls_command(session: Session, names: tuple[str, ...], everything: bool, label
     rows = session.rows("ls", wire)
     if is_table(session):
         _add_ages(session, rows)
-    show_rows(session, rows, _columns(session), empty="no bots; make one with botctl create, or see botctl demo")
+    show_rows(
+        session, rows, ls_columns(session, rows), empty="no bots; make one with botctl create, or see botctl demo"
+    )
     return OK
 
 
-def _columns(session: Session) -> list[Column]:
-    return LS_COLUMNS if is_table(session) else [column for column in LS_COLUMNS if column.key != "age"]
+def ls_columns(session: Session, rows: list[Row]) -> list[Column]:
+    """Return the columns of ``ls``; a table shows the mode where the rows do not all have the same."""
+    if not is_table(session):
+        return [column for column in LS_COLUMNS if column.key != "age"]
+    if len({row.get("mode") for row in rows}) < 2:
+        return LS_COLUMNS
+    return [Column("mode", drop=7) if column.key == "mode" else column for column in LS_COLUMNS]
 
 
 def _add_ages(session: Session, rows: list[Row]) -> None:
@@ -123,7 +130,7 @@ def show_command(session: Session, name: str, check: bool) -> int:
     """
     bot = session.call("show", {"name": name})
     if not (session.quiet and chosen_format(session) == "table"):
-        show_object(session, bot, lambda value: bot_text(session, value), _columns(session))
+        show_object(session, bot, lambda value: bot_text(session, value), ls_columns(session, [bot]))
     return NOT_RUNNING if check and bot.get("state") != "running" else OK
 
 

@@ -13,17 +13,17 @@ from botctl.session import Session, clean
 
 STRATEGIES = [
     Column("name"),
-    Column("kind"),
-    Column("builtin"),
-    Column("parameters", prose=True),
-    Column("summary", prose=True),
+    Column("kind", drop=2),
+    Column("builtin", drop=1),
+    Column("parameters", prose=24, drop=3),
+    Column("summary", prose=24),
 ]
 PARAMETERS = [
     Column("name"),
     Column("type"),
     Column("default", right=True),
     Column("expected", "MUST BE"),
-    Column("help", prose=True),
+    Column("help", prose=24),
 ]
 
 

@@ -9,8 +9,9 @@ from botctl.cells import Column, age, exact, moment
 from botctl.completion import complete_symbol
 from botctl.details import details, section
 from botctl.exit_codes import OK
-from botctl.output import Row, output_options, show_object, show_rows, world
+from botctl.output import Row, is_table, output_options, show_object, show_rows, world
 from botctl.session import Session, clean
+from botctl.times import with_moments
 
 PRICES = [
     Column("symbol"),
@@ -22,11 +23,11 @@ PRICES = [
 ]
 SYMBOLS = [
     Column("symbol"),
-    Column("source"),
+    Column("source", drop=1),
     Column("price", form=exact),
     Column("age_s", "AGE", age),
     Column("stale"),
-    Column("lanes"),
+    Column("lanes", drop=2, prose=12),
     Column("gaps", form=lambda value: str(len(value)) if isinstance(value, list) else str(value), right=True),
 ]
 CANDLES = [
@@ -35,7 +36,7 @@ CANDLES = [
     Column("high", form=exact),
     Column("low", form=exact),
     Column("close", form=exact),
-    Column("volume", form=exact),
+    Column("volume", form=exact, drop=1),
 ]
 
 
@@ -103,7 +104,8 @@ def market_command(session: Session) -> None:
 
 
 def _show(session: Session, status: Row) -> int:
-    show_object(session, status, lambda value: market_text(value, session))
+    shown = status if is_table(session) else with_moments(status)
+    show_object(session, shown, lambda value: market_text(value, session))
     return OK
 
 

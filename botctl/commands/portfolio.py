@@ -7,8 +7,9 @@ import click
 from botctl.cells import STATE_COLORS, Column, exact, money, percent
 from botctl.details import details, section
 from botctl.exit_codes import FAILED, OK
-from botctl.output import Row, chosen_format, output_options, show_object, table, world
+from botctl.output import Row, chosen_format, is_table, output_options, show_object, table, world
 from botctl.session import Session, clean
+from botctl.times import with_moments
 
 SYMBOL_COLUMNS = [
     Column("symbol"),
@@ -18,8 +19,8 @@ SYMBOL_COLUMNS = [
 ]
 BOT_COLUMNS = [
     Column("bot"),
-    Column("symbol"),
-    Column("capital", form=money),
+    Column("symbol", drop=2),
+    Column("capital", form=money, drop=1),
     Column("equity", form=money),
     Column("value", "HOLDS", money),
     Column("return_pct", "RETURN", percent, paint="sign"),
@@ -81,6 +82,8 @@ def health_command(session: Session) -> int:
       botctl health -q || echo "look at botd"
     """
     health = session.call("health")
+    if not is_table(session):
+        health = with_moments(health)
     if not (session.quiet and chosen_format(session) == "table"):
         show_object(session, health, lambda value: health_text(session, value))
     return OK if health.get("status") == "ok" else FAILED
@@ -96,7 +99,7 @@ def health_text(session: Session, health: Row) -> str:
     text = "\n".join(lines) + "\n"
     if checks:
         text += "\n" + table(
-            session, checks, [Column("name"), Column("status", paint="state"), Column("detail", prose=True)]
+            session, checks, [Column("name"), Column("status", paint="state"), Column("detail", prose=20)]
         )
     return text
 

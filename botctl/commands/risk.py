@@ -10,7 +10,7 @@ from botctl.arguments import KeyValue, bots_argument, pairs, plain_value, select
 from botctl.cells import Column, moment, text
 from botctl.completion import complete_bot, complete_symbol
 from botctl.exit_codes import OK, USAGE, Fault
-from botctl.output import Row, is_table, output_options, show_actions, show_rows
+from botctl.output import Row, is_table, output_options, show_actions, show_rows, table, write
 from botctl.session import Session, clean
 
 CONTROLS = [
@@ -22,11 +22,21 @@ CONTROLS = [
     Column("unit", wide=True),
     Column("default", right=True, wide=True),
     Column("scope", wide=True),
-    Column("effect"),
-    Column("code"),
-    Column("state"),
+    Column("effect", drop=2),
+    Column("code", drop=1),
+    Column("state", paint="state"),
     Column("until", form=moment, wide=True),
-    Column("help", prose=True),
+    Column("help", prose=24, drop=3),
+]
+HELD = [
+    Column("scope"),
+    Column("state", paint="state"),
+    Column("code", drop=1),
+    Column("since", form=moment, drop=4),
+    Column("until", form=moment, drop=3),
+    Column("by", drop=2),
+    Column("reason", prose=16, drop=5),
+    Column("remedy", "ENDS WITH", prose=34),
 ]
 CHANGES = [Column(key) for key in ("control", "scope", "before", "after", "result")]
 
@@ -46,16 +56,23 @@ def risk_command(session: Session) -> None:
 @risk_command.command("show")
 @output_options
 def risk_show(session: Session) -> int:
-    """Show every control with its limit, and what is halted.
+    """Show every control with its limit, and what is halted or reduced.
 
     \b
     Example:
       botctl risk show
+      botctl risk show -o json
     """
-    rows = session.call("risk.show")["rows"]
+    told = session.call("risk.show")
+    rows = told["rows"]
     if is_table(session):
-        rows = [{**row, "shown": _limit(row)} for row in rows]
-        show_rows(session, rows, CONTROLS, name="control", banner=session.world())
+        shown = [{**row, "shown": _limit(row)} for row in rows]
+        show_rows(session, shown, CONTROLS, name="control", banner=session.world())
+        if held := told.get("held"):
+            columns = [column for column in HELD if any(row.get(column.key) for row in held)]
+            write("\n" + table(session, held, columns))
+        else:
+            session.say("nothing is halted or reduced")
     else:
         show_rows(session, rows, [column for column in CONTROLS if column.key != "shown"], name="control")
     return OK
@@ -109,6 +126,9 @@ def _changed(row: Row) -> str:
 
 
 def _switch(session: Session, cmd: str, selector: Row, symbol: str | None) -> int:
+    for name in selector.get("names", ()):
+        if "/" in name:
+            raise Fault(USAGE, f"{name}: a symbol, not a bot", f"botctl {cmd} --symbol {name}")
     wire = {**selector, "symbol": symbol} if symbol else selector
     rows = session.call(cmd, wire)["rows"]
     return show_actions(session, [{"name": row.get("scope"), **row} for row in rows], _switched)

@@ -10,12 +10,12 @@ from botctl.cells import Column
 from botctl.details import details
 from botctl.exit_codes import FAILED, OK
 from botctl.offline_calls import offline
-from botctl.output import Row, is_table, output_options, show_object, show_rows, write
+from botctl.output import Row, chosen_format, is_table, output_options, show_object, show_rows, write
 from botctl.session import Session, clean
 
 COMPLETIONS = Path(__file__).parents[1] / "completions"
 FILES = {"bash": "botctl", "zsh": "_botctl", "fish": "botctl.fish"}
-CHECKS = [Column("name"), Column("status", paint="state"), Column("detail", prose=True), Column("hint", prose=True)]
+CHECKS = [Column("name"), Column("status", paint="state"), Column("detail", prose=30), Column("hint", wide=True)]
 
 
 @click.group("config")
@@ -44,6 +44,7 @@ def config_init(session: Session, path: Path | None) -> int:
     target = path or Path("~/.config/botd/botd.yaml").expanduser()
     written = offline("config_init", target)
     show_object(session, {"path": str(written)}, lambda value: f"written: {clean(value['path'])}\n")
+    _warn(session, offline("config_check", written))
     return OK
 
 
@@ -58,8 +59,19 @@ def config_check(session: Session, path: Path | None) -> int:
       botctl config check ./botd.yaml
     """
     found = offline("config_check", path)
-    show_object(session, found, lambda value: "".join(clean(line) + "\n" for line in details(value)))
+    apart = ("warnings", "hint") if is_table(session) else ()
+    shown = {key: value for key, value in found.items() if key not in apart}
+    show_object(session, shown, lambda value: "".join(clean(line) + "\n" for line in details(value)))
+    _warn(session, found)
     return OK
+
+
+def _warn(session: Session, found: Row) -> None:
+    """Tell what a valid configuration would meet at the start of botd, and the remedy."""
+    for warning in found["warnings"]:
+        session.warn(warning)
+    if found["hint"]:
+        session.say(f"  hint: {found['hint']}")
 
 
 @click.command("doctor")
@@ -74,8 +86,10 @@ def doctor_command(session: Session, config: Path | None) -> int:
     """
     rows: list[Row] = offline("doctor", config)
     if not (session.quiet and is_table(session)):
-        columns = CHECKS if any(row.get("hint") for row in rows) else CHECKS[:3]
-        show_rows(session, rows, columns)
+        show_rows(session, rows, CHECKS)
+        if chosen_format(session) == "table":
+            for row in filter(lambda row: row.get("hint"), rows):
+                session.say(f"  hint: {row['name']}: {row['hint']}")
     return FAILED if any(row.get("status") == "failed" for row in rows) else OK
 
 

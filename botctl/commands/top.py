@@ -9,6 +9,7 @@ import click
 from botctl.exit_codes import OK, USAGE, Fault
 from botctl.output import chosen_format, output_options, show_object, write
 from botctl.session import Session
+from botctl.times import with_moments
 
 
 @click.command("top")
@@ -17,8 +18,8 @@ from botctl.session import Session
 def top_command(session: Session, once: bool) -> int:
     """Watch bots, prices, portfolio and events live in the terminal.
 
-    Keys: arrows select, Enter opens a bot, s starts, x stops, p pauses it, o sorts, r reverses, / filters, ? helps,
-    q quits. It goes on through a restart of botd.
+    Keys: arrows select, Enter opens a bot, q and Escape lead back, s starts, x stops, p pauses it, o sorts, r reverses,
+    / filters, ? helps, q on the list quits. No key sells anything. It goes on through a restart of botd.
 
     \b
     Example:
@@ -46,13 +47,15 @@ def _once(session: Session) -> int:
 
     from botctl.dashboard.frame import frame, plain
     from botctl.dashboard.model import Dashboard
+    from botctl.dashboard.screen import held_by
 
     data = session.call("top")
     if chosen_format(session) not in ("table", "wide"):
-        show_object(session, data, str)
+        show_object(session, with_moments(data), str)
         return OK
     board = Dashboard()
     board.update(data)
+    board.held = held_by(data, session.call)
     size = get_terminal_size()
     write(plain(frame(board, size.columns, size.lines)))
     return OK

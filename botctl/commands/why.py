@@ -16,7 +16,7 @@ GATES = [
     Column("gate"),
     Column("value", right=True),
     Column("limit", right=True),
-    Column("detail", prose=True),
+    Column("detail", prose=20, drop=1),
 ]
 
 

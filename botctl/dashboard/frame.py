@@ -11,6 +11,7 @@ from botctl.cells import Column, age, count, exact, gain, moment, money, percent
 from botctl.commands.events import event_line
 from botctl.dashboard.model import Dashboard, Row
 from botctl.details import details
+from botctl.fitting import display_width, padded, shorten
 from botctl.output import world
 from botctl.session import clean
 from botctl.times import format_ms
@@ -25,8 +26,8 @@ COLUMNS = [
     Column("interval", "EVERY"),
     Column("state", paint="state"),
     Column("equity", form=money),
-    Column("realized_pnl", "PNL", gain, paint="sign"),
-    Column("unrealized_pnl", "OPEN", gain, paint="sign"),
+    Column("realized_pnl", "REALIZED", gain, paint="sign"),
+    Column("unrealized_pnl", "OPEN PNL", gain, paint="sign"),
     Column("trades", form=count),
     Column("position.quantity", "HOLDS", exact),
     Column("position.entry_price", "ENTRY", exact),
@@ -43,29 +44,32 @@ KEYS = "Enter open  s start  x stop  p pause  o sort  r reverse  / find  ? help 
 HELP = """Keys
 
   up, down      select a bot (also k and j, PageUp, PageDown, Home, End)
-  Enter         open the bot: everything about it, and why it last traded or did not
-  Escape        back; on the list: drop the filter
+  Enter         open the bot: all about it, and why it last traded or did not
+  q, Escape     back to the list; there q quits, and Escape drops the filter
   s, x, p       start, stop, pause the bot; what it holds stays guarded
   o, O          sort by the next, the previous column
   r             reverse the order
-  /             filter by name, strategy, symbol, state, note or label; Enter keeps it
+  /             filter by name, strategy, symbol, state, note or label
   ?             this page
-  q             quit
 
 Prices show their age; a ! marks a price that is stale.
-Above: ret is the return, exp the exposure, dd the largest drawdown of the portfolio.
-PNL is realised since the bot was created; OPEN is what its position would give now, before fees."""
+Above: pnl is realized and open together, ret the return, exp the exposure,
+dd the largest drawdown. REALIZED is since the bot was created; OPEN PNL is
+what its position would give now, before fees.
+No key asks, as none sells: botctl close and flatten do. A halt is lifted by
+botctl release."""
 
 
 def frame(board: Dashboard, width: int, height: int) -> list[Line]:
     """Return exactly ``height`` lines of at most ``width`` characters."""
-    lines = [_title(board, width), _totals(board)]
+    lines = [_title(board, width), *_held(board), _totals(board, width)]
+    room = height - 1 - len(lines)
     if board.page == "help":
-        lines += _scrolled([[(line, "")] for line in ["", *HELP.split("\n")]], board, height - 3)
+        lines += _scrolled([[(line, "")] for line in ["", *HELP.split("\n")]], board, room)
     elif board.page == "bot":
-        lines += _scrolled(_bot(board), board, height - 3)
+        lines += _scrolled(_bot(board), board, room)
     else:
-        lines += _list(board, width, height - 3)
+        lines += _list(board, width, room)
     lines = lines[: height - 1]
     lines += [[] for _ in range(height - 1 - len(lines))]
     lines.append(_footer(board))
@@ -82,11 +86,11 @@ def cut(line: Line, width: int) -> Line:
     kept: Line = []
     left = width
     for piece, style in line:
-        if len(piece) > left:
-            kept.append((piece[: max(0, left - 1)] + "…", style) if left > 0 else ("", style))
+        if display_width(piece) > left:
+            kept.append((shorten(piece, left), style))
             return kept
         kept.append((piece, style))
-        left -= len(piece)
+        left -= display_width(piece)
     return kept
 
 
@@ -102,7 +106,11 @@ def _title(board: Dashboard, width: int) -> Line:
         pieces.append((world(mode, source) + "  ", "bold"))
     when = market.get("time")
     shown = moment(format_ms(when)) if isinstance(when, int) else moment(when) if when else ""
-    pieces.append((f"{text(market.get('state') or '')} {shown}  ".lstrip(), ""))
+    state = text(market.get("state") or "")
+    if state == "paused":
+        pieces += [("market PAUSED ", "warn"), (f"{shown}  ", "")]
+    else:
+        pieces.append((f"{state} {shown}  ".lstrip(), ""))
     status = text(health.get("status") or "?")
     pieces += [("health ", ""), (status, {"ok": "good", "failed": "bad"}.get(status, "warn"))]
     wrong = [check for check in health.get("checks") or [] if check.get("status") != "ok"]
@@ -111,13 +119,41 @@ def _title(board: Dashboard, width: int) -> Line:
     return pieces
 
 
-def _totals(board: Dashboard) -> Line:
+def _held(board: Dashboard) -> list[Line]:
+    """Return the line that says what is halted or reduced, if anything is."""
+    if not board.held:
+        return []
+    scopes: dict[str, list[str]] = {}
+    for row in board.held:
+        scope = text(row.get("scope")).removeprefix("symbol:").replace(":", " ")
+        found = scopes.setdefault(text(row.get("state")), [])
+        if scope not in found:
+            found.append(scope)
+    told = "  ".join(f"{state.upper()} {', '.join(names)}" for state, names in scopes.items())
+    return [[(f"{told}  (botctl release)", "warn")]]
+
+
+def _totals(board: Dashboard, width: int) -> Line:
+    """Return the figures of the portfolio; where they do not fit, the lesser ones are left out."""
     portfolio = board.data.get("portfolio") or {}
-    pieces: Line = [(f"bots {text(portfolio.get('running', '-'))}/{text(portfolio.get('bots', '-'))}", "")]
-    for title, key, form in _TOTALS:
-        value = render(Column(key, form=form), portfolio)
-        pieces += [(f"  {title} ", "dim"), (value, _sign(value) if form is gain else "")]
+    bots = f"bots {text(portfolio.get('running', '-'))}/{text(portfolio.get('bots', '-'))}"
+    shown = {title: render(Column(key, form=form), portfolio) for title, key, form in _TOTALS}
+    shown["pnl"] = _sum(portfolio.get("realized_pnl"), portfolio.get("unrealized_pnl"))
+    for title in _LESSER:
+        if len(bots) + sum(len(title) + len(value) + 3 for title, value in shown.items()) > width:
+            del shown[title]
+    pieces: Line = [(bots, "")]
+    for title, value in shown.items():
+        pieces += [(f"  {title} ", "dim"), (value, _sign(value) if title in ("pnl", "open") else "")]
     return pieces
+
+
+def _sum(realized: Any, unrealized: Any) -> str:
+    """Return profit and loss with what is open; unknown where either is."""
+    try:
+        return gain(float(realized) + float(unrealized))
+    except (TypeError, ValueError):
+        return "-"
 
 
 def _list(board: Dashboard, width: int, height: int) -> list[Line]:
@@ -151,7 +187,7 @@ def _prices(rows: list[Row], width: int, most: int) -> list[Line]:
         stale = "!" if row.get("stale") else ""
         price = render(Column("price", form=exact), row)
         old = f" {age(row['age_s'])}{stale}" if row.get("age_s") is not None else stale
-        size = len(str(row.get("symbol"))) + len(price) + len(old) + 3
+        size = display_width(text(row.get("symbol"))) + len(price) + len(old) + 3
         if used + size > width and used:
             if len(lines) == most:
                 break
@@ -166,7 +202,7 @@ def _fitting(rows: list[Row], width: int, sort: str) -> tuple[list[Column], list
     """Return the columns that fit, the sorted one among them, and their widths; the note takes what is left."""
     sizes = {}
     for column in COLUMNS:
-        sizes[column.key] = max([len(column.title) + 1, *(len(render(column, row)) for row in rows)])
+        sizes[column.key] = max([len(column.title) + 1, *(display_width(render(column, row)) for row in rows)])
     sizes["name"] = min(sizes["name"], max(12, width // 4))
     chosen, used = set(), -2
     for key in dict.fromkeys(("name", sort, *PRIORITY)):
@@ -183,7 +219,7 @@ def _header(board: Dashboard, columns: list[Column], widths: list[int]) -> Line:
     cells = []
     for column, width in zip(columns, widths, strict=True):
         mark = ("↓" if board.reverse else "↑") if column.key == board.sort else ""
-        cells.append(_padded(column.title + mark, width, column.right))
+        cells.append(padded(column.title + mark, width, column.right))
     return [("  ".join(cells), "reverse")]
 
 
@@ -192,14 +228,9 @@ def _bot_line(row: Row, columns: list[Column], widths: list[int], selected: bool
     for column, width in zip(columns, widths, strict=True):
         cell = render(column, row)
         style = _sign(cell) if column.paint == "sign" else _STATES.get(cell, "") if column.paint == "state" else ""
-        pieces.append((_padded(cell, width, column.right), "selected" if selected else style))
+        pieces.append((padded(cell, width, column.right), "selected" if selected else style))
         pieces.append(("  ", "selected" if selected else ""))
     return pieces[:-1]
-
-
-def _padded(cell: str, width: int, right: bool) -> str:
-    shown = cell if len(cell) <= width else cell[: max(0, width - 1)] + "…"
-    return shown.rjust(width) if right else shown.ljust(width)
 
 
 def _bot(board: Dashboard) -> list[Line]:
@@ -229,7 +260,9 @@ def _footer(board: Dashboard) -> Line:
     if board.message:
         return [(clean(board.message), "warn")]
     if board.page == "bot":
-        return [("Escape back  up/down scroll  s start  x stop  p pause  ? help", "dim")]
+        return [("q or Escape back  up/down scroll  s start  x stop  p pause  ? help", "dim")]
+    if board.page == "help":
+        return [("q or Escape back  up/down scroll", "dim")]
     if board.filter and board.page == "bots":
         return [(f"filter: {board.filter}  (Escape drops it)  ", "bold"), (KEYS, "dim")]
     return [(KEYS, "dim")]
@@ -247,12 +280,13 @@ def _event_style(event: dict[str, Any]) -> str:
 
 _TOTALS = (
     ("equity", "equity", money),
-    ("ret", "return_pct", percent),
-    ("pnl", "realized_pnl", gain),
+    ("pnl", "", text),
     ("open", "unrealized_pnl", gain),
+    ("ret", "return_pct", percent),
     ("exp", "exposure_pct", percent),
     ("dd", "max_drawdown_pct", percent),
 )
+_LESSER = ("open", "exp", "dd", "ret")
 _STATES = {
     "running": "good",
     "failed": "bad",

@@ -22,6 +22,7 @@ class Dashboard:
         self.data: Row = {}
         self.bot: Row = {}
         self.why: Row = {}
+        self.held: list[Row] = []  # scopes that are halted or reduced
         self.away = ""
         self.page = "bots"
         self.sort = "name"
@@ -114,6 +115,13 @@ class Dashboard:
 
 
 _STEPS = {"up": -1, "k": -1, "down": 1, "j": 1, "pageup": -PAGE, "pagedown": PAGE, "home": -(10**6), "end": 10**6}
+
+
+def is_restricted(data: Row) -> bool:
+    """Say whether anything is halted or reduced: the account, or what any bot notes of itself."""
+    account = (data.get("health") or {}).get("trading") or "active"
+    notes = (str(row.get("note") or "") for row in data.get("bots") or [])
+    return account != "active" or any(note.startswith(("halted", "reduce")) for note in notes)
 
 
 def _haystack(row: Row) -> str:

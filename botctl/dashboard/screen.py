@@ -9,12 +9,14 @@ import curses
 import locale
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 from botctl.client import Client
 from botctl.dashboard.frame import Line, frame
-from botctl.dashboard.model import Dashboard
+from botctl.dashboard.model import Dashboard, is_restricted
 from botctl.exit_codes import Fault
+from botctl.fitting import display_width
 
 EVERY_S = 1.0
 ASK_S = 3.0
@@ -45,6 +47,7 @@ class Watcher(threading.Thread):
         self._ended = False
         self.opened = ""
         self.latest: tuple[dict[str, Any], str, dict[str, Any], dict[str, Any]] | None = None
+        self.held: list[dict[str, Any]] = []
         self.fault = ""
 
     def run(self) -> None:
@@ -74,6 +77,7 @@ class Watcher(threading.Thread):
 
     def _ask(self) -> None:
         data = self._client.call("top", {}, ASK_S)
+        self.held = held_by(data, lambda cmd: self._client.call(cmd, {}, ASK_S))
         name, bot, why = self.opened, {}, {}
         if name:
             try:
@@ -122,7 +126,7 @@ class Screen:
         if watcher.latest is not None:
             data, name, bot, why = watcher.latest
             board.update(data, *((bot, why) if board.page == "bot" and name == board.selected else ()))
-        board.away = watcher.fault
+        board.away, board.held = watcher.fault, watcher.held
         height, width = window.getmaxyx()
         self._draw(window, frame(board, width, height))
         key = _key(window)
@@ -150,8 +154,18 @@ class Screen:
                     window.addstr(row, column, _encodable(piece), self._styles.get(style, 0))
                 except curses.error:
                     break  # the last cell of the screen, or it has just become smaller
-                column += len(piece)
+                column += display_width(piece)
         window.refresh()
+
+
+def held_by(data: dict[str, Any], call: Callable[[str], Any]) -> list[dict[str, Any]]:
+    """Return the scopes that are halted or reduced; asks for them only where something is."""
+    if not is_restricted(data):
+        return []
+    try:
+        return list(call("risk.show").get("held") or [])
+    except Fault:
+        return [{"scope": "account", "state": (data.get("health") or {}).get("trading")}]
 
 
 def _styles(color: bool) -> dict[str, int]:

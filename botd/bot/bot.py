@@ -12,9 +12,10 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
+from botd.bot.denials import Denials
 from botd.bot.desk import Desk
 from botd.bot.evaluation import Effort, StrategyHungError
-from botd.bot.fills import book_fill
+from botd.bot.fills import book_fill, meet_resurrected
 from botd.bot.guard import Guard, change_levels
 from botd.bot.intents import exit_of_all, market_entry, risk_request
 from botd.bot.lifecycle import RESTING, STATES, TRADING, TRANSITIONS, BotState, Desired
@@ -31,6 +32,8 @@ from botd.ledger.accounting import BotBook
 from botd.ledger.records import BotRecord
 from botd.risk.case import Verdict
 from botd.risk.sizing import Sized, size_entry
+from botd.risk.trading_state import ACTIVE
+from botd.risk.words import explain, scope_name
 
 GUARD_RETRY_MS = 10_000
 """After a sale of the guard was refused, the next try on a tick feed."""
@@ -49,6 +52,7 @@ class Bot:
         self.last_candle_ms: int | None = None
         self.last_decision: Decision | None = None
         self.skipped_min_notional = 0
+        self.denials = Denials(record.number, desk.journal)
         self.trades = 0
         self.code = ""
         """Digest of the strategy's source, where that is a user's file."""
@@ -257,15 +261,24 @@ class Bot:
         """Ask the gate, then send: the one way of every order of this bot."""
         verdict = self.desk.gate.decide(risk_request(self, intent, quantity))
         if not verdict.allowed:
-            self.desk.gateway.deny(intent, quantity, verdict.code, **verdict.told)
-            self.log.info("denied %s %s: %s", intent.side, quantity, verdict.code)
-            return None, verdict
+            return None, self._denied(intent, quantity, verdict)
+        self.denials.end()
         for client_order_id in verdict.cancel_first:
             for order in self.desk.gateway.open_orders(self.spec.symbol):
                 if order.client_order_id == client_order_id:
                     self.desk.gateway.cancel(order)
         delay_s = 0.0 if self.desk.market.candle_feed else verdict.delay_s
         return self.desk.gateway.submit(intent, verdict.quantity, delay_s), verdict
+
+    def held_back(self) -> list[GateCheck]:
+        """Return the gate that says what would deny an entry of this bot now: a halt, or a limit once reached."""
+        states, now = self.desk.gate.states, self.desk.clock.now_ms()
+        bound = None if states.quiet else states.binding(self.number, self.spec.symbol, now)
+        if bound is None:
+            return []
+        scope, cause = scope_name(bound[0], {self.number: self.name}), bound[1]
+        detail = f"no entry would go: {explain(scope, cause)}"
+        return [GateCheck(gate="trading_state", passed=False, value=cause.state, limit=ACTIVE, detail=detail)]
 
     def sell_all(self, reason: str, reference: float, trigger: float | None = None) -> Order | None:
         """Sell what is held: ``trigger`` is the level reached, at which a candle feed fills at once."""
@@ -321,6 +334,10 @@ class Bot:
             self.desk.monitors.on_reject(self.number, now)
         self._unwatch_if_idle()
 
+    def on_resurrected(self, order: Order, ended_as: OrderStatus) -> None:
+        """An order that had ended lives."""
+        meet_resurrected(self, order, ended_as)
+
     # -- decisions
 
     def decided(self, outcome: str, gates: list[GateCheck], notes: dict[str, Any]) -> None:
@@ -331,10 +348,19 @@ class Bot:
         if outcome == "skipped_min_notional":
             self.skipped_min_notional += 1
             self.desk.journal.keyed("skipped", {str(self.number): str(self.skipped_min_notional)})
+        self.denials.decided()
         self.last_decision = decision
         self.desk.journal.decision(decision)
 
     # -- inside
+
+    def _denied(self, intent: Intent, quantity: Decimal, verdict: Verdict) -> Verdict:
+        """Put a denial on record: the first of a series, the others are counted. The verdict says how often."""
+        first, verdict = self.denials.add(verdict, intent.side, self.desk.clock.now_ms())
+        if first:
+            self.desk.gateway.deny(intent, quantity, verdict.code, **verdict.told)
+            self.log.info("denied %s %s: %s", intent.side, quantity, verdict.code)
+        return verdict
 
     def _on_level(self, reason: str, price: float) -> None:
         if self.desk.market.candle_feed:

@@ -35,6 +35,7 @@ class EventMind:
         """``memory`` is what the ledger kept of :attr:`memory` ({} for a new bot), ``needs`` the warm-up."""
         self._bot = bot
         self._strategy = strategy
+        self._in_words = strategy.in_words()
         self._trusted = trusted
         self._hooks: deque[Hook] = deque()
         self._life = 0  # which attachment a call belongs to: what one left behind does not count in the next
@@ -132,7 +133,8 @@ class EventMind:
             return
         self._state = context.state
         self._keep_state()  # first: a memory that cannot be kept is the hook's failure, before anything is placed
-        gates: list[GateCheck] = []
+        words = self._in_words
+        gates = [GateCheck(gate="strategy", passed=True, detail=words)] if words else []
         outcome = "hold"
         for wish in context.asked:
             if wish.cancel:
@@ -140,6 +142,7 @@ class EventMind:
             else:
                 outcome = self._place(context, wish, gates) or outcome
         if context.asked or context.notes:
+            gates += self._bot.held_back() if outcome == "hold" else []
             self._bot.decided(outcome, gates, context.notes)
 
     def _place(self, context: HookContext, wish: Asked, gates: list[GateCheck]) -> str:

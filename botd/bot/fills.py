@@ -8,10 +8,13 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from botd.bot.lifecycle import BotState, Desired
+from botd.domain.amounts import short
 from botd.domain.candle import bucket_start
 from botd.domain.events import Event
-from botd.domain.order import Fill, Order, Side
+from botd.domain.order import Fill, Order, OrderStatus, Side
 from botd.domain.position import Trade
+from botd.execution.orders import NEVER_PLACED
 
 if TYPE_CHECKING:
     from botd.bot.bot import Bot
@@ -37,8 +40,8 @@ def book_fill(bot: Bot, order: Order, fill: Fill) -> Decimal:
         "bought" if fill.side is Side.BUY else "sold",
         fill.quantity,
         fill.symbol,
-        _short(fill.price),
-        _short(fill.fee),
+        short(fill.price),
+        short(fill.fee),
         fill.fee_asset,
         order.intent_reason,
     )
@@ -47,6 +50,17 @@ def book_fill(bot: Bot, order: Order, fill: Fill) -> Decimal:
     if trade is not None:
         _end_trade(bot, trade, fill.time_ms)
     return applied.realized_pnl
+
+
+def meet_resurrected(bot: Bot, order: Order, ended_as: OrderStatus) -> None:
+    """Meet an order that lives after its end. Where it was thought never to have been placed, all that was decided
+    since was decided on wrong books: no entries until a person has looked."""
+    if bot.holds:
+        bot.watch()
+    if ended_as in NEVER_PLACED and bot.state in (BotState.RUNNING, BotState.DEGRADED):
+        bot.record.desired = Desired.PAUSED.value
+        bot.cancel_entries()
+        bot.move(BotState.PAUSED, f"order {order.client_order_id} lives, it was {ended_as.value}")
 
 
 def _entry_price(bot: Bot, order: Order, fill: Fill) -> Decimal:
@@ -80,8 +94,3 @@ def _fee_value(bot: Bot, fill: Fill) -> Decimal | None:
         return None
     quote = bot.desk.market.quote(f"{fill.fee_asset}/{bot.instrument.quote}")
     return None if quote is None else fill.fee * Decimal(repr(quote.last))
-
-
-def _short(amount: Decimal) -> str:
-    """Return an amount for a log line: at most 8 decimals; the ledger keeps it exactly."""
-    return f"{amount:.8f}".rstrip("0").rstrip(".")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from botd.bot.lifecycle import BotState
 from botd.domain.order import Intent, OrderType, Purpose, Side
 from botd.risk.case import RiskRequest
 
@@ -64,9 +65,14 @@ def risk_request(bot: Bot, intent: Intent, quantity: Decimal) -> RiskRequest:
         fee=desk.taker_fee,
         stale_ms=market.stale(bot.spec.symbol, limit_ms),
         freshness_limit_ms=limit_ms,
-        not_ready=[*desk.not_ready(), *market.doubts(bot.spec.symbol)],
+        not_ready=[*desk.not_ready(), *market.doubts(bot.spec.symbol), *_troubles(bot)],
         volume=desk.minute_volume(bot.spec.symbol),
         exits_any_size=market.candle_feed,
         declared_entries=bot.declared_entries,
         portfolio=desk.portfolio,
     )
+
+
+def _troubles(bot: Bot) -> list[str]:
+    """Return why a degraded bot may not enter."""
+    return [bot.record.reason or bot.state.value] if bot.state is BotState.DEGRADED else []

@@ -26,6 +26,7 @@ class SignalMind:
         self._strategy = strategy
         self._key = (*key, *bot.lane)
         self._trusted = trusted
+        self._in_words = strategy.in_words()
         self._evaluation: Evaluation | None = None
         self.needs = needs
         self.declared_entries = strategy.declared_entries
@@ -61,7 +62,7 @@ class SignalMind:
         bot = self._bot
         signal = "exit" if evaluation.exit else "enter" if evaluation.enter else "none"
         gates = [
-            GateCheck(gate="signal", passed=signal != "none", value=signal),
+            GateCheck(gate="signal", passed=signal != "none", value=signal, detail=self._in_words),
             GateCheck(gate="position", passed=True, value=float(bot.book.position.quantity)),
         ]
         notes = dict(evaluation.notes)
@@ -76,6 +77,7 @@ class SignalMind:
             outcome = self._enter(candle, gates)
         else:
             outcome = "hold"
+            gates += bot.held_back()
         bot.decided(outcome, gates, notes)
 
     def _exit(self, candle: Candle, gates: list[GateCheck]) -> str:

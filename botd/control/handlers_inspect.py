@@ -72,6 +72,7 @@ class InspectHandlers:
             "loop": services.lag.statistics(),
             "bots": {"total": len(services.orchestrator.bots), **states},
             "orders": services.desk.gateway.statistics(),
+            "risk": services.risk.statistics(),
             "evaluations": services.desk.evaluator.statistics(),
             "checks": checks,
         }

@@ -56,7 +56,7 @@ class TradingHandlers:
         return {"rows": rows, "done": not any(bot.holds for bot in bots)}
 
     async def risk_show(self, args: Any, caller: Any) -> dict[str, Any]:
-        return {"rows": self._services.risk.rows()}
+        return {"rows": self._services.risk.rows(), "held": self._services.risk.held()}
 
     async def risk_set(self, args: Any, caller: Any) -> dict[str, Any]:
         services = self._services

@@ -21,7 +21,7 @@ INTERVALS: dict[str, int] = {
 """Interval name to milliseconds; all start at multiples of themselves since 1970 UTC."""
 
 
-class Candle(msgspec.Struct, frozen=True):
+class Candle(msgspec.Struct, frozen=True, gc=False):
     """One candle. ``open_time`` in milliseconds UTC; prices in quote, volume in base units."""
 
     open_time: int

@@ -94,7 +94,7 @@ TRANSITIONS: dict[OrderStatus, frozenset[OrderStatus]] = {
     OrderStatus.INTENT: _ENDS
     | {OrderStatus.UNKNOWN, OrderStatus.OPEN, OrderStatus.PARTIAL, OrderStatus.REJECTED, OrderStatus.DENIED},
     OrderStatus.UNKNOWN: _ENDS | {OrderStatus.OPEN, OrderStatus.PARTIAL, OrderStatus.REJECTED, OrderStatus.NOT_PLACED},
-    OrderStatus.OPEN: _ENDS | {OrderStatus.PARTIAL},
+    OrderStatus.OPEN: _ENDS | {OrderStatus.PARTIAL, OrderStatus.REJECTED},  # a stop may be refused when it triggers
     OrderStatus.PARTIAL: _ENDS | {OrderStatus.PARTIAL},
     OrderStatus.CANCELED: frozenset({OrderStatus.FILLED}),
     OrderStatus.EXPIRED: frozenset({OrderStatus.FILLED}),
@@ -170,7 +170,9 @@ class Fill(msgspec.Struct, frozen=True, kw_only=True):
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """What an exchange says of one order: a status, and with it a fill where one happened.
 
-    ``reason`` carries the exchange's words for a refusal or a cancel.
+    ``reason`` carries the exchange's words for a refusal or a cancel. ``filled`` is how much of the order the
+    exchange says has filled so far, None where it does not say: an end that speaks of more than was booked is
+    put off until those fills were fetched.
     """
 
     client_order_id: str
@@ -179,6 +181,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     exchange_order_id: str = ""
     reason: str = ""
     fill: Fill | None = None
+    filled: Decimal | None = None
 
 
 class Intent(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,7 +1,7 @@
 """The formulas of fills, stops, size and fees: pure functions of float64, written once.
 
 Paper and live call them per event; the backtest kernel compiles these very functions and walks arrays
-with them. So they use nothing but floats and ``math.floor``, take no objects, and keep the order of
+with them. So they use nothing but floats and ``math``, take no objects, and keep the order of
 operations fixed: parity is exact only while both sides compute in the same order.
 An absent level is NaN, which no comparison ever touches.
 """
@@ -51,6 +51,35 @@ def trailing_level(highest: float, trailing: float, fixed_stop: float) -> float:
     return fixed_stop
 
 
+def atr_stop_level(entry: float, atr: float, multiple: float) -> float:
+    """Return the fixed stop that lies ``multiple`` average true ranges below the entry fill price.
+
+    ``atr`` is that of the decision candle. NaN when either is; then there is no such stop.
+    """
+    return entry - multiple * atr
+
+
+def break_even_level(entry: float, highest: float, trigger: float, fixed_stop: float) -> float:
+    """Return the fixed stop, lifted to the entry price once ``highest`` was ``trigger`` above it.
+
+    ``highest`` is that of :func:`trailing_level`: a candle's own high lifts nothing that its own low hits.
+    A NaN trigger lifts nothing.
+    """
+    if highest >= entry * (1.0 + trigger):
+        return higher(entry, fixed_stop)
+    return fixed_stop
+
+
+def higher(first: float, second: float) -> float:
+    """Return the higher of two levels; one that is NaN is not there."""
+    return second if second > first or math.isnan(first) else first
+
+
+def nearer(first: float, second: float) -> float:
+    """Return the smaller of two distances; one that is NaN is not there."""
+    return second if second < first or math.isnan(first) else first
+
+
 def stop_fill(open_: float, low: float, stop: float) -> float:
     """Return the price at which a long position's stop fills in a candle, NaN if it does not."""
     if open_ <= stop:
@@ -86,6 +115,7 @@ def risk_quantity(equity: float, risk: float, price: float, stop_fraction: float
 def whole_steps(quantity: float, step: float) -> float:
     """Return how many whole steps fit in ``quantity`` (a float without fraction).
 
-    The 1e-9 forgives binary rounding: 0.3 / 0.1 is three steps.
+    The 1e-9 forgives binary rounding: 0.3 / 0.1 is three steps. The division is floored as a float: an
+    integer of 64 bits, which compiled code would take, does not hold every quantity.
     """
-    return float(math.floor(quantity / step + 1e-9))
+    return (quantity / step + 1e-9) // 1.0

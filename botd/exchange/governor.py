@@ -3,7 +3,8 @@
 Whoever wants to send a REST request takes a :class:`Permit` first and tells it what came back. The exchange
 counts weight by the minute of *its* clock and says in every answer what it has counted: that is the truth,
 and what is under way is added to it. Each lane may use the budget up to its own share, so that history never
-takes what an order needs; history is also spread over the minute.
+takes what an order needs; history is also spread over the minute. Orders are counted apart (:mod:`.order_counts`):
+who waits for that count holds up nobody but orders.
 
 After a 429 or 418 nothing is sent until ``Retry-After`` is over, to the second; then one request alone, and the
 others when it was answered. The governor sends nothing, knows no endpoint but its weight, and keeps no key.
@@ -20,8 +21,11 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
+import msgspec
+
 from botd.domain.clock import Clock
 from botd.domain.errors import BusyError, UnavailableError
+from botd.exchange.order_counts import Bill, OrderCounts
 
 MINUTE_MS = 60_000
 WEIGHT_LIMIT = 6000
@@ -34,45 +38,31 @@ _REGION_S = 3600.0
 _MARGIN_S = 1.0
 """Added to Retry-After, which comes in whole seconds."""
 _LOOK_S = 0.25
+_TOO_MANY_ORDERS = -1015
 
 logger = logging.getLogger("botd.exchange")
-
-_WEIGHTS = {
-    "ping": 1,
-    "time": 1,
-    "exchangeInfo": 20,
-    "klines": 2,
-    "account": 20,
-    "order": 4,
-    "openOrders": 6,
-    "allOrders": 20,
-    "myTrades": 20,
-}
-
 
 class Lane(enum.IntEnum):
     """Who asks; the smaller goes first."""
 
-    ORDERS = 0
-    ACCOUNT = 1
-    MARKET = 2
-    HISTORY = 3
+    PROTECTIVE = 0
+    """Exits and stops."""
+    CANCEL = 1
+    RECONCILE = 2
+    ENTRY = 3
+    MARKET = 4
+    HISTORY = 5
 
 
-_SHARE = {Lane.ORDERS: 1.0, Lane.ACCOUNT: 0.9, Lane.MARKET: 0.75, Lane.HISTORY: 0.5}
+_SHARE = {
+    Lane.PROTECTIVE: 1.0,
+    Lane.CANCEL: 0.97,
+    Lane.RECONCILE: 0.9,
+    Lane.ENTRY: 0.85,
+    Lane.MARKET: 0.75,
+    Lane.HISTORY: 0.5,
+}
 _PACED = {Lane.HISTORY}
-
-
-def weight_of(endpoint: str, params: Mapping[str, Any] | None = None) -> int:
-    """Return what a call costs. ``endpoint`` is its last part: ``klines``, ``ticker/bookTicker``."""
-    params = params or {}
-    if endpoint == "ticker/bookTicker":
-        return 2 if "symbol" in params else 4
-    if endpoint == "openOrders" and "symbol" not in params:
-        return 80
-    if endpoint == "myTrades" and "orderId" in params:
-        return 5
-    return _WEIGHTS[endpoint]
 
 
 class Permit:
@@ -81,12 +71,17 @@ class Permit:
     A request that was never answered stays counted: nobody knows.
     """
 
-    __slots__ = ("_governor", "is_open", "lane", "patience_s", "sent_ms", "weight")
+    __slots__ = ("_governor", "bot", "free", "is_open", "lane", "orders", "patience_s", "sent_ms", "weight")
 
-    def __init__(self, governor: Governor, weight: int, lane: Lane, patience_s: float) -> None:
+    def __init__(
+        self, governor: Governor, weight: int, lane: Lane, patience_s: float, orders: int, free: bool, bot: int
+    ) -> None:
         self.weight = weight
         self.lane = lane
         self.patience_s = patience_s
+        self.orders = orders
+        self.free = free
+        self.bot = bot
         self.sent_ms = 0
         self.is_open = False
         self._governor = governor
@@ -101,10 +96,18 @@ class Permit:
         if self.is_open:
             self._governor.leave(self, None, {})
 
-    def answered(self, status: int, headers: Mapping[str, str]) -> None:
-        """Take the exchange's word for what was used, and for whether it wants to hear from us."""
+    def answered(self, status: int, headers: Mapping[str, str], code: int = 0) -> None:
+        """Take the exchange's word for what was used, and for whether it wants to hear from us.
+
+        ``code`` is the one in the body of a refusal: too many *orders* silence orders only.
+        """
         if self.is_open:
-            self._governor.leave(self, status, headers)
+            self._governor.leave(self, status, headers, code)
+
+    def not_sent(self) -> None:
+        """No byte of the request left: it counts for nothing."""
+        if self.is_open:
+            self._governor.take_back(self)
 
 
 class Governor:
@@ -127,6 +130,9 @@ class Governor:
         self._on_trial = False
         """After a block: one request alone."""
         self._paced_s = 0.0
+        self.orders = OrderCounts(self._server_ms, clock.monotonic)
+        self.bills: dict[int, Bill] = {}
+        """What each bot has used, by its number."""
         self._waiting: list[tuple[int, int, float, asyncio.Future[None], Permit]] = []
         self._order = itertools.count()
         self._pump: asyncio.Task[None] | None = None
@@ -134,10 +140,15 @@ class Governor:
 
     # -- for those who ask ----------------------------------------------------------------------------
 
-    def permit(self, weight: int, lane: Lane, *, patience_s: float = 30.0) -> Permit:
+    def permit(
+        self, weight: int, lane: Lane, *, patience_s: float = 30.0, orders: int = 0, free: bool = False, bot: int = 0
+    ) -> Permit:
         """Return a permit to enter: BusyError when it would take longer than ``patience_s``, UnavailableError
-        while the exchange does not want to hear from us and that will not be over by then."""
-        return Permit(self, weight, lane, patience_s)
+        while the exchange does not want to hear from us and that will not be over by then.
+
+        ``orders``: how many orders it places; ``free``: it weighs nothing when it succeeds; ``bot`` pays for it.
+        """
+        return Permit(self, weight, lane, patience_s, orders, free, bot)
 
     def set_offset(self, offset_ms: int) -> None:
         """Say by how much the exchange's clock is ahead of ours."""
@@ -155,8 +166,18 @@ class Governor:
         return (max(self._told, self._before) if self._in_guard else self._told) + self._under_way
 
     @property
-    def detail(self) -> str:
+    def why(self) -> str:
         """Why nothing is sent now; empty when it is."""
+        return self._why if self.blocked_s else ""
+
+    def hold(self, seconds: float, why: str) -> None:
+        """Send nothing for so long: what the exchange has asked for holds for a botd started anew, too."""
+        self._blocked_s, self._why = max(self._blocked_s, self._clock.monotonic() + seconds), why
+        self._on_trial = True
+
+    @property
+    def detail(self) -> str:
+        """The same, with how long that lasts."""
         left = self.blocked_s
         return f"{self._why}, {left:.0f} s left" if left else ""
 
@@ -170,12 +191,20 @@ class Governor:
             **self._counts,
         }
 
+    def limits(self) -> dict[str, Any]:
+        """Return what ``botctl limits`` shows: weight, order counts, and every bot's bill."""
+        bills = {bot: msgspec.structs.asdict(bill) for bot, bill in sorted(self.bills.items())}
+        return {"weight": self.statistics(), "orders": self.orders.statistics(), "bots": bills}
+
     # -- what permits call ----------------------------------------------------------------------------
 
     async def enter(self, permit: Permit) -> None:
         """Wait until the permit's request may be sent; see :meth:`permit`."""
         now = self._clock.monotonic()
         self._refuse_if_blocked(permit.patience_s)
+        if not self._waiting and not self._order_wait_s(permit) and not self._wait_s(permit):
+            self._send(permit)
+            return
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         entry = (int(permit.lane), next(self._order), now + permit.patience_s, future, permit)
         heapq.heappush(self._waiting, entry)
@@ -188,27 +217,34 @@ class Governor:
             await future
         except asyncio.CancelledError:
             if permit.is_open:
-                self._take_back(permit)
+                self.take_back(permit)
             raise
 
-    def leave(self, permit: Permit, status: int | None, headers: Mapping[str, str]) -> None:
+    def leave(self, permit: Permit, status: int | None, headers: Mapping[str, str], code: int = 0) -> None:
         """Count an answer; ``status`` None: there was none."""
         permit.is_open = False
         self._open -= 1
         self._turn_minute()
         self._under_way -= permit.weight
         self._count(permit, status, headers)
-        if status is not None and status in (403, 418, 429, 451):
+        if permit.orders:
+            counted = status is None or status == 200 or status >= 500
+            self.orders.answered(permit.orders, permit.sent_ms, headers, counted=counted)
+        if code == _TOO_MANY_ORDERS:
+            self.orders.refused(_number(headers.get("Retry-After")))
+            self._on_trial = False
+        elif status is not None and status in (403, 418, 429, 451):
             self._block(status, headers)
         elif status is not None:
             self._on_trial = False
         self._release()
 
-    def _take_back(self, permit: Permit) -> None:
+    def take_back(self, permit: Permit) -> None:
         """The request was let through and then not sent."""
         permit.is_open = False
         self._open -= 1
         self._under_way -= permit.weight
+        self.orders.taken_back(permit.orders)
         self._release()
 
     # -- counting -------------------------------------------------------------------------------------
@@ -228,13 +264,19 @@ class Governor:
 
     def _count(self, permit: Permit, status: int | None, headers: Mapping[str, str]) -> None:
         self._counts["unanswered" if status is None else "answered"] += 1
+        weight = 0 if permit.free and status == 200 else permit.weight
+        bill = self.bills.setdefault(permit.bot, Bill())
+        bill.requests += 1
+        bill.weight += weight
+        bill.orders += permit.orders
+        bill.failed += status != 200
         told = _number(headers.get(USED_HEADER))
         if told is None:
-            self._told += permit.weight
+            self._told += weight
             return
         near_the_turn = self._in_guard or permit.sent_ms // MINUTE_MS < self._minute
         if near_the_turn and 0 < self._before <= told:
-            self._told += permit.weight  # the header speaks of the minute before
+            self._told += weight  # the header speaks of the minute before
         else:
             self._told = max(self._told, int(told))
 
@@ -260,14 +302,24 @@ class Governor:
 
     def _release(self) -> None:
         """Let those go that may, the most important first; nobody overtakes who waits in a better lane."""
+        held = []
         while self._waiting:
-            _, _, _, future, permit = self._waiting[0]
+            entry = self._waiting[0]
+            future, permit = entry[3:]
             if not future.done():
-                if self._wait_s(permit) > 0:
-                    return
-                self._send(permit)
-                future.set_result(None)
+                if self._order_wait_s(permit) > 0:
+                    held.append(entry)  # cancels and questions behind it go on
+                elif self._wait_s(permit) > 0:
+                    break
+                else:
+                    self._send(permit)
+                    future.set_result(None)
             heapq.heappop(self._waiting)
+        for entry in held:
+            heapq.heappush(self._waiting, entry)
+
+    def _order_wait_s(self, permit: Permit) -> float:
+        return self.orders.wait_s(permit.orders, _SHARE[permit.lane]) if permit.orders else 0.0
 
     def _wait_s(self, permit: Permit) -> float:
         """Return how long a request has to wait at least; 0: it may go."""
@@ -294,6 +346,7 @@ class Governor:
         permit.sent_ms = self._server_ms()
         self._open += 1
         self._under_way += permit.weight
+        self.orders.sent(permit.orders)
         self._counts["sent"] += 1
         if permit.lane in _PACED:
             now = self._clock.monotonic()
@@ -326,6 +379,8 @@ class Governor:
     def _refusal(self, permit: Permit) -> BusyError | UnavailableError:
         if self.blocked_s:
             return UnavailableError(self.detail, "it goes on by itself")
+        if self._order_wait_s(permit):
+            return BusyError("the account's order count is used up", "it goes on with the next window")
         return BusyError(
             f"the exchange's request weight is used up: {self.used} of {self.limit}, {permit.lane.name.lower()} may "
             f"use {self._most(permit):.0f}",

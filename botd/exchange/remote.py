@@ -7,7 +7,7 @@ else (timeouts, 5xx, what cannot be read), which proves nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Protocol
 
@@ -15,7 +15,7 @@ import msgspec
 
 from botd.domain.errors import UnavailableError
 from botd.domain.instrument import ZERO
-from botd.domain.order import OrderStatus, OrderType, Side
+from botd.domain.order import Order, OrderStatus, OrderType, Side
 from botd.exchange.exchange import Exchange
 
 
@@ -100,6 +100,16 @@ class RemoteExchange(Exchange, Protocol):
 
     def listen_account(self, listener: AccountListener) -> None:
         """Send what is not a report to ``listener`` (one listener: reconciliation)."""
+        ...
+
+    def know(self, symbols: Mapping[str, str]) -> None:
+        """Learn the symbols (by client id) of orders that this process did not send: a cancel must name it. One
+        that is asked to cancel an id it does not know says so by ``on_doubt``."""
+        ...
+
+    def submit_pair(self, first: Order, second: Order, list_id: str) -> None:
+        """Send two orders of which the fill of one ends the other (OCO), once: both are placed, or neither. Each has
+        its reports; a cancel of either is the end of both."""
         ...
 
     async def find_order(self, symbol: str, client_order_id: str) -> RemoteOrder | None:

@@ -1,55 +1,56 @@
 """The execution gateway: the one door through which orders leave, and through which reports come back.
 
-It owns the order table: intent first, then the exchange, then the reports, each step journalled. A status
-never goes back, a fill counts once, also one that comes after its order's end. It decides nothing: the
-risk gate has spoken before, and position and cash are the owner's business. Nobody but the bot, its guard
-and the kill switch calls :meth:`Gateway.submit` and :meth:`Gateway.cancel`.
+    intent -> order table -> ledger (durable, where the exchange is outside the process) -> exchange -> reports
+
+An order is sent once and never again; what became of it is asked by its client id. It decides nothing: the
+risk gate has spoken before. Nobody but the bot, its guard, its protection and the kill switch calls
+:meth:`Gateway.submit` and :meth:`Gateway.cancel`.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Mapping
 from decimal import Decimal
-from typing import Any, Protocol
+from typing import Any
+
+import msgspec
 
 from botd.domain.clock import Clock
-from botd.domain.events import Event
-from botd.domain.order import TRANSITIONS, Fill, Intent, Order, OrderStatus, Report
+from botd.domain.errors import BotdError
+from botd.domain.order import Intent, Order, OrderStatus, Purpose, Report
 from botd.exchange.exchange import Exchange
-from botd.execution.client_ids import client_order_id, parse_client_order_id
+from botd.execution.client_ids import client_order_id
+from botd.execution.orders import ENDED_KEPT, OrderJournal, OrderOwner, OrderTable
+
+__all__ = ["ENDED_KEPT", "LEDGER", "Gateway", "OrderJournal", "OrderOwner"]
 
 logger = logging.getLogger("botd.execution")
 
-ENDED_KEPT = 2000
-"""Ended orders remembered for fills that come late."""
+LEDGER = "LEDGER"
+"""The code of an order that was denied because its intent did not become durable."""
+
+INTENT_PATIENCE_S = 5.0
+"""An entry whose intent took longer to become durable is not sent: its price is another by now."""
+
+ANSWER_S = 20.0
+"""An order that was sent, and of which nothing was reported for so long, is unknown."""
+
+CANCEL_AGAIN_MS = 5_000
+"""A cancel that had no effect is asked again, this much later: unlike an order it may be."""
+
+Committed = Callable[[BotdError | None], None]
+CommitIntent = Callable[[Order, Committed], None]
+"""Make an intent durable, apart from what is being journalled, then say so, or why it is not."""
 
 
-class OrderJournal(Protocol):
-    """The part of the ledger's journal that the gateway writes."""
+class CancelRequest(msgspec.Struct):
+    """The row of a cancel that was asked for: when first, when last, and how often."""
 
-    def order(self, order: Order) -> None: ...
-
-    def fill(self, fill: Fill, realized_pnl: Decimal) -> None: ...
-
-    def event(self, event: Event) -> None: ...
-
-
-class OrderOwner(Protocol):
-    """Whose order it is: a bot."""
-
-    @property
-    def name(self) -> str: ...
-
-    def on_fill(self, order: Order, fill: Fill) -> Decimal:
-        """Book the fill; return the profit it realised, in quote."""
-        ...
-
-    def on_order_end(self, order: Order) -> None:
-        """The order will not fill any more (canceled, expired, rejected, filled)."""
-        ...
+    first_ms: int
+    last_ms: int
+    times: int = 1
 
 
 class Gateway:
@@ -64,26 +65,31 @@ class Gateway:
         mode: str,
         instance: str,
         send_later: Callable[[float, Callable[[], None]], None],
+        commit_intent: CommitIntent | None = None,
     ) -> None:
-        """``send_later(seconds, call)`` runs a call after a delay: orders queued by the rate limit."""
+        """``send_later(seconds, call)`` runs a call after a delay: orders queued by the rate limit.
+        ``commit_intent`` is needed for an exchange outside the process."""
+        if commit_intent is None and not exchange.in_process:
+            raise ValueError("an exchange outside the process needs commit_intent")
         self._exchange = exchange
         self._journal = journal
         self._clock = clock
         self._mode = mode
         self._instance = instance
         self._send_later = send_later
-        self._orders: dict[str, Order] = {}
-        self._by_bot: dict[int, dict[str, Order]] = {}
-        self._ended: OrderedDict[str, Order] = OrderedDict()
-        self._trades: dict[str, set[str]] = {}
+        self._commit_intent = commit_intent
+        self.table = OrderTable(journal=journal, clock=clock, instance=instance, remote=not exchange.in_process)
+        self.table.on_zombie = self.cancel_zombie
         self._queued: set[str] = set()
-        self._owners: dict[int, OrderOwner] = {}
+        self._becoming_durable: set[str] = set()
+        """Orders of which no byte was sent: they wait for their turn, or for the ledger."""
+        self._sent: dict[str, float] = {}
+        """When the orders were sent (monotonic seconds) that nothing was reported of yet."""
+        self._cancels: dict[str, CancelRequest] = {}
+        self._changed_cancels: set[str] = set()
         self._sequences: dict[int, int] = {}
         self._reserved: dict[int, int] = {}
         self._numbering = threading.Lock()  # a user's hook asks for ids from the evaluation thread
-        self._counts = dict.fromkeys(
-            ("submitted", "denied", "rejected", "fills", "duplicate_fills", "late_fills", "strays"), 0
-        )
         exchange.listen(self.on_report)
 
     @property
@@ -93,24 +99,30 @@ class Gateway:
 
     def register(self, bot: int, owner: OrderOwner) -> None:
         """Send what happens to the orders of ``bot`` to ``owner``."""
-        self._owners[bot] = owner
+        self.table.register(bot, owner)
+
+    # -- after a restart
 
     def restore(
         self, orders: Iterable[Order], sequences: Mapping[int, int], trade_ids: Mapping[str, Collection[str]]
     ) -> None:
         """Take up from the ledger the open orders with the trade ids of their fills, and each bot's last sequence.
 
-        What waited for its turn (rate limit) when the daemon ended was never sent: it is over.
+        What waited for its turn (rate limit) in a simulated market was never sent: it is over. An intent for
+        an exchange outside the process may have been sent: it is unknown, until there is evidence.
         """
         for bot, sequence in sequences.items():
             self._sequences[bot] = max(sequence, self._sequences.get(bot, 0))
         for order in orders:
-            if self.in_process and order.status is OrderStatus.INTENT:
+            if order.status is OrderStatus.INTENT and self.in_process:
                 order.status, order.reason = OrderStatus.CANCELED, "not sent before the restart"
                 self._journal.order(order)
                 continue
-            self._keep(order)
-            self._trades[order.client_order_id] = set(trade_ids.get(order.client_order_id, ()))
+            self.table.keep(order, trade_ids.get(order.client_order_id, ()))
+            if order.status is OrderStatus.INTENT:
+                order.status, order.reason = OrderStatus.UNKNOWN, "botd ended before the exchange had answered"
+                self._journal.order(order)
+                self.table.tell("order.unknown", order)
 
     def restore_reserved(self, rows: Mapping[str, str]) -> None:
         """Take up what :meth:`drain_changes` gave: the last id of each bot that was reserved for an order."""
@@ -124,22 +136,40 @@ class Gateway:
             self._reserved.clear()
         return rows
 
+    def restore_cancels(self, rows: Mapping[str, str]) -> None:
+        """Take up what :meth:`drain_cancels` gave."""
+        self._cancels = {key: msgspec.json.decode(row, type=CancelRequest) for key, row in rows.items()}
+
+    def drain_cancels(self) -> dict[str, str | None]:
+        """Return the rows of cancels that changed: one for each cancel that is waited for."""
+        changed, self._changed_cancels = self._changed_cancels, set()
+        for key in [
+            key for key in self._cancels if (order := self.table.find(key)) is None or not order.status.is_open
+        ]:
+            del self._cancels[key]
+            changed.add(key)
+        return {key: _row(self._cancels.get(key)) for key in changed}
+
+    # -- orders
+
     def open_orders(self, symbol: str | None = None, bot: int | None = None) -> list[Order]:
         """Return the working orders, of a symbol or a bot if given, oldest first."""
-        orders = self._orders if bot is None else self._by_bot.get(bot, {})
-        return [order for order in orders.values() if symbol is None or order.symbol == symbol]
+        return self.table.open_orders(symbol, bot)
 
     def submit(self, intent: Intent, quantity: Decimal, delay_s: float = 0.0) -> Order:
         """Record the intent and send it once; ``delay_s`` is the wait the rate limit asks for."""
         order = self._order(intent, quantity)
-        self._keep(order)
-        self._journal.order(order)
-        self._counts["submitted"] += 1
+        self.table.keep(order)
+        self.table.counts["submitted"] += 1
         if delay_s > 0:
+            self._journal.order(order)
             self._queued.add(order.client_order_id)
             self._send_later(delay_s, lambda: self._send_queued(order))
-        else:
+        elif self.in_process:
+            self._journal.order(order)
             self._exchange.submit(order)
+        else:
+            self._commit_then_send(order)
         return order
 
     def deny(self, intent: Intent, quantity: Decimal, code: str, **why: str) -> Order:
@@ -147,8 +177,8 @@ class Gateway:
         order = self._order(intent, quantity)
         order.status, order.reason = OrderStatus.DENIED, code
         self._journal.order(order)
-        self._counts["denied"] += 1
-        self._tell("order.denied", order, **why)
+        self.table.counts["denied"] += 1
+        self.table.tell("order.denied", order, **why)
         return order
 
     def cancel(self, order: Order) -> None:
@@ -156,39 +186,53 @@ class Gateway:
         if not order.status.is_open or order.cancel_requested:
             return
         order.cancel_requested = True
-        order.updated_ms = self._clock.now_ms()
-        if order.client_order_id in self._queued:
+        if self._is_unsent(order):
             self._queued.discard(order.client_order_id)
-            order.status, order.reason = OrderStatus.CANCELED, "canceled before it was sent"
-            self._journal.order(order)
-            self._tell("order.canceled", order)
-            self._end(order)
+            self._becoming_durable.discard(order.client_order_id)
+            self.table.finish(order, OrderStatus.CANCELED, "canceled before it was sent")
             return
+        order.updated_ms = self._clock.now_ms()
         self._journal.order(order)
-        self._exchange.cancel(order.client_order_id)
+        self._ask_cancel(order)
+
+    def cancel_again(self, order: Order) -> None:
+        """Repeat a cancel that had no effect: the exchange says that the order still works."""
+        request = self._cancels.get(order.client_order_id)
+        if not order.cancel_requested or not order.status.is_open or self._is_unsent(order):
+            return
+        if request is None or self._clock.now_ms() - request.last_ms >= CANCEL_AGAIN_MS:
+            self._ask_cancel(order)
+
+    def cancel_zombie(self, order: Order) -> None:
+        """End at the exchange what has ended here: its bot has gone on without it."""
+        if not order.status.is_open:
+            self.table.tell("order.zombie", order)
+            self._exchange.cancel(order.client_order_id)
+
+    def cancel_foreign(self, client_order_id: str) -> None:
+        """Cancel an order of another instance of botd: a person decided so."""
+        self._exchange.cancel(client_order_id)
 
     def on_report(self, report: Report) -> None:
-        """Apply what the exchange says: a status moves forward only, a fill counts once."""
-        order = self._orders.get(report.client_order_id)
-        if order is None:
-            self._on_late_report(report)
-            return
-        if report.fill is not None:
-            self._apply_fill(order, report.fill)
-        status = self._advanced(order, report.status)
-        order.updated_ms = report.time_ms
-        order.exchange_order_id = report.exchange_order_id or order.exchange_order_id
-        order.reason = report.reason or order.reason
-        changed, order.status = order.status is not status, status
-        self._journal.order(order)
-        if changed and report.fill is None:
-            self._tell(f"order.{status.value}", order)
-        if not status.is_open:
-            self._end(order)
+        """Apply what the exchange says."""
+        self._sent.pop(report.client_order_id, None)
+        self.table.apply(report)
+
+    def doubt_silence(self) -> None:
+        """Take an order for unknown that was sent and not answered: whoever sends was to say so itself."""
+        now = self._clock.monotonic()
+        for client_order_id in [key for key, sent in self._sent.items() if now - sent >= ANSWER_S]:
+            report = Report(
+                client_order_id=client_order_id,
+                status=OrderStatus.UNKNOWN,
+                time_ms=self._clock.now_ms(),
+                reason=f"no answer within {ANSWER_S:.0f} s",
+            )
+            self.on_report(report)
 
     def statistics(self) -> dict[str, Any]:
         """Return the counters, and how many orders are open."""
-        return {**self._counts, "open": len(self._orders)}
+        return self.table.statistics()
 
     def reserve_id(self, bot: int) -> str:
         """Return the next client order id of ``bot``; it is never given again. From any thread."""
@@ -226,108 +270,55 @@ class Gateway:
             updated_ms=now,
         )
 
-    def _keep(self, order: Order) -> None:
-        self._orders[order.client_order_id] = order
-        self._by_bot.setdefault(order.bot, {})[order.client_order_id] = order
+    def _is_unsent(self, order: Order) -> bool:
+        return order.client_order_id in self._queued or order.client_order_id in self._becoming_durable
 
     def _send_queued(self, order: Order) -> None:
-        if order.client_order_id in self._queued:
-            self._queued.discard(order.client_order_id)
-            self._exchange.submit(order)
-
-    def _on_late_report(self, report: Report) -> None:
-        """A report of an order that has ended: only a fill that was not seen yet says anything new."""
-        fill, order = report.fill, self._ended.get(report.client_order_id)
-        if order is None:
-            self._on_stray(report)
-        elif fill is not None and self._apply_fill(order, fill):
-            self._counts["late_fills"] += 1
-            ended_as, order.status = order.status, self._advanced(order, order.status)
-            order.updated_ms = report.time_ms
-            self._journal.order(order)
-            self._tell("order.resurrected", order, ended_as=ended_as.value, trade_id=fill.trade_id)
-            logger.warning("order %s filled after it was %s", order.client_order_id, ended_as.value)
-
-    def _on_stray(self, report: Report) -> None:
-        """A report of an order that nobody here knows: counted, and told where it moves money."""
-        self._counts["strays"] += 1
-        fill, ours = report.fill, parse_client_order_id(report.client_order_id)
-        if fill is None:
+        if order.client_order_id not in self._queued:
             return
-        owner = self._owners.get(ours[1]) if ours is not None and ours[0] == self._instance else None
-        data = {
-            "side": fill.side.value,
-            "quantity": str(fill.quantity),
-            "symbol": fill.symbol,
-            "price": str(fill.price),
-            "trade_id": fill.trade_id,
-            "client_order_id": report.client_order_id,
-        }
-        name = owner.name if owner else ""
-        self._journal.event(Event(topic="order.stray", time_ms=report.time_ms, bot=name, data=data))
-        logger.warning("a fill of an order that is not in the table: %s", data)
+        self._queued.discard(order.client_order_id)
+        if self.in_process:
+            self._exchange.submit(order)
+        else:
+            self._commit_then_send(order)
 
-    def _apply_fill(self, order: Order, fill: Fill) -> bool:
-        """Book a fill; False where it was booked before."""
-        seen = self._trades.setdefault(order.client_order_id, set())
-        if fill.trade_id in seen:
-            self._counts["duplicate_fills"] += 1
-            return False
-        seen.add(fill.trade_id)
-        order.filled += fill.quantity
-        order.filled_notional += fill.notional
-        self._counts["fills"] += 1
-        owner = self._owners.get(order.bot)
-        realized = owner.on_fill(order, fill) if owner else Decimal(0)
-        self._journal.fill(fill, realized)
-        self._tell(
-            "order.fill",
-            order,
-            quantity=str(fill.quantity),
-            price=str(fill.price),
-            fee=str(fill.fee),
-            fee_asset=fill.fee_asset,
-            realized_pnl=str(realized),
-        )
-        return True
+    def _commit_then_send(self, order: Order) -> None:
+        """Make the intent durable; only then a byte is sent. In the journal apart from what is under way: half of
+        it must not become durable with the intent."""
+        assert self._commit_intent is not None
+        began_s = self._clock.monotonic()
+        self._becoming_durable.add(order.client_order_id)
+        try:
+            self._commit_intent(order, lambda error: self._on_committed(order, error, began_s))
+        except BotdError as error:  # the ledger is closed
+            self._on_committed(order, error, began_s)
 
-    def _advanced(self, order: Order, status: OrderStatus) -> OrderStatus:
-        """Return the status after a report: what fills prove wins, and nothing goes back."""
-        if order.filled >= order.quantity:
-            return OrderStatus.FILLED
-        if order.filled and status.is_open:
-            status = OrderStatus.PARTIAL
-        if status in TRANSITIONS[order.status]:
-            return status
-        return order.status
+    def _on_committed(self, order: Order, error: BotdError | None, began_s: float) -> None:
+        if order.client_order_id not in self._becoming_durable:
+            return  # cancelled meanwhile
+        self._becoming_durable.discard(order.client_order_id)
+        took_s = self._clock.monotonic() - began_s
+        if error is None and order.purpose is Purpose.ENTRY and took_s > INTENT_PATIENCE_S:
+            error = BotdError(f"the intent took {took_s:.1f} s to become durable")
+        if error is None:
+            self._sent[order.client_order_id] = self._clock.monotonic()
+            self._exchange.submit(order)
+            return
+        logger.error("order %s is not sent: %s", order.client_order_id, error.message)
+        self.table.counts["denied"] += 1
+        self.table.finish(order, OrderStatus.DENIED, f"{LEDGER}: {error.message}")
 
-    def _end(self, order: Order) -> None:
+    def _ask_cancel(self, order: Order) -> None:
         client_order_id = order.client_order_id
-        del self._orders[client_order_id]
-        self._by_bot[order.bot].pop(client_order_id)
-        self._ended[client_order_id] = order
-        if len(self._ended) > ENDED_KEPT:
-            forgotten, _ = self._ended.popitem(last=False)
-            self._trades.pop(forgotten, None)
-        if order.status is OrderStatus.REJECTED:
-            self._counts["rejected"] += 1
-        owner = self._owners.get(order.bot)
-        if owner is not None:
-            owner.on_order_end(order)
+        if not self.in_process:
+            now, request = self._clock.now_ms(), self._cancels.get(client_order_id)
+            if request is None:
+                self._cancels[client_order_id] = CancelRequest(now, now)
+            else:
+                request.last_ms, request.times = now, request.times + 1
+            self._changed_cancels.add(client_order_id)
+        self._exchange.cancel(client_order_id)
 
-    def _tell(self, topic: str, order: Order, **more: str) -> None:
-        owner = self._owners.get(order.bot)
-        price = {"price": str(order.price)} if order.price is not None else {}
-        data = {
-            "side": order.side.value,
-            "quantity": str(order.quantity),
-            "symbol": order.symbol,
-            **price,
-            **more,
-            "type": order.type.value,
-            "intent": order.intent_reason,
-            **({"reason": order.reason} if order.reason else {}),
-            "client_order_id": order.client_order_id,
-        }
-        name = owner.name if owner else ""
-        self._journal.event(Event(topic=topic, time_ms=self._clock.now_ms(), bot=name, data=data))
+
+def _row(request: CancelRequest | None) -> str | None:
+    return None if request is None else msgspec.json.encode(request).decode()

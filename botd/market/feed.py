@@ -29,7 +29,7 @@ class Moment(msgspec.Struct, frozen=True):
     opened: list[tuple[str, float]]
 
 
-class Quote(msgspec.Struct, frozen=True):
+class Quote(msgspec.Struct, frozen=True, gc=False):
     """The latest price of a symbol. On candle feeds bid = ask = last."""
 
     bid: float

@@ -45,6 +45,11 @@ class _LaneLevels:
         if armed.target < inf:
             insort(self.targets, (armed.target, armed.owner))
 
+    def within(self, high: float, low: float) -> bool:
+        """Tell whether the nearest of the levels is reached: mostly none is."""
+        stops, targets = self.stops, self.targets
+        return bool(stops and stops[-1][0] >= low) or bool(targets and targets[0][0] <= high)
+
     def remove(self, owner: int) -> None:
         armed = self.owners.pop(owner, None)
         if armed is None:
@@ -65,6 +70,8 @@ class LevelIndex:
 
     def __init__(self) -> None:
         self._lanes: dict[Lane, _LaneLevels] = {}
+        self._ticks: dict[str, _LaneLevels] = {}
+        """Those of them that are tick lanes, by symbol."""
         self._fired = 0
 
     def arm(self, lane: Lane, owner: int, listener: LevelListener, stop: float | None, target: float | None) -> None:
@@ -72,6 +79,8 @@ class LevelIndex:
         levels = self._lanes.get(lane)
         if levels is None:
             levels = self._lanes[lane] = _LaneLevels()
+            if lane[1] == TICK_LANE:
+                self._ticks[lane[0]] = levels
         levels.remove(owner)
         levels.add(
             _Armed(
@@ -90,6 +99,8 @@ class LevelIndex:
         levels.remove(owner)
         if not levels.owners:
             del self._lanes[lane]
+            if lane[1] == TICK_LANE:
+                del self._ticks[lane[0]]
 
     def on_open(self, lane: Lane, price: float) -> None:
         """A candle opened: stops that the open jumped over trigger at the open.
@@ -108,8 +119,8 @@ class LevelIndex:
 
     def on_tick(self, symbol: str, price: float) -> None:
         """The price to sell at moved: levels of the symbol's tick lane trigger at it."""
-        levels = self._lanes.get((symbol, TICK_LANE))
-        if levels is not None:
+        levels = self._ticks.get(symbol)
+        if levels is not None and levels.within(price, price):
             self._fire(levels, price, price, price)
 
     def statistics(self) -> dict[str, Any]:

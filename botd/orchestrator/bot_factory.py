@@ -35,6 +35,8 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
     skipped: int = 0
     trades: int = 0
     failed_ms: int = 0
+    denials: str = ""
+    """The series of denials that was under way."""
     code: str = ""
     """Digest of the strategy's source as it was last run."""
 
@@ -86,6 +88,7 @@ class BotFactory:
             record.state, record.reason = BotState.FAILED.value, error.message
         bot.skipped_min_notional, bot.trades = kept.skipped, kept.trades
         bot.remember_failure(kept.failed_ms)
+        bot.denials.restore(kept.denials)
         if bot.code and kept.code and bot.code != kept.code:
             self.tell_changed(bot)
         return bot

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -9,6 +10,8 @@ from botd.domain.bot_spec import BotSpec
 from botd.domain.errors import BotdError, InvalidError, WrongStateError
 from botd.orchestrator.orchestrator import Orchestrator
 from botd.orchestrator.specs import SpecParser, as_mapping, difference
+
+_OPTION = re.compile(r"--(fraction|risk-per-trade|stop-loss|take-profit|trailing-stop)( (?=must|needs|[0-9]))?")
 
 
 class Fleet:
@@ -23,11 +26,14 @@ class Fleet:
         planned: list[tuple[BotSpec, dict[str, Any]]] = []
         seen: set[str] = set()
         for document in documents:
-            spec = self._parser.parse(document)
-            if spec.name in seen:
-                raise InvalidError(f"{spec.name}: named twice in the fleet")
+            try:
+                spec = self._parser.parse(document)
+                if spec.name in seen:
+                    raise InvalidError(f"{spec.name}: named twice in the fleet")
+                planned.append((spec, self._change(spec)))
+            except BotdError as error:
+                raise _in_document(str(document.get("name")), error) from None
             seen.add(spec.name)
-            planned.append((spec, self._change(spec)))
         return planned
 
     def apply(self, planned: list[tuple[BotSpec, dict[str, Any]]]) -> None:
@@ -53,6 +59,16 @@ class Fleet:
         if refusal is not None:
             raise refusal
         return {"name": spec.name, "action": "change" if changes else "leave", "diff": changes}
+
+
+def _in_document(name: str, error: BotdError) -> BotdError:
+    """Return an error in the words of a fleet's document: ``bot alpha: stop_loss: must be above 0 %``."""
+    message = _OPTION.sub(_key, error.message.removeprefix(f"{name}: "))
+    return type(error)(f"bot {name}: {message}", _OPTION.sub(_key, error.hint))
+
+
+def _key(option: re.Match[str]) -> str:
+    return option[1].replace("-", "_") + (": " if option[2] else "")
 
 
 def action_row(name: str, before: str, after: str, detail: str = "", error: BotdError | None = None) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from botd.domain.clock import Clock
 from botd.domain.errors import BotdError
+from botd.orchestrator.garbage import Garbage
 
 logger = logging.getLogger("botd.health")
 
@@ -29,14 +30,15 @@ class Part:
         """Take a new status; a change is logged once."""
         if status != self.status:
             level = logging.INFO if status == OK else logging.WARNING
-            logger.log(level, "%s: %s -> %s %s", self.name, self.status, status, detail)
+            logger.log(level, "%s: %s -> %s%s", self.name, self.status, status, f" ({detail})" if detail else "")
         self.status, self.detail = status, detail
 
 
 class LoopLag:
     """Measures how late the event loop wakes: the last ten minutes, ten times a second."""
 
-    def __init__(self, clock: Clock, every_s: float = 0.1) -> None:
+    def __init__(self, clock: Clock, every_s: float = 0.1, garbage: Garbage | None = None) -> None:
+        self.garbage = garbage or Garbage(clock)
         self._clock = clock
         self._every_s = every_s
         self._lags: deque[float] = deque(maxlen=6000)
@@ -51,12 +53,13 @@ class LoopLag:
             self._lags.append(max(0.0, self.last_beat - began - self._every_s))
 
     def statistics(self) -> dict[str, Any]:
-        """Return milliseconds: p50, p99, max."""
+        """Return milliseconds: p50, p99, max; and what the collector of cycles took of them."""
         lags = sorted(self._lags)
+        pauses = self.garbage.statistics()
         if not lags:
-            return {"lag_ms_p50": None, "lag_ms_p99": None, "lag_ms_max": None}
+            return {"lag_ms_p50": None, "lag_ms_p99": None, "lag_ms_max": None, **pauses}
         at = {"p50": lags[len(lags) // 2], "p99": lags[int(len(lags) * 0.99)], "max": lags[-1]}
-        return {f"lag_ms_{name}": round(value * 1000, 2) for name, value in at.items()}
+        return {**{f"lag_ms_{name}": round(value * 1000, 2) for name, value in at.items()}, **pauses}
 
     def lags(self, limit_s: float = 1.0) -> bool:
         """Tell whether more than one wake-up in a hundred came later than ``limit_s``, over half a minute at least."""

@@ -12,12 +12,13 @@ from typing import Any
 
 from botd.bot.bot import Bot
 from botd.bot.desk import Desk
-from botd.bot.lifecycle import RESTING, Desired
+from botd.bot.lifecycle import RESTING, BotState, Desired
 from botd.domain.errors import UnavailableError
 from botd.domain.order import Purpose
 from botd.ledger.records import amount
 from botd.orchestrator.orchestrator import Orchestrator
 from botd.risk.trading_state import ACTIVE, TradingStates
+from botd.risk.words import explain
 
 logger = logging.getLogger("botd.orchestrator")
 
@@ -52,9 +53,15 @@ class KillSwitch:
                 "after": change.after,
                 "result": "changed" if change.changed else "unchanged",
                 "remaining": change.remaining,
+                "detail": self._still(scope, name) if state == ACTIVE else "",
             }
             rows.append(row)
         return rows
+
+    def _still(self, scope: str, name: str) -> str:
+        """Return what a release leaves in force, and what ends it."""
+        named = f"{scope.partition(':')[0]}:{name}" if ":" in scope else scope
+        return "; ".join(explain(named, cause) for held, _, cause in self._states.causes() if held == scope)
 
     def cancel_entries(self, scopes: list[tuple[str, str]]) -> int:
         """Cancel the working entries of scopes (after a halt or reduce); returns how many."""
@@ -112,6 +119,7 @@ class KillSwitch:
             "remaining": amount(rest),
             "state": bot.state.value,
             "result": "changed" if before else "unchanged",
+            "detail": _closed(bot, bool(before)),
         }
 
     def _sell(self, bot: Bot) -> None:
@@ -120,3 +128,9 @@ class KillSwitch:
             raise UnavailableError(f"{bot.name}: no price of {bot.spec.symbol} yet", "see: botctl health")
         bot.cancel_all()
         bot.sell_all("manual", quote.bid, quote.bid)
+
+
+def _closed(bot: Bot, held: bool) -> str:
+    """Return what a sale does not say by itself: that there was nothing to sell, and that the bot buys no more."""
+    rests = f"paused: no entries until botctl resume {bot.name}" if bot.state is BotState.PAUSED else ""
+    return ", ".join(filter(None, ["" if held else "nothing was held", rests]))

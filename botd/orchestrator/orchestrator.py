@@ -16,6 +16,7 @@ import msgspec
 from botd.bot.bot import Bot
 from botd.bot.desk import Desk
 from botd.bot.lifecycle import RESTING, BotState, Desired
+from botd.domain.amounts import short
 from botd.domain.bot_spec import BotSpec
 from botd.domain.errors import BotdError, ConflictError, NotFoundError, UnavailableError, WrongStateError
 from botd.domain.events import Event
@@ -282,6 +283,7 @@ class Orchestrator:
         self._desk.journal.bot(bot.record)
         del self.bots[bot.name]
         self._desk.gate.forget(bot.number)
+        bot.denials.end()
         self._tell(bot, "bot.removed", {"unassigned": left})
         return left
 
@@ -298,7 +300,7 @@ class Orchestrator:
             bot.cancel_entries()
             if bot.holds:
                 stop = bot.guard.stop()
-                guard = f"stop {stop:g} rests with botd" if stop is not None else "no stop"
+                guard = f"stop {short(Decimal(repr(stop)))} rests with botd" if stop is not None else "no stop"
                 lines.append(f"{bot.name} holds {bot.book.position.quantity:f} {bot.instrument.base}, {guard}")
         return lines
 
@@ -348,6 +350,7 @@ class Orchestrator:
         trading = bot.attached
         bot.close_down()
         fresh.skipped_min_notional, fresh.trades = bot.skipped_min_notional, bot.trades
+        fresh.denials = bot.denials
         fresh.last_candle_ms, fresh.last_decision = bot.last_candle_ms, bot.last_decision
         fresh.last_failure_ms, fresh.retry_at_ms = bot.last_failure_ms, bot.retry_at_ms
         self._take(fresh)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
+from botd.bot.denials import SPACE as DENIALS
 from botd.domain.instrument import Instrument
 from botd.domain.position import Position
 from botd.execution.gateway import Gateway
@@ -38,6 +39,7 @@ def _kept(number: int, loaded: Loaded) -> Kept:
         skipped=int(spaces.get("skipped", {}).get(key, "0")),
         trades=loaded.trade_counts.get(number, 0),
         failed_ms=int(spaces.get("failures", {}).get(key, "0")),
+        denials=spaces.get(DENIALS, {}).get(key, ""),
         code=spaces.get("code", {}).get(key, ""),
     )
 

@@ -129,6 +129,7 @@ class Views:
             "strategy_calls": bot.effort.calls,
             "strategy_s": round(bot.effort.seconds, 3),
             "strategy_longest_ms": round(bot.effort.longest_s * 1000, 3),
+            "denied": _denied(bot),
             "skipped_min_notional": bot.skipped_min_notional,
             "open_orders": [order.client_order_id for order in bot.orders()],
             "decision": None if bot.last_decision is None else bot.last_decision.outcome,
@@ -290,6 +291,19 @@ def _percent(part: Decimal | None, whole: Decimal | None) -> float | None:
     if part is None or not whole:
         return None
     return round(float(part / whole) * 100, 6)
+
+
+def _denied(bot: Bot) -> dict[str, Any] | None:
+    """Return the denial that a bot meets again and again, with its count; None where the last order went."""
+    series = bot.denials.series
+    if series is None:
+        return None
+    return {
+        "code": series.code,
+        "side": series.side.value,
+        "count": series.count,
+        "since": rfc3339(series.since_ms),
+    }
 
 
 def _level(level: float | None) -> str | None:

@@ -22,6 +22,7 @@ from botd.domain.position import Trade
 
 Floats = NDArray[np.float64]
 Times = NDArray[np.int64]
+Amount = Decimal | float
 
 YEAR_MS = 365 * 86_400_000
 """This market never closes: a year has 365 days of candles."""
@@ -63,6 +64,43 @@ class Drawdown:
     longest_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class TradeSums:
+    """What the figures of closed trades are made of. Amounts in quote, exact or float64.
+
+    ``gross_loss`` is positive; ``best`` and ``worst`` are None without a trade; ``ratio`` is mean / sample
+    deviation of the trades' returns, None where undefined.
+    """
+
+    trades: int
+    wins: int
+    gross_profit: Amount
+    gross_loss: Amount
+    best: Amount | None
+    worst: Amount | None
+    losing_streak: int
+    holding_ms: int
+    ratio: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class CurveSums:
+    """What the figures of an equity curve are made of; None is undefined.
+
+    With r the returns from candle to candle: ``ratio`` = mean(r) / sample deviation(r), ``downside_ratio`` =
+    mean(r) / sqrt(mean(min(r, 0)^2)). ``deepest`` and ``longest_s`` as in :class:`Drawdown`, ``growth`` of
+    :func:`annual_growth`, ``exposure`` = mean of exposure / equity.
+    """
+
+    deepest: float | None
+    longest_s: float | None
+    ratio: float | None
+    downside_ratio: float | None
+    growth: float | None
+    exposure: float | None
+    mean_equity: float | None
+
+
 def statistics(curve: Curve, trades: Sequence[Trade], account: Account, interval: str) -> dict[str, Any]:
     """Return the keys of a ``stats`` row, except ``name``.
 
@@ -70,43 +108,70 @@ def statistics(curve: Curve, trades: Sequence[Trade], account: Account, interval
     ``interval``; where rows are missing, the returns between those that are there count as one candle's.
     """
     closed = [trade for trade in trades if trade.exit_reason != "end_of_data"]
-    return trade_statistics(closed) | _account_statistics(account, curve) | curve_statistics(curve, interval)
+    return figures(sum_trades(closed), sum_curve(curve), account, interval)
+
+
+def figures(trades: TradeSums, curve: CurveSums, account: Account, interval: str) -> dict[str, Any]:
+    """Return the keys of a ``stats`` row, except ``name``, from sums: the one definition of every figure."""
+    return trade_figures(trades) | _account_figures(account, curve.mean_equity) | curve_figures(curve, interval)
 
 
 def trade_statistics(trades: Sequence[Trade]) -> dict[str, Any]:
-    """Return the figures of closed round trips; pnl is net of all fees.
+    """Return the figures of closed round trips; pnl is net of all fees."""
+    return trade_figures(sum_trades(trades))
+
+
+def trade_figures(sums: TradeSums) -> dict[str, Any]:
+    """Return the figures of closed round trips.
 
     A win is a pnl above zero, everything else a loss (so wins + losses = trades). ``gross_profit`` is the sum
     of the wins, ``gross_loss`` of the losses as a positive amount, and so ``avg_loss``; profit factor = gross
     profit / gross loss; expectancy = mean pnl of a trade; ``best_trade`` and ``worst_trade`` are pnl in quote.
     SQN (Van Tharp) = sqrt(n) x mean / sample deviation of the trades' returns.
     """
-    pnl = [trade.pnl for trade in trades]
-    wins = [value for value in pnl if value > 0]
-    losses = [-value for value in pnl if value <= 0]
-    gross_profit, gross_loss = sum(wins, ZERO), sum(losses, ZERO)
-    returns = np.array([trade.return_pct for trade in trades])
-    holding = [trade.exit_time_ms - trade.entry_time_ms for trade in trades]
+    trades, wins, profit, loss = sums.trades, sums.wins, sums.gross_profit, sums.gross_loss
     return {
-        "trades": len(trades),
-        "wins": len(wins),
-        "losses": len(losses),
-        "win_rate": 100 * len(wins) / len(trades) if trades else None,
-        "gross_profit": _money(gross_profit),
-        "gross_loss": _money(gross_loss),
-        "profit_factor": float(gross_profit / gross_loss) if gross_loss else None,
-        "expectancy": _money(_mean(pnl)),
-        "avg_win": _money(_mean(wins)),
-        "avg_loss": _money(_mean(losses)),
-        "best_trade": _money(max(pnl, default=None)),
-        "worst_trade": _money(min(pnl, default=None)),
-        "max_consecutive_losses": longest_losing_streak(pnl),
-        "avg_holding_s": sum(holding) / len(holding) / 1000 if holding else None,
-        "sqn": _times(_ratio(returns, _deviation(returns)), math.sqrt(len(trades))),
+        "trades": trades,
+        "wins": wins,
+        "losses": trades - wins,
+        "win_rate": 100 * wins / trades if trades else None,
+        "gross_profit": _money(profit),
+        "gross_loss": _money(loss),
+        "profit_factor": _finite(profit / loss) if loss else None,  # type: ignore[operator]  # both of one kind
+        "expectancy": _money((profit - loss) / trades if trades else None),  # type: ignore[operator]
+        "avg_win": _money(profit / wins if wins else None),
+        "avg_loss": _money(loss / (trades - wins) if trades > wins else None),
+        "best_trade": _money(sums.best),
+        "worst_trade": _money(sums.worst),
+        "max_consecutive_losses": sums.losing_streak,
+        "avg_holding_s": sums.holding_ms / trades / 1000 if trades else None,
+        "sqn": _times(sums.ratio, math.sqrt(trades)),
     }
 
 
+def sum_trades(trades: Sequence[Trade]) -> TradeSums:
+    """Return the sums of closed round trips, to the last digit."""
+    pnl = [trade.pnl for trade in trades]
+    returns = np.array([trade.return_pct for trade in trades])
+    return TradeSums(
+        trades=len(trades),
+        wins=sum(value > 0 for value in pnl),
+        gross_profit=sum((value for value in pnl if value > 0), ZERO),
+        gross_loss=sum((-value for value in pnl if value <= 0), ZERO),
+        best=max(pnl, default=None),
+        worst=min(pnl, default=None),
+        losing_streak=longest_losing_streak(pnl),
+        holding_ms=sum(trade.exit_time_ms - trade.entry_time_ms for trade in trades),
+        ratio=_ratio(returns, _deviation(returns)),
+    )
+
+
 def curve_statistics(curve: Curve, interval: str) -> dict[str, Any]:
+    """Return the figures of the equity curve."""
+    return curve_figures(sum_curve(curve), interval)
+
+
+def curve_figures(sums: CurveSums, interval: str) -> dict[str, Any]:
     """Return the figures of the equity curve.
 
     With r the returns from candle to candle and N candles a year: Sharpe (1966, 1994) = mean(r) / sample
@@ -114,19 +179,38 @@ def curve_statistics(curve: Curve, interval: str) -> dict[str, Any]:
     downside deviation over all candles: sqrt(mean(min(r, 0)^2)). Calmar (Young 1991) = CAGR / max drawdown,
     CAGR over the time the curve spans. Exposure = mean of exposure / equity.
     """
+    a_year = math.sqrt(YEAR_MS / interval_ms(interval))
+    growth, deepest = sums.growth, sums.deepest
+    return {
+        "max_drawdown_pct": _times(deepest, 100),
+        "max_drawdown_duration_s": sums.longest_s,
+        "sharpe": _times(sums.ratio, a_year),
+        "sortino": _times(sums.downside_ratio, a_year),
+        "calmar": growth / deepest if growth is not None and deepest else None,
+        "exposure_pct": _times(sums.exposure, 100),
+    }
+
+
+def sum_curve(curve: Curve) -> CurveSums:
+    """Return the sums of an equity curve; rows whose equity is unknown (NaN) are left out."""
     drop = drawdown(curve.time, curve.equity)
     returns = _returns(curve.equity)
-    a_year = math.sqrt(YEAR_MS / interval_ms(interval))
     downside = _finite(np.sqrt(np.mean(np.minimum(returns, 0.0) ** 2))) if len(returns) else None
-    growth = annual_growth(curve.time, curve.equity)
-    return {
-        "max_drawdown_pct": None if drop is None else 100 * drop.deepest,
-        "max_drawdown_duration_s": None if drop is None else drop.longest_s,
-        "sharpe": _times(_ratio(returns, _deviation(returns)), a_year),
-        "sortino": _times(_ratio(returns, downside), a_year),
-        "calmar": growth / drop.deepest if growth is not None and drop is not None and drop.deepest else None,
-        "exposure_pct": _exposure(curve),
-    }
+    known = curve.equity[~np.isnan(curve.equity)]
+    return CurveSums(
+        deepest=None if drop is None else drop.deepest,
+        longest_s=None if drop is None else drop.longest_s,
+        ratio=_ratio(returns, _deviation(returns)),
+        downside_ratio=_ratio(returns, downside),
+        growth=annual_growth(curve.time, curve.equity),
+        exposure=_exposure(curve),
+        mean_equity=float(known.mean()) if len(known) else None,
+    )
+
+
+def buy_and_hold_pct(first_open: float, last_close: float) -> float:
+    """Return what holding from the first open to the last close gains, without any cost."""
+    return 100 * (last_close / first_open - 1.0)
 
 
 def drawdown(time: Times, equity: Floats) -> Drawdown | None:
@@ -194,10 +278,9 @@ def longest_losing_streak(pnl: Sequence[Decimal]) -> int:
     return longest
 
 
-def _account_statistics(account: Account, curve: Curve) -> dict[str, Any]:
+def _account_figures(account: Account, mean_equity: float | None) -> dict[str, Any]:
     """Turnover = notional of all fills / mean equity (capital where there is no curve yet)."""
-    known = curve.equity[~np.isnan(curve.equity)]
-    mean_equity = float(known.mean()) if len(known) else float(account.capital)
+    base = float(account.capital) if mean_equity is None else mean_equity
     gain = None if account.equity is None or not account.capital else account.equity / account.capital - 1
     return {
         "fees": _money(account.fees),
@@ -205,14 +288,14 @@ def _account_statistics(account: Account, curve: Curve) -> dict[str, Any]:
         "unrealized_pnl": _money(account.unrealized_pnl),
         "equity": _money(account.equity),
         "return_pct": None if gain is None else 100 * float(gain),
-        "turnover": float(account.traded) / mean_equity if mean_equity > 0 else None,
+        "turnover": float(account.traded) / base if base > 0 else None,
         "skipped_min_notional": account.skipped_min_notional,
     }
 
 
 def _exposure(curve: Curve) -> float | None:
     known = (curve.equity > 0) & ~np.isnan(curve.exposure)
-    return float(100 * np.mean(curve.exposure[known] / curve.equity[known])) if known.any() else None
+    return float(np.mean(curve.exposure[known] / curve.equity[known])) if known.any() else None
 
 
 def _returns(equity: Floats) -> Floats:
@@ -243,13 +326,9 @@ def _finite(value: Any) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
-def _mean(values: Sequence[Decimal]) -> Decimal | None:
-    return sum(values, ZERO) / len(values) if values else None
-
-
-def _money(value: Decimal | None) -> str | None:
+def _money(value: Amount | None) -> str | None:
     """Return an amount to eight decimals, without trailing zeros."""
     if value is None:
         return None
-    rounded = value.quantize(_MONEY)
-    return f"{rounded.normalize() + 0:f}"
+    exact = value if isinstance(value, Decimal) else Decimal(repr(value))
+    return f"{exact.quantize(_MONEY).normalize() + 0:f}"

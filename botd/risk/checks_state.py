@@ -6,10 +6,10 @@ its denial or an empty string.
 
 from __future__ import annotations
 
-from botd.domain.clock import rfc3339
 from botd.domain.order import OrderStatus
 from botd.risk.case import Case, Limits
-from botd.risk.trading_state import ACTIVE, HALTED, Cause, account_scope, bot_scope, symbol_scope
+from botd.risk.trading_state import ACTIVE, HALTED, account_scope, bot_scope, symbol_scope
+from botd.risk.words import explain, scope_name
 
 
 def mode(case: Case, limits: Limits) -> str:
@@ -21,7 +21,7 @@ def mode(case: Case, limits: Limits) -> str:
         detail = "preset off is for paper only"
         return case.failed("mode", "MODE_NOT_ARMED", wanted, "preset paper or live", detail)
     if not case.request.armed:
-        return case.failed("mode", "MODE_NOT_ARMED", wanted, "armed", "live trading is not armed: `botctl live arm`")
+        return case.failed("mode", "MODE_NOT_ARMED", wanted, "armed", "live trading cannot be armed in this version")
     return case.passed("mode", wanted, "armed")
 
 
@@ -34,7 +34,7 @@ def trading_state(case: Case, limits: Limits) -> str:
     if cause is None:
         return case.passed("trading_state", ACTIVE, ACTIVE)
     code = "TRADING_HALTED" if state == HALTED else "REDUCE_ONLY"
-    return case.failed("trading_state", code, state, ACTIVE, f"{scope} {state} {_since(cause)}")
+    return case.failed("trading_state", code, state, ACTIVE, explain(_named(case, scope), cause))
 
 
 def readiness(case: Case, limits: Limits) -> str:
@@ -149,11 +149,9 @@ def _tripped(case: Case, gate: str, limits: Limits, values: dict[str, float | No
         scope = scopes.get(_SCOPE_OF_PART.get(part, ""))
         hit = states.tripped(code, (scope,), case.now_ms) if scope else None
         if hit is not None:
-            detail = f"{hit[0]} {hit[1].state}: {hit[1].detail} {_since(hit[1])}"
-            return case.failed(gate, code, values.get(part), limits[part], detail)
+            return case.failed(gate, code, values.get(part), limits[part], explain(_named(case, hit[0]), hit[1]))
     return case.passed(gate, values.get(first), limits[first])
 
 
-def _since(cause: Cause) -> str:
-    until = f"until {rfc3339(cause.until_ms)}" if cause.until_ms is not None else "until released"
-    return f"{until} (since {rfc3339(cause.since_ms)}{', by ' + cause.by if cause.by else ''})"
+def _named(case: Case, scope: str) -> str:
+    return scope_name(scope, {case.bot: case.request.spec.name})

@@ -103,7 +103,7 @@ CONTROLS: tuple[Control, ...] = (
         effect="deny",
         presets=ALWAYS,
         fixed=True,
-        help="a live bot needs `live arm`; paper bots pass",
+        help="paper bots pass; live trading cannot be armed in this version",
     ),
     Control(
         name="trading_state",

@@ -82,7 +82,8 @@ class RiskSettings:
     def limits(self, bot: int = ACCOUNT) -> Resolved:
         """Return every control's limits for a bot, in the table's order; None where a part is off."""
         if bot not in self._cache:
-            self._cache[bot] = self._resolve(bot)
+            own = bot == ACCOUNT or any(number == bot for number, _ in self._overrides)
+            self._cache[bot] = self._resolve(bot) if own else self.limits(ACCOUNT)
         return self._cache[bot]
 
     def numbers(self, control: str, bot: int = ACCOUNT) -> dict[str, float]:

@@ -10,6 +10,7 @@ from botd.risk.controls import BY_NAME, CONTROLS, Control, Part, Unit
 from botd.risk.settings import ACCOUNT, RiskSettings
 from botd.risk.trading_state import MANUAL, Cause, TradingStates
 from botd.risk.units import is_share, show
+from botd.risk.words import scope_name
 
 
 def risk_rows(
@@ -66,9 +67,4 @@ def _limit(settings: RiskSettings, control: Control, part: Part, bot: int) -> di
 def _tripped(states: TradingStates, control: Control, names: Mapping[int, str], now_ms: int) -> list[tuple[str, Cause]]:
     codes = {MANUAL} if control.name == "trading_state" else set(control.codes)
     held = [(scope, cause) for scope, code, cause in states.causes() if code in codes and cause.holds(now_ms)]
-    return [(_named(scope, names), cause) for scope, cause in held]
-
-
-def _named(scope: str, names: Mapping[int, str]) -> str:
-    kind, _, number = scope.partition(":")
-    return f"bot:{names.get(int(number), number)}" if kind == "bot" else scope
+    return [(scope_name(scope, names), cause) for scope, cause in held]

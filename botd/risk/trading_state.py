@@ -149,9 +149,18 @@ class TradingStates:
 
     def effective(self, bot: int, symbol: str, now_ms: int) -> tuple[str, Cause | None]:
         """Return what binds an entry of a bot in a symbol: the worst of its scopes, and its cause."""
-        causes = [cause for cause in self._around(bot, symbol) if cause.holds(now_ms)]
-        worst = max(causes, key=lambda cause: _RANK[cause.state], default=None)
-        return (worst.state, worst) if worst else (ACTIVE, None)
+        worst = self.binding(bot, symbol, now_ms)
+        return (worst[1].state, worst[1]) if worst else (ACTIVE, None)
+
+    def binding(self, bot: int, symbol: str, now_ms: int) -> tuple[str, Cause] | None:
+        """Return (scope, cause) of the worst that binds an entry of a bot in a symbol, None where nothing does."""
+        found = [
+            (scope, cause)
+            for scope in _scopes(bot, symbol)
+            for cause in self._causes.get(scope, {}).values()
+            if cause.holds(now_ms)
+        ]
+        return max(found, key=lambda entry: _RANK[entry[1].state], default=None)
 
     def manual(self, bot: int, symbol: str) -> tuple[str, str, Cause | None]:
         """Return (state, scope, cause) of the worst that a person set around an entry."""
@@ -174,14 +183,6 @@ class TradingStates:
         """Return (scope, code, cause) of everything, in a fixed order."""
         return [
             (s, code, cause) for s, causes in sorted(self._causes.items()) for code, cause in sorted(causes.items())
-        ]
-
-    def rows(self, now_ms: int) -> list[dict[str, Any]]:
-        """Return what is not active, for ``risk show``."""
-        return [
-            {"scope": scope} | msgspec.structs.asdict(cause)
-            for scope, _code, cause in self.causes()
-            if cause.holds(now_ms)
         ]
 
     def forget(self, bot: int) -> None:
@@ -238,9 +239,6 @@ class TradingStates:
     def _worst(self, scope: str, counts: Callable[[Cause], bool]) -> str:
         states = [cause.state for cause in self._causes.get(scope, {}).values() if counts(cause)]
         return max(states, key=_RANK.__getitem__, default=ACTIVE)
-
-    def _around(self, bot: int, symbol: str) -> list[Cause]:
-        return [cause for scope in _scopes(bot, symbol) for cause in self._causes.get(scope, {}).values()]
 
     def _row(self, key: str) -> dict[str, Any] | None:
         scope, _, code = key.rpartition("|")

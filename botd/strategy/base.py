@@ -65,6 +65,10 @@ class Strategy:
         """Return what is wrong with the parameters taken together, or an empty string."""
         return ""
 
+    def in_words(self) -> str:
+        """Return in one line when it buys and sells with these parameters, in the words of its notes (for ``why``)."""
+        return ""
+
     def warmup(self) -> int:
         """Return how many candles the strategy needs to see (signal strategies: see their base)."""
         return 1

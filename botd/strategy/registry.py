@@ -63,6 +63,7 @@ class StrategyInfo:
         try:
             strategy = self.cls(**values)
             problem = strategy.validate()
+            strategy.in_words()
         except Exception as error:  # a user's code may raise anything
             raise InvalidError(f"strategy {self.name}: {type(error).__name__}: {error}") from None
         if problem:

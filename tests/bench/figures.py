@@ -37,10 +37,12 @@ class Row:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Options:
-    """How long a run may take: ``seconds`` is that of the capacity bench, ``quick`` shortens everything."""
+    """How long a run may take: ``seconds`` is that of the capacity bench, ``quick`` shortens everything. ``asked_s`` is
+    what was asked for, None where nothing was."""
 
     quick: bool = False
     seconds: float = 300.0
+    asked_s: float | None = None
 
 
 HEADERS = ("figure", "ours", "peer", "", "ratio", "bound", "met", "")

@@ -6,11 +6,14 @@ a process (:mod:`.honest_clients`); the front is another process. A line each; t
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
+from tests.bench.figures import Options, Row
 from tests.bench.processes import end
+from tests.fakes.binance.exchange import DEFAULT_KEY
 
 ROOT = Path(__file__).parents[2]
 VENV = ROOT / "build" / "wire-venv"
@@ -31,21 +34,30 @@ def interpreter() -> Path:
     return python
 
 
-def main() -> int:
+def run(options: Options) -> list[Row]:
+    """Tell whether all of them work, as a figure."""
+    return [
+        Row("client libraries unmodified against the front: all work", float(main([]) == 0), bound=1, at_least=True)
+    ]
+
+
+def main(names: list[str]) -> int:
     python = interpreter()
     front = subprocess.Popen(
-        [sys.executable, "-m", "tests.fakes.binance", "--symbols", SYMBOLS, "--rate", "20", "--kline-ms", "500"],
+        [sys.executable, "-m", "tests.fakes.binance", "--symbols", SYMBOLS, "--rate", "20", "--kline-ms", "500",
+         "--exchange", "--balance", "USDT=100000", "--balance", "BTC=1"],
         cwd=ROOT, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     try:
         assert front.stdout is not None
         port = front.stdout.readline().split()[1]
-        clients = [str(python), str(Path(__file__).with_name("honest_clients.py")), port, *sys.argv[1:]]
-        return subprocess.run(clients, cwd=VENV, timeout=300).returncode
+        clients = [str(python), str(Path(__file__).with_name("honest_clients.py")), port, *names]
+        account = {"FRONT_KEY": DEFAULT_KEY.key, "FRONT_SECRET": DEFAULT_KEY.secret}
+        return subprocess.run(clients, cwd=VENV, timeout=300, env=os.environ | account).returncode
     finally:
         end(front)
         print("the front saw", (front.stdout.read() if front.stdout else "").strip())
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -8,12 +8,12 @@ from typing import Any
 
 from botd.domain.candle import Candle
 from botd.domain.events import Event
+from botd.exchange.binance.stream_rules import StreamRules
 from botd.market.binance.binance_feed import BinanceFeed
-from botd.market.binance.stream_rules import StreamRules
 from botd.market.cache.cache import MemoryCache
 from botd.market.manager import MarketManager
 from tests.fakes.binance import BinanceFront, CandleMarket, Fault, ManualClock, Pace, Rules
-from tests.fakes.binance.market import text
+from tests.fakes.binance.market import Market, text
 
 MINUTE = 60_000
 STEP_MS = 500
@@ -60,9 +60,17 @@ class Reader:
 class LiveBench:
     """Between :meth:`start` and :meth:`close` time goes on in :meth:`play` and :meth:`until` only."""
 
-    def __init__(self, *symbols: str, faults: tuple[Fault, ...] = (), pace: Pace | None = None, **rules: Any) -> None:
-        self.clock = ManualClock(START)
-        market = CandleMarket(list(symbols) or ["BTCUSDT"], pace=pace or Pace(book_ms=1000.0))
+    def __init__(
+        self,
+        *symbols: str,
+        faults: tuple[Fault, ...] = (),
+        pace: Pace | None = None,
+        market: Market | None = None,
+        start_ms: int = START,
+        **rules: Any,
+    ) -> None:
+        self.clock = ManualClock(start_ms)
+        market = market or CandleMarket(list(symbols) or ["BTCUSDT"], pace=pace or Pace(book_ms=1000.0))
         wire_rules = Rules(timers="market", **rules)
         self.front = BinanceFront(market, clock=self.clock, rules=wire_rules, faults=faults)
         self.time = FrontTime(self.clock)

@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from botd.domain.clock import WallClock, seeded_random
+from botd.exchange.binance.stream_rules import StreamRules
 from botd.market.binance import wire
 from botd.market.binance.connection import Connection
 from botd.market.binance.shards import Shards
-from botd.market.binance.stream_rules import StreamRules
 from tests.fakes.stream_server import StreamServer
 
 # A second of the exchange is a tenth of one here; the rest is as short as a busy machine allows.

@@ -16,9 +16,3 @@ def test_live_mode_is_refused(tmp_path: Path) -> None:
     config = from_mapping({"state_dir": str(tmp_path), "market": {"source": "exchange"}})
     with pytest.raises(ConfigError, match="paper only"):
         World(dataclasses.replace(config, mode="live"))
-
-
-def test_a_market_shared_through_redis_is_refused(tmp_path: Path) -> None:
-    config = from_mapping({"state_dir": str(tmp_path), "market": {"source": "redis"}, "redis": {"host": "localhost"}})
-    with pytest.raises(ConfigError, match="not built yet"):
-        World(config)

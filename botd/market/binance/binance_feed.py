@@ -17,21 +17,21 @@ from botd.domain.candle import Candle, interval_ms
 from botd.domain.clock import Clock, seeded_random
 from botd.domain.errors import BotdError, NotFoundError, UnavailableError
 from botd.domain.instrument import Instrument
-from botd.exchange.governor import Governor
+from botd.exchange.binance.site import Site
+from botd.exchange.binance.stream_rules import StreamRules
 from botd.market.binance import wire
 from botd.market.binance.connection import Connection
 from botd.market.binance.gate_values import GAP, HOLD, LIVE, STALE
 from botd.market.binance.live_lanes import FedLanes, LiveLanes
 from botd.market.binance.live_prices import CHECK_S, FedPrices, LivePrices
 from botd.market.binance.proof import proven
-from botd.market.binance.rest import PRODUCTION, TESTNET, BinanceRest
+from botd.market.binance.rest import BinanceRest
 from botd.market.binance.shards import Shards
-from botd.market.binance.stream_rules import StreamRules
 from botd.market.feed import Lane
 
-STREAMS, STREAMS_TESTNET = "wss://stream.binance.com:9443", "wss://stream.testnet.binance.vision"
 TICK_S = 0.25
 TIME_S = 600.0
+LISTING_S = 300.0
 _FIRST_PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 30.0
 _NAMED = 3
@@ -51,8 +51,9 @@ class FedMarket(FedLanes, FedPrices, Protocol):
 class BinanceFeed:
     """See the module. :meth:`start` until it succeeds, then :meth:`run`; :meth:`close` at the end.
 
-    ``rest`` and ``stream`` are base urls in place of the exchange's own. ``governor`` is shared by all who call the
-    exchange from this address.
+    ``site`` is shared by all who call the exchange from this address; without one the feed makes its own, where
+    ``rest`` and ``stream`` are base urls in place of the exchange's. ``on_listing`` is called when the symbols in use
+    were looked up again: one may have been halted.
     """
 
     def __init__(
@@ -63,35 +64,38 @@ class BinanceFeed:
         testnet: bool = False,
         rest: str | None = None,
         stream: str | None = None,
-        governor: Governor | None = None,
+        site: Site | None = None,
         rules: StreamRules | None = None,
         ssl_context: ssl.SSLContext | None = None,
         resolver: Any = None,
+        on_listing: Callable[[], None] = lambda: None,
         seed: int | str = "binance-feed",
     ) -> None:
         self._market = market
+        self._on_listing = on_listing
+        self._listing_due_s = clock.monotonic() + LISTING_S
         self._clock = clock
         self._rng = seeded_random(seed)
-        self.governor = governor or Governor(clock)
-        url = rest or (TESTNET if testnet else PRODUCTION)
-        self._rest = BinanceRest(url, clock=clock, governor=self.governor, ssl_context=ssl_context, resolver=resolver)
+        self._site = site or Site(
+            clock, testnet=testnet, rest=rest, stream=stream, ssl_context=ssl_context, resolver=resolver
+        )
+        self._owns_site = site is None
+        self.governor = self._site.governor
+        self._rest = BinanceRest(self._site)
         self._shards = Shards(
-            stream or (STREAMS_TESTNET if testnet else STREAMS),
+            self._site.stream_url,
             on_message=self._on_frame,
             clock=clock,
             rng=self._rng,
             rules=rules,
-            ssl_context=ssl_context,
-            resolver=resolver,
+            ssl_context=self._site.ssl_context,
+            resolver=self._site.resolver,
             on_connected=self._on_connected,
             on_lost=self._on_lost,
         )
         self._lanes = LiveLanes(market, self._rest, clock, self._rng, self._shards.reconnect)
         self._prices = LivePrices(market, self._rest, clock, lambda: self._shards)
         self._names: dict[str, str] = {}
-        self._instruments: dict[str, Instrument] = {}
-        self._measure_s = 0.0
-        """When the exchange's time is to be measured again."""
         self._lanes_changed = asyncio.Event()
         self._troubles: dict[str, str] = {}
         self._counts = {"frames": 0, "garbage": 0, "klines": 0, "lost": 0}
@@ -101,14 +105,13 @@ class BinanceFeed:
     async def start(self) -> None:
         """Load the exchange's instruments and time. May be called again after it raised UnavailableError."""
         try:
-            if not self._instruments:
+            if not self._names:
                 found = await self._rest.instruments()
                 if not found:
                     raise UnavailableError("binance: it lists no spot market")
                 self._names = {symbol: name for symbol, (name, _) in found.items()}
-                self._instruments = {symbol: instrument for symbol, (_, instrument) in found.items()}
-            await self._rest.measure_time()
-            self._measure_s = self._clock.monotonic() + TIME_S
+            if self._site.time.age_s > TIME_S:
+                await self._site.measure_time()
         except BotdError as error:
             self._troubles["start"] = error.message
             raise
@@ -123,6 +126,7 @@ class BinanceFeed:
             ("candles", self._watch_time),
             ("prices", self._compare),
             ("time", self._measure),
+            ("listing", self._list),
         )
         try:
             async with asyncio.TaskGroup() as group:
@@ -136,13 +140,18 @@ class BinanceFeed:
         """Let go of all connections."""
         await self._lanes.close()
         await self._shards.close()
-        await self._rest.close()
+        if self._owns_site:
+            await self._site.close()
 
     # -- what others ask
 
     def instruments(self) -> dict[str, Instrument]:
         """Return what may be traded; empty before :meth:`start` succeeded."""
-        return dict(self._instruments)
+        return dict(self._site.listing.instruments) if self._names else {}
+
+    def exchange_ms(self) -> int:
+        """Return the exchange's time, as far as it was measured."""
+        return self._site.time.now_ms()
 
     async def history(self, symbol: str, interval: str, count: int) -> list[Candle]:
         """Return up to ``count`` closed candles, the latest there are, oldest first.
@@ -163,7 +172,7 @@ class BinanceFeed:
     @property
     def detail(self) -> str:
         """What is wrong now, in one line; empty when nothing is."""
-        if not self._instruments and not self._troubles:
+        if not self._names and not self._troubles:
             return "not started"
         said = [f"{name}: {trouble}" for name, trouble in self._troubles.items()]
         if blocked := self.governor.detail:
@@ -184,12 +193,12 @@ class BinanceFeed:
         return {
             "status": self.status,
             "detail": self.detail,
-            "instruments": len(self._instruments),
+            "instruments": len(self._names),
             "lanes": len(self._lanes.lanes),
             **self._counts,
             **self._prices.counts,
-            "server_offset_ms": self._rest.offset_ms,
-            "rest": {**self._rest.counts, **self.governor.statistics()},
+            "server_offset_ms": self._site.time.offset_ms,
+            "rest": {**self._rest.counts, "clock_steps": self._site.time.steps, **self.governor.statistics()},
             "streams": self._shards.statistics(),
             "symbols": self._symbol_rows(),
         }
@@ -249,6 +258,7 @@ class BinanceFeed:
         while True:
             self._lanes_changed.clear()
             streams = self._lanes.follow(self._names)
+            self._site.attended.update(self._lanes.symbols())
             streams |= self._prices.follow({self._names[symbol]: symbol for symbol in self._lanes.symbols()})
             self._shards.set_streams(streams)
             self._well("lanes")
@@ -270,13 +280,22 @@ class BinanceFeed:
     async def _measure(self) -> None:
         """Measure the exchange's time now and then, and notice when our clock steps."""
         while True:
-            if step := self._rest.notice_step():
+            if step := self._site.time.notice_step():
                 logger.warning("our clock stepped by %d ms", step)
-                self._measure_s = 0.0
-            if self._clock.monotonic() >= self._measure_s:
-                await self._rest.measure_time()
-                self._measure_s = self._clock.monotonic() + TIME_S
+                self._site.time.distrust()
+            if self._site.time.age_s >= TIME_S:
+                await self._site.measure_time()
                 self._well("time")
+            await self._clock.sleep(1.0)
+
+    async def _list(self) -> None:
+        """Look the symbols in use up again now and then: their statuses and filters change."""
+        while True:
+            if self._clock.monotonic() >= self._listing_due_s:
+                await self._site.refresh_listing()
+                self._listing_due_s = self._clock.monotonic() + LISTING_S
+                self._on_listing()
+                self._well("listing")
             await self._clock.sleep(1.0)
 
     async def _supervise(self, name: str, part: Callable[[], Awaitable[None]]) -> None:

@@ -6,7 +6,7 @@ dead (no frame for a while, a request without an answer) and that the server is 
 handed out as it came, one ``bytes`` a message, on the loop, in order: nothing is decoded here.
 
 It does not reconnect, keeps no history and knows no symbols: a new connection is a new object, made by
-:mod:`botd.market.shards`.
+:mod:`botd.market.binance.shards`.
 
 picows carries it, chosen by ``python -m tests.bench stream_client``: processor time a message over a real socket,
 typed decoding included, 200 symbols, medians of three on two busy cores, asyncio's loop / uvloop:
@@ -30,9 +30,9 @@ import msgspec
 import picows
 
 from botd.domain.clock import Clock
+from botd.exchange.binance.dial import LONGEST_FRAME, ConnectionFailed, Resolver, dial, said
+from botd.exchange.binance.stream_rules import MessageBudget, StreamRules
 from botd.market.binance import wire
-from botd.market.binance.dial import LONGEST_FRAME, ConnectionFailed, Resolver, dial, said
-from botd.market.binance.stream_rules import MessageBudget, StreamRules
 
 logger = logging.getLogger("botd.market")
 

@@ -20,7 +20,7 @@ from botd.exchange.governor import Lane as Priority
 from botd.market.binance.completeness import LaneGate
 from botd.market.binance.gate_values import GAP, STALE, Changed, Deliver, Output, Reconnect, Restored, Revised, Want
 from botd.market.binance.proof import proven
-from botd.market.binance.rest import BinanceRest
+from botd.market.binance.rest import Klines
 from botd.market.by_ccxt.ccxt_client import window_of
 from botd.market.feed import Lane
 from botd.market.lanes import LaneNews
@@ -51,6 +51,20 @@ class FedLanes(Protocol):
     def warmup(self, symbol: str, interval: str) -> int: ...
 
 
+class LaneRest(Protocol):
+    """Where history and what was missed are asked for; both raise a BotdError while they are not to be had."""
+
+    def server_ms(self) -> int:
+        """Return the exchange's time."""
+        ...
+
+    async def klines(
+        self, name: str, interval: str, first: int, limit: int, priority: Priority, patience_s: float
+    ) -> Klines: ...
+
+    async def history(self, name: str, interval: str, count: int) -> Klines: ...
+
+
 class LiveLane:
     """One lane: its gate, and how far its history is."""
 
@@ -78,7 +92,7 @@ class LiveLanes:
     def __init__(
         self,
         market: FedLanes,
-        rest: BinanceRest,
+        rest: LaneRest,
         clock: Clock,
         rng: Random,
         reconnect: Callable[[str, str], bool],

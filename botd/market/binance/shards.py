@@ -21,9 +21,9 @@ from collections.abc import Callable, Set
 from typing import Any
 
 from botd.domain.clock import Clock
+from botd.exchange.binance.dial import ConnectionFailed, Resolver
+from botd.exchange.binance.stream_rules import AttemptBudget, Backoff, Chance, StreamRules
 from botd.market.binance.connection import Connection
-from botd.market.binance.dial import ConnectionFailed, Resolver
-from botd.market.binance.stream_rules import AttemptBudget, Backoff, Chance, StreamRules
 
 OnStreams = Callable[[Connection, frozenset[str]], None]
 

@@ -17,21 +17,16 @@ It never blocks the loop, never raises to the market, and says one warning an ou
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Awaitable, Callable, Coroutine
 from itertools import islice
 from typing import Any, TypeVar
 
-import redis.asyncio as redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ResponseError
 
 from botd.domain.candle import INTERVALS, Candle
 from botd.domain.clock import Clock
 from botd.market.cache import cache_values
-from botd.market.cache.breaker import Breaker
 from botd.market.cache.cache import KEEP, MemoryCache
+from botd.market.cache.redis_link import RedisLink
 from botd.market.feed import Lane, Quote
 
 QUOTE_TTL_S = 300
@@ -39,10 +34,6 @@ MINIMUM_CANDLE_TTL_S = 3600
 MAXIMUM_CANDLE_TTL_S = 7 * 86_400
 BATCH_QUOTES = 100
 BATCH_CANDLES = 200
-GRACE = 8
-"""How often an operation's time is extended because it was the loop that was late, not Redis."""
-
-logger = logging.getLogger("botd.market.cache")
 Value = TypeVar("Value")
 
 
@@ -62,17 +53,15 @@ class RedisCache:
         gap_s: float = 0.02,
     ) -> None:
         """``gap_s`` is the pause between two writes, in which newer values replace older ones."""
-        self._where = f"{host}:{port}"
-        self._connect: Callable[[], Any] = lambda: _client(host, port)
+        self._link = RedisLink(
+            host, port, clock, meanwhile="prices are kept in memory", operation_s=operation_s, retry_s=retry_s
+        )
         self._clock = clock
         self._prefix = prefix
         self._keep = keep
-        self._operation_s = operation_s
         self._retry_s = retry_s
         self._gap_s = gap_s
         self._memory = MemoryCache(keep)
-        self._breaker = Breaker(clock, retry_s=retry_s)
-        self._client: Any = None
         self._task: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
         self._quotes: dict[str, None] = {}
@@ -80,9 +69,7 @@ class RedisCache:
         self._told: dict[Lane, int] = {}
         self._anew: set[Lane] = set()
         self._under_way = 0
-        self._reached = False
-        self._problem = ""
-        self._counts = dict.fromkeys(("written", "failures", "outages", "garbage", "rewritten"), 0)
+        self._counts = dict.fromkeys(("written", "garbage", "rewritten"), 0)
 
     # -- the market's side: never waits, never raises
 
@@ -105,7 +92,7 @@ class RedisCache:
         quote = self._memory.quote(symbol)
         if quote is not None or not self._may_read():
             return quote
-        value = await self._try(lambda client: client.get(self._quote_key(symbol)))
+        value = await self._link.attempt(lambda client: client.get(self._quote_key(symbol)))
         return self._believed(value, cache_values.decode_quote(symbol, value, self._clock.now_ms()))
 
     async def candles(self, symbol: str, interval: str, count: int) -> list[Candle]:
@@ -114,7 +101,7 @@ class RedisCache:
         if len(ours) >= count or not self._may_read():
             return ours
         key = self._candles_key((symbol, interval))
-        values = await self._try(lambda client: client.zrange(key, -count, -1))
+        values = await self._link.attempt(lambda client: client.zrange(key, -count, -1))
         now = self._clock.now_ms()
         before = ours[0].open_time if ours else now + cache_values.FUTURE_MS
         found: dict[int, Candle] = {}
@@ -137,29 +124,27 @@ class RedisCache:
         if task is not None:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-            while self._lacking() and not self._breaker.is_open and await self._write():
+            while self._lacking() and not self._link.is_open and await self._write():
                 pass
-        await self._drop_client()
+        await self._link.close()
 
     def status(self) -> dict[str, str]:
         """Return the row for ``health``: degraded while Redis is not reached."""
-        if self._breaker.is_open:
-            detail = f"{self._where} does not answer ({self._problem}); prices are kept in memory"
-            return {"name": "redis", "status": "degraded", "detail": detail}
-        if not self._reached:
-            return {"name": "redis", "status": "degraded", "detail": f"{self._where} not reached yet"}
-        return {"name": "redis", "status": "ok", "detail": self._where}
+        trouble = self._link.trouble
+        if self._link.is_open:
+            trouble += "; prices are kept in memory"
+        return {"name": "redis", "status": "degraded" if trouble else "ok", "detail": trouble or self._link.where}
 
     def statistics(self) -> dict[str, Any]:
         """Return counters: values written, failed operations, outages, garbage found, keys written anew."""
-        return {**self._counts, "lacking": len(self._quotes) + len(self._lanes) + self._under_way}
+        return {**self._counts, **self._link.counts, "lacking": len(self._quotes) + len(self._lanes) + self._under_way}
 
     # -- the task
 
     async def _run(self) -> None:
         while True:
-            if not self._breaker.allows():
-                await asyncio.sleep(self._breaker.wait_s())
+            if not self._link.allows():
+                await asyncio.sleep(self._link.wait_s())
                 continue
             self._wake.clear()
             done = await (self._write() if self._lacking() else self._ping())
@@ -178,7 +163,7 @@ class RedisCache:
         return bool(self._quotes or self._lanes)
 
     async def _ping(self) -> bool:
-        return await self._try(lambda client: client.ping()) is not None
+        return await self._link.attempt(lambda client: client.ping()) is not None
 
     async def _write(self) -> bool:
         """Write one batch of what Redis lacks; on failure it stays lacking. Return whether it worked."""
@@ -190,7 +175,7 @@ class RedisCache:
         self._under_way = len(quotes) + len(lanes)
         answers = None
         try:
-            answers = await self._try(lambda client: self._send(client, quotes, lanes))
+            answers = await self._link.attempt(lambda client: self._send(client, quotes, lanes))
             if answers is not None:
                 await self._note_written(len(quotes), lanes, answers)
         finally:
@@ -265,7 +250,7 @@ class RedisCache:
             if isinstance(values, Exception):
                 self._counts["garbage"] += 1
                 key = self._candles_key(lane)
-                await self._try(lambda client, key=key: client.unlink(key))  # type: ignore[misc]
+                await self._link.attempt(lambda client, key=key: client.unlink(key))  # type: ignore[misc]
                 self._lack(lane, 0)
             elif values and lane not in self._anew:
                 self._counts["rewritten"] += 1
@@ -279,47 +264,8 @@ class RedisCache:
     def _lack(self, lane: Lane, since: int) -> None:
         self._lanes[lane] = min(since, self._lanes.get(lane, since))
 
-    # -- one operation
-
-    async def _try(self, operation: Callable[[Any], Awaitable[Value]]) -> Value | None:
-        """Run one operation within its time; None, and one more failure, where it did not work."""
-        try:
-            if self._client is None:
-                self._client = self._connect()
-            value = await _within(_awaiting(operation(self._client)), self._operation_s, self._clock)
-        except Exception as error:  # whatever a broken server makes the client raise: never the market's problem
-            await self._failed(error)
-            return None
-        self._reached = True
-        if self._breaker.succeeded():
-            logger.info("redis %s answers again", self._where)
-        return value
-
-    async def _failed(self, error: Exception) -> None:
-        self._counts["failures"] += 1
-        self._problem = _in_words(error)
-        await self._drop_client()
-        if self._breaker.failed():
-            self._counts["outages"] += 1
-            logger.warning(
-                "redis %s does not answer (%s): prices are kept in memory, next try in %g s",
-                self._where,
-                self._problem,
-                self._retry_s,
-            )
-
-    async def _drop_client(self) -> None:
-        """Throw the connections away: after a failure an answer may still be under way in one of them."""
-        client, self._client = self._client, None
-        if client is None:
-            return
-        try:
-            await _within(client.connection_pool.disconnect(True), self._operation_s, self._clock)
-        except (RedisError, OSError, TimeoutError, RuntimeError):
-            pass
-
     def _may_read(self) -> bool:
-        return not self._breaker.is_open
+        return not self._link.is_open
 
     def _believed(self, raw: object, value: Value | None) -> Value | None:
         if value is None and raw is not None:
@@ -333,51 +279,9 @@ class RedisCache:
         return f"{self._prefix}candles:{lane[0]}:{lane[1]}"
 
 
-def _client(host: str, port: int) -> Any:
-    """Return a client without retries; its own timeouts are only a second net under :func:`_within`."""
-    options: dict[str, Any] = {"host": host, "port": port, "protocol": 2, "retry": Retry(NoBackoff(), 0)}
-    return redis.Redis(**options, socket_timeout=2.0, socket_connect_timeout=2.0)
-
-
-async def _awaiting(work: Awaitable[Value]) -> Value:
-    return await work
-
-
-async def _within(work: Coroutine[Any, Any, Value], seconds: float, clock: Clock) -> Value:
-    """Await ``work`` for so many seconds in which the loop was free; else cancel it and raise TimeoutError.
-
-    A timer that rings late means that the loop was busy (a feed at full speed), not that the other side
-    is slow: then the answer may be there already, unread, and the time is given again.
-    """
-    task = asyncio.ensure_future(work)
-    try:
-        for _ in range(GRACE):
-            began = clock.monotonic()
-            await asyncio.wait({task}, timeout=seconds)
-            if task.done():
-                return task.result()
-            if clock.monotonic() - began < seconds * 1.2:
-                break
-        raise TimeoutError(f"no answer within {seconds * 1000:g} ms")
-    finally:
-        if not task.done():
-            task.cancel()
-            task.add_done_callback(_forget)
-
-
-def _forget(task: asyncio.Future[Any]) -> None:
-    """Take notice of how a cancelled operation ended, so that nobody complains it was never asked."""
-    if not task.cancelled():
-        task.exception()
-
-
 def _is_wrong_type(answer: Exception) -> bool:
     """Tell whether a command met a key that holds something of another kind."""
     return isinstance(answer, ResponseError) and str(answer).startswith("WRONGTYPE")
-
-
-def _in_words(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0][:120]
 
 
 def _candle_ttl_s(interval: str, keep: int) -> int:

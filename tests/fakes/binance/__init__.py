@@ -8,12 +8,13 @@
 The rooms, from inside out: ``bars walk tables capture`` (the truth), ``market candle_market streams payloads`` (what
 is said of it), ``clock pump`` (when), ``faults fault_frames`` (what goes wrong), ``hub connection commands`` (streams),
 ``rest rest_gate limits`` (REST), ``front thread __main__`` (how it runs), ``tls`` (production urls), ``steering`` (from
-another process). Orders, signed requests and user data will be further desks (``rest.Desk``) and a WebSocket API.
+another process). Orders, signed requests and user data: :mod:`tests.fakes.binance.exchange`.
 """
 
 from tests.fakes.binance.candle_market import CandleMarket
 from tests.fakes.binance.capture import ReplayMarket
 from tests.fakes.binance.clock import FollowedClock, ManualClock, RunningClock
+from tests.fakes.binance.exchange.wire import Exchange
 from tests.fakes.binance.faults import Fault, FaultPlan
 from tests.fakes.binance.front import BinanceFront
 from tests.fakes.binance.rules import Rules
@@ -24,6 +25,7 @@ from tests.fakes.binance.thread import FrontThread
 __all__ = [
     "BinanceFront",
     "CandleMarket",
+    "Exchange",
     "Fault",
     "FaultPlan",
     "FollowedClock",

@@ -16,6 +16,8 @@ from pathlib import Path
 from tests.fakes.binance.candle_market import CandleMarket
 from tests.fakes.binance.capture import ReplayMarket
 from tests.fakes.binance.clock import ManualClock, RunningClock
+from tests.fakes.binance.exchange.fault_plan import of_json
+from tests.fakes.binance.exchange.wire import Exchange
 from tests.fakes.binance.faults import FaultPlan
 from tests.fakes.binance.front import BinanceFront
 from tests.fakes.binance.market import Market
@@ -39,6 +41,9 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--capture", type=Path, help="play a recorded capture from its first subscription on")
     parser.add_argument("--candles", action="append", default=[], metavar="SYMBOL=FILE", help="candles of a file")
     parser.add_argument("--faults", type=Path, help="a JSON array of faults")
+    parser.add_argument("--exchange", action="store_true", help="an account that trades, with its usual key")
+    parser.add_argument("--balance", action="append", default=[], metavar="ASSET=AMOUNT", help="what it starts with")
+    parser.add_argument("--exchange-faults", type=Path, help="a JSON array of faults of the exchange")
     parser.add_argument("--stamp", action="store_true", help="update ids are the monotonic clock in ns at the send")
     return parser.parse_args(given)
 
@@ -64,8 +69,17 @@ def front_of(options: argparse.Namespace) -> BinanceFront:
     plan = FaultPlan.of_json(options.faults.read_bytes(), options.seed) if options.faults else FaultPlan()
     rules = Rules(stamped=options.stamp)
     return BinanceFront(
-        market, clock=clock, faults=plan, rules=rules, port=options.port, release_at=1 if held else None
-    )
+        market, clock=clock, faults=plan, rules=rules, port=options.port, release_at=1 if held else None,
+        exchange=exchange_of(options),
+    )  # fmt: skip
+
+
+def exchange_of(options: argparse.Namespace) -> Exchange | None:
+    if not options.exchange:
+        return None
+    data = options.exchange_faults.read_bytes() if options.exchange_faults else b"[]"
+    balances = dict(pair.split("=") for pair in options.balance)
+    return Exchange(balances or None, faults=of_json(data, options.seed), seed=options.seed)
 
 
 def pace_for(options: argparse.Namespace, symbols: int) -> Pace:

@@ -81,9 +81,13 @@ class Connection:
         elif message.type is WSMsgType.PING:
             self.send(frame(message.data, PONG))
         elif message.type is WSMsgType.PONG:
-            self.seen.pongs += 1
-            if bytes(message.data) in self._unanswered:  # others are unsolicited, and prove nothing
-                self._unanswered.clear()
+            self.ponged(bytes(message.data))
+
+    def ponged(self, payload: bytes) -> None:
+        """Note a pong."""
+        self.seen.pongs += 1
+        if payload in self._unanswered:  # others are unsolicited, and prove nothing
+            self._unanswered.clear()
 
     def add(self, streams: list[str], method: str = "SUBSCRIBE") -> None:
         """Subscribe to streams; those it has already are not doubled."""

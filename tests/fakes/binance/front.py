@@ -9,8 +9,8 @@ import asyncio
 import itertools
 import socket
 import ssl
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from aiohttp import web
@@ -32,6 +32,9 @@ from tests.fakes.binance.rules import Rules
 from tests.fakes.binance.steering import Steering
 from tests.fakes.binance.tables import units
 
+if TYPE_CHECKING:
+    from tests.fakes.binance.exchange.wire import Exchange
+
 _DRAIN_ABOVE = 256 * 1024
 _PONG_TURNS = 50
 
@@ -42,6 +45,7 @@ class BinanceFront:
     ``market``: candles, a capture, or a number of synthetic symbols; ``clock``: real, accelerated, manual;
     ``faults``: a plan or its entries; ``rules``: the wire's numbers; ``desks``: further REST endpoints;
     ``release_at``: a held clock is let go when so many streams are subscribed to. ``tls`` makes it https and wss.
+    ``exchange``: an account with orders (:mod:`tests.fakes.binance.exchange`).
     """
 
     host = "127.0.0.1"
@@ -57,6 +61,7 @@ class BinanceFront:
         port: int = 0,
         tls: ssl.SSLContext | None = None,
         release_at: int | None = None,
+        exchange: Exchange | None = None,
     ) -> None:
         given = market is None or isinstance(market, int | Sequence)
         self.market: Market = CandleMarket(market) if given else market  # type: ignore[arg-type, assignment]
@@ -68,11 +73,11 @@ class BinanceFront:
         self.start_ms = 0
         self._tls = tls
         self._release_at = release_at
-        self._timers: Timers = MarketTimers(self.clock) if self.rules.timers == "market" else WallTimers()
+        self.timers: Timers = MarketTimers(self.clock) if self.rules.timers == "market" else WallTimers()
         self.pump = Pump(self.clock, self.market, self._deliver)
         self.hub = Hub(self._opened, self.pump.shut, stamped=self.rules.stamped)
         self._frames = FrameFaults(self.plan, self.clock, self.pump.at, self.hub.publish, self.hub.publish_bare)
-        self.limits = Limits(self.rules, self.clock, self._timers)
+        self.limits = Limits(self.rules, self.clock, self.timers)
         self.rest = RestGate(
             [PublicDesk(self.market), *desks], self.clock, self.limits, self.plan, self.record, self.rules.weight
         )
@@ -82,6 +87,9 @@ class BinanceFront:
         self._runner: web.AppRunner | None = None
         self._listening: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self.exchange = exchange
+        if exchange is not None:
+            exchange.attach(self)
 
     # -- life ----------------------------------------------------------------------------------------------------
 
@@ -92,6 +100,8 @@ class BinanceFront:
         app.router.add_get("/ws/{streams:.*}", self._stream)
         app.router.add_get("/stream", self._stream)
         app.router.add_get("/stream/{rest:.*}", self._stream)
+        if self.exchange is not None:
+            app.router.add_get("/ws-api/v3", self.exchange.socket)
         app.router.add_route("*", "/_front/{what}", self.steering.answer)
         app.router.add_route("*", "/{path:.*}", self.rest.answer)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.05)
@@ -104,6 +114,8 @@ class BinanceFront:
             if fault.kind == "zero_trades":
                 self._silence(fault, self.start_ms + fault.at_ms)
         self.plan.schedule(self.start_ms, self.pump.at, self._begin)
+        if self.exchange is not None:
+            self.exchange.begin()
         self.pump.play()
         return self
 
@@ -188,6 +200,18 @@ class BinanceFront:
     # -- streams -------------------------------------------------------------------------------------------------
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:
+        combined = request.path.startswith("/stream")
+        named = request.query.get("streams", "") if combined else request.match_info.get("streams", "")
+
+        def made(seen: ConnectionSeen) -> Connection:
+            return Connection(seen, combined, rules=self.rules, clock=self.clock, timers=self.timers, hub=self.hub)
+
+        return await self.accept(request, made, [name for name in named.split("/") if name])
+
+    async def accept(
+        self, request: web.Request, make: Callable[[ConnectionSeen], Connection], streams: Sequence[str] = ()
+    ) -> web.StreamResponse:
+        """Serve a WebSocket, from its handshake to its end."""
         half_open = self.plan.holds("half_open")
         if half_open is not None:  # accepted by the kernel, and never answered
             await asyncio.Event().wait()
@@ -198,15 +222,13 @@ class BinanceFront:
         if not response.can_prepare(request):
             return web.Response(status=400, text="WebSocket upgrade expected")
         await response.prepare(request)
-        combined = request.path.startswith("/stream")
         seen = ConnectionSeen(number=next(self._numbers), path=request.path_qs, opened_ms=self.clock.now_ms())
+        seen.address = request.remote or ""
         self.record.connections.append(seen)
-        connection = Connection(seen, combined, rules=self.rules, clock=self.clock, timers=self._timers, hub=self.hub)
-        self.connections[seen.number] = connection
-        named = request.query.get("streams", "") if combined else request.match_info.get("streams", "")
+        connection = self.connections[seen.number] = make(seen)
         assert isinstance(request.transport, asyncio.Transport)
         try:
-            await connection.run(response, request.transport, [name for name in named.split("/") if name])
+            await connection.run(response, request.transport, list(streams))
         finally:
             connection.end("client")
             del self.connections[seen.number]

@@ -57,6 +57,12 @@ class Limits:
             return Verdict(429, account.used, account.until_ms, False)
         return Verdict(200, account.used, 0, False)
 
+    def give_back(self, address: str, weight: int) -> int:
+        """Take a request out of the count again; return what is used then."""
+        account = self._accounts[address]
+        account.used = max(0, account.used - weight)
+        return account.used
+
     def _offence(self, account: _Account, now: int) -> Verdict:
         account.offences += 1
         if not account.banned and account.offences >= self._rules.offences:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Iterable
 from typing import Any
@@ -23,6 +24,8 @@ class RequestSeen(msgspec.Struct):
     used: int
     status: int
     banned: bool
+    arrived_ns: int = 0
+    """On the monotonic clock, for benches on one machine."""
 
 
 class ConnectionSeen(msgspec.Struct):
@@ -41,6 +44,7 @@ class ConnectionSeen(msgspec.Struct):
     sent: int = 0
     received: int = 0
     pongs: int = 0
+    address: str = ""
 
 
 class Record:
@@ -53,6 +57,8 @@ class Record:
         self.refused_connections = 0
         self.closings: list[tuple[int, str, int]] = []
         """(time, stream, open time) of each closing kline the market made, before any fault."""
+        self.closed_ns: dict[str, int] = {}
+        """When on the monotonic clock they were made, by ``stream/open time``."""
 
     def request(self, seen: RequestSeen) -> None:
         if len(self.requests) < self._keep:
@@ -61,6 +67,7 @@ class Record:
     def closing(self, time_ms: int, stream: str, open_time: int) -> None:
         if len(self.closings) < self._keep:
             self.closings.append((time_ms, stream, open_time))
+            self.closed_ns[f"{stream}/{open_time}"] = time.monotonic_ns()
 
     def paths(self) -> Counter[str]:
         """Return how often each path was asked for."""

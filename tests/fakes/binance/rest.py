@@ -7,7 +7,7 @@ desks; see :class:`Desk`. Limits, faults and the record are :mod:`.rest_gate`'s.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 from tests.fakes.binance import payloads
@@ -37,10 +37,15 @@ class Request(NamedTuple):
 
 
 class Route(NamedTuple):
-    """An endpoint. ``weight`` may depend on the parameters."""
+    """An endpoint. ``weight`` may depend on the parameters; ``free``: who succeeds gets it back.
+
+    ``serve`` answers the HTTP request itself, instead of the handler.
+    """
 
     weight: int | Callable[[Parameters], int]
     handler: Callable[[Request], Any]
+    serve: Callable[[Any], Awaitable[Any]] | None = None
+    free: bool = False
 
     def cost(self, parameters: Parameters) -> int:
         return self.weight(parameters) if callable(self.weight) else self.weight

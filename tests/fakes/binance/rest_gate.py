@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -38,7 +39,7 @@ class RestGate:
         """Open a further desk; its endpoints replace those of the same path."""
         self._routes.update(desk.routes())
 
-    async def answer(self, request: web.Request) -> web.Response:
+    async def answer(self, request: web.Request) -> web.StreamResponse:
         """Answer a request as it is due: after its faults, and within its weights."""
         parameters = dict(request.query)
         if request.can_read_body and request.content_type == "application/x-www-form-urlencoded":
@@ -50,14 +51,24 @@ class RestGate:
         seen = RequestSeen(
             time_ms=self._clock.now_ms(), method=request.method, path=request.path, parameters=parameters,
             weight=weight, used=verdict.used, status=verdict.status, banned=verdict.told,
+            arrived_ns=time.monotonic_ns(),
         )  # fmt: skip
         self._record.request(seen)
         await self._wait(request.path, parameters)
-        response = self._respond(request, route, parameters, verdict)
+        if route is not None and route.serve is not None and self._reaches(request.path, parameters, verdict):
+            response: web.StreamResponse = await route.serve(request)
+            if route.free and response.status == 200:
+                verdict = verdict._replace(used=self._limits.give_back(address, weight))
+        else:
+            response = self._respond(request, route, parameters, verdict)
         seen.status = response.status
         response.headers["x-mbx-uuid"] = str(uuid.uuid4())
         response.headers["x-mbx-used-weight"] = response.headers["x-mbx-used-weight-1m"] = str(verdict.used)
         return response
+
+    def _reaches(self, path: str, parameters: Mapping[str, str], verdict: Verdict) -> bool:
+        """Tell whether nothing on the way answers instead of the endpoint."""
+        return verdict.status == 200 and self._fault("error", path, parameters) is None
 
     def _verdict(self, address: str, path: str, parameters: Mapping[str, str], weight: int) -> Verdict:
         verdict = self._limits.take(address, weight)

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 
 class Steering:
-    """``/_front/``: GET record, requests, connections, closings, statistics, truth; POST fault, advance."""
+    """``/_front/``: GET record, requests, connections, closings, statistics, truth; POST fault, advance.
+
+    With an exchange: GET books; POST price, fill, deposit (``?symbol=&bid=&ask=``), exchange_fault, exchange_mend.
+    """
 
     def __init__(self, front: BinanceFront) -> None:
         self._front = front
@@ -34,11 +37,17 @@ class Steering:
             return _json({"now": front.clock.now_ms()})
         if what == "truth":
             return _json(self._truth(request))
+        if front.exchange is not None:
+            try:
+                return _json(await front.exchange.steer(what, request))
+            except KeyError:
+                pass
         shown = {
             "record": record.summary(),
             "requests": record.requests,
             "connections": record.connections,
             "closings": record.closings,
+            "closed_ns": record.closed_ns,
             "statistics": self.statistics(),
         }
         return _json(shown[what]) if what in shown else web.Response(status=404)

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
+import pty
+import re
+import struct
 import subprocess
 import sys
+import termios
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -109,5 +115,31 @@ def process() -> Callable[..., subprocess.CompletedProcess[str]]:
         command = [sys.executable, "-m", "botctl.cli", *arguments]
         environment = dict(os.environ) if env is None else env
         return subprocess.run(command, env=environment, text=True, capture_output=True, timeout=30, **settings)
+
+    return call
+
+
+@pytest.fixture
+def terminal() -> Callable[..., tuple[int, list[str]]]:
+    """Run botctl on a terminal of its own: ``terminal(80, "ls")`` gives the exit code and the lines, colours gone."""
+
+    def call(width: int, *arguments: str, answer: bytes = b"", **environment: str) -> tuple[int, list[str]]:
+        outer, inner = pty.openpty()
+        fcntl.ioctl(inner, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
+        env = {key: value for key, value in os.environ.items() if key not in ("COLUMNS", "LINES", "NO_COLOR")}
+        command = [sys.executable, "-m", "botctl.cli", *arguments]
+        running = subprocess.Popen(
+            command, stdin=inner, stdout=inner, stderr=inner, env={**env, "TERM": "xterm", **environment}
+        )
+        os.close(inner)
+        if answer:
+            os.write(outer, answer)
+        shown = b""
+        with contextlib.suppress(OSError):  # the other end is closed
+            while part := os.read(outer, 65536):
+                shown += part
+        os.close(outer)
+        text = re.sub(r"\x1b\[[\d;]*m", "", shown.decode())
+        return running.wait(30), text.replace("\r\n", "\n").removesuffix("\n").split("\n")
 
     return call

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import pty
+import re
 import signal
 import subprocess
 import sys
@@ -38,6 +38,20 @@ def test_the_demo_trades_prints_its_chapters_and_leaves_nothing(tmp_path):
     assert alive_in(tmp_path) == []
 
 
+def test_on_a_terminal_every_frame_fits_and_takes_the_place_of_the_one_before(tmp_path, terminal):
+    code, lines = terminal(80, "demo", "--seconds", "3", TMPDIR=str(tmp_path))
+    assert code == 0
+    text = "\n".join(lines)
+    first, *frames = re.split(r"\x1b\[(\d+)A\r\x1b\[J", text)
+    assert len(frames) >= 4
+    drawn = first[first.index("market 2026-") :]
+    for above, frame in zip(frames[::2], frames[1::2], strict=True):
+        assert int(above) == drawn.count("\n") <= 23
+        drawn = frame.partition("\n\n$ ")[0]
+        assert max(map(len, drawn.splitlines())) <= 80
+        assert drawn.splitlines()[2].split()[:1] == ["NAME"]
+
+
 def test_ctrl_c_cleans_up_too(tmp_path):
     running = subprocess.Popen(
         [*COMMAND, "60"],
@@ -56,14 +70,10 @@ def test_ctrl_c_cleans_up_too(tmp_path):
     assert alive_in(tmp_path) == []
 
 
-def test_a_dangerous_verb_asks_on_a_terminal(botd):
+def test_a_dangerous_verb_asks_on_a_terminal_and_no_ends_with_1(botd, terminal):
     botd.handlers["flatten"] = lambda args: {"rows": [], "done": True}
-    command = [sys.executable, "-m", "botctl.cli", "flatten"]
-    for answer, exit_code, asked in ((b"n\n", 2, 0), (b"y\n", 0, 1)):
-        terminal, inner = pty.openpty()
-        running = subprocess.Popen(command, stdin=inner, stdout=inner, stderr=inner)
-        os.close(inner)
-        os.write(terminal, answer)
-        assert running.wait(10) == exit_code
-        assert len(botd.asked("flatten")) == asked
-        os.close(terminal)
+    code, lines = terminal(80, "flatten", answer=b"n\n")
+    assert (code, botd.asked("flatten")) == (1, [])
+    assert lines[-1].endswith("nothing was done")
+    assert terminal(80, "flatten", answer=b"y\n")[0] == 0
+    assert len(botd.asked("flatten")) == 1

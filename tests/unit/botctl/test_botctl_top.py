@@ -12,7 +12,9 @@ import time
 import pytest
 
 from botctl.dashboard.frame import frame, plain
-from botctl.dashboard.model import Dashboard
+from botctl.dashboard.model import Dashboard, is_restricted
+from botctl.dashboard.screen import held_by
+from botctl.fitting import display_width
 from tests.unit.botctl.conftest import bot_row
 
 TOP = {
@@ -116,6 +118,69 @@ def test_80x24_shows_bots_prices_with_age_portfolio_health_and_events(board):
         assert part in shown
     for part in ("2400.50 3m12s!", "alpha", "order.filled", "q quit", "NAME↑"):
         assert part in shown
+
+
+def test_q_leads_back_from_a_page_and_the_footer_says_so(board):
+    for key in ("enter", "?"):
+        board.press(key)
+        assert plain(frame(board, 80, 24)).splitlines()[-1].startswith("q or Escape back")
+        assert board.press("q") is None and board.page == "bots"
+    assert plain(frame(board, 80, 24)).splitlines()[-1].endswith("q quit")
+    assert board.press("q") == ("quit", "")
+
+
+def test_every_line_of_the_help_fits_80_columns(board):
+    board.press("?")
+    assert not [line for line in plain(frame(board, 80, 40)).splitlines()[2:] if line.endswith("…")]
+
+
+def test_what_is_halted_and_a_paused_market_are_said_at_the_top(board):
+    assert not is_restricted(TOP)
+    board.held = [
+        {"scope": "account", "state": "reduce"},
+        {"scope": "symbol:BTC/USDT", "state": "halted"},
+        {"scope": "bot:alpha", "state": "halted"},
+        {"scope": "bot:alpha", "state": "halted"},
+    ]
+    board.update({**TOP, "market": {**TOP["market"], "state": "paused"}})
+    lines = plain(frame(board, 80, 24)).splitlines()
+    assert "market PAUSED 2026-01-01" in lines[0]
+    assert lines[1] == "REDUCE account  HALTED BTC/USDT, bot alpha  (botctl release)"
+    assert lines[2].startswith("bots 3/4") and len(lines) == 24
+
+
+def test_scopes_are_asked_for_only_where_something_is_held():
+    asked = []
+
+    def call(cmd):
+        asked.append(cmd)
+        return {"rows": [], "held": [{"scope": "bot:beta", "state": "halted"}]}
+
+    assert held_by(TOP, call) == [] and asked == []
+    for data in ({**TOP, "health": {"trading": "halted"}}, {**TOP, "bots": [bot_row("beta", note="halted: no price")]}):
+        assert held_by(data, call) == [{"scope": "bot:beta", "state": "halted"}]
+    assert asked == ["risk.show", "risk.show"]
+
+
+def test_profit_and_loss_above_is_with_what_is_open_and_unknown_where_that_is(board):
+    totals = {**TOP["portfolio"], "realized_pnl": "30.5", "unrealized_pnl": "-4.25"}
+    board.update({**TOP, "portfolio": totals})
+    assert "pnl +26.25" in plain(frame(board, 80, 24)) and "open -4.25" in plain(frame(board, 160, 24))
+    board.update({**TOP, "portfolio": {**totals, "unrealized_pnl": None}})
+    assert "pnl -  " in plain(frame(board, 80, 24))
+
+
+def test_totals_that_do_not_fit_leave_whole_and_the_least_first(board):
+    figures = {"equity": "1234567.89", "realized_pnl": "-123456", "unrealized_pnl": "-123456", "exposure_pct": 99.5}
+    board.update({**TOP, "portfolio": {**figures, "return_pct": -12.5, "max_drawdown_pct": 12.5}})
+    line = plain(frame(board, 80, 24)).splitlines()[1]
+    assert "…" not in line and "open" not in line and "ret -12.50%" in line
+
+
+def test_wide_characters_do_not_push_the_frame_over_its_edge(board):
+    board.update({**TOP, "bots": [bot_row("alpha", note="日本語のメモ" * 9)]})
+    for line in frame(board, 110, 24):
+        assert sum(display_width(piece) for piece, _ in line) <= 110
 
 
 def test_a_larger_terminal_shows_more(board):

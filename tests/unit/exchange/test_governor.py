@@ -10,7 +10,8 @@ import pytest
 
 from botd.domain.clock import VirtualClock
 from botd.domain.errors import BusyError, UnavailableError
-from botd.exchange.governor import GUARD_MS, USED_HEADER, Governor, Lane, weight_of
+from botd.exchange.binance.weights import weight_of
+from botd.exchange.governor import GUARD_MS, USED_HEADER, Governor, Lane
 
 MINUTE = 60_000
 
@@ -99,14 +100,15 @@ def test_windows_are_aligned_to_the_exchanges_clock() -> None:
     run(scene())
 
 
-def test_each_lane_has_its_share_and_orders_have_all_of_it() -> None:
+def test_each_lane_has_its_share_and_protection_has_all_of_it() -> None:
     async def scene() -> None:
         desk = Desk(limit=1000)
-        await desk.call(2, used=950)
-        for lane in (Lane.HISTORY, Lane.MARKET, Lane.ACCOUNT):
+        await desk.call(2, used=965)
+        for lane in (Lane.HISTORY, Lane.MARKET, Lane.ENTRY, Lane.RECONCILE):
             with pytest.raises(BusyError):
                 await desk.call(2, lane, patience_s=1)
-        await desk.call(4, Lane.ORDERS, patience_s=0.5)
+        await desk.call(4, Lane.CANCEL, patience_s=0.5)
+        await desk.call(30, Lane.PROTECTIVE, patience_s=0.5)
 
     run(scene())
 
@@ -117,10 +119,10 @@ def test_who_waits_in_a_better_lane_goes_first() -> None:
         await desk.call(2, used=100)
         calls = [
             desk.call(2, lane, name=lane.name, patience_s=90)
-            for lane in (Lane.HISTORY, Lane.MARKET, Lane.ORDERS, Lane.ACCOUNT)
+            for lane in (Lane.HISTORY, Lane.ENTRY, Lane.MARKET, Lane.PROTECTIVE, Lane.RECONCILE, Lane.CANCEL)
         ]
         await asyncio.gather(*calls)
-        assert [name for _, name in desk.sent[1:]] == ["ORDERS", "ACCOUNT", "MARKET", "HISTORY"]
+        assert [name for _, name in desk.sent[1:]] == [lane.name for lane in Lane]
 
     run(scene())
 
@@ -150,7 +152,7 @@ def test_the_budget_is_never_exceeded_whatever_is_asked_for() -> None:
                 await asyncio.sleep(0)
                 permit.answered(200, {USED_HEADER: str(used[minute])})
 
-        await asyncio.gather(*(call(2 + i % 19, Lane(i % 4)) for i in range(400)))
+        await asyncio.gather(*(call(2 + i % 19, Lane(i % 6)) for i in range(400)))
         assert len(used) > 4
         assert max(used.values()) <= 600
 
@@ -164,7 +166,7 @@ def test_nothing_is_sent_until_retry_after_is_over(status: int, after: str | Non
         headers = {} if after is None else {"Retry_After": after}
         await desk.call(2, status=status, **headers)
         with pytest.raises(UnavailableError, match=str(status)):
-            await desk.call(2, Lane.ORDERS, patience_s=10)
+            await desk.call(2, Lane.PROTECTIVE, patience_s=10)
         await asyncio.gather(*(desk.call(2, patience_s=3600) for _ in range(5)))
         later = [at for at, _ in desk.sent[1:]]
         assert silent_s * 1000 <= later[0] <= silent_s * 1000 + 1_500

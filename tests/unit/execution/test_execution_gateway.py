@@ -23,6 +23,7 @@ class Owner:
     def __init__(self) -> None:
         self.fills: list[Fill] = []
         self.ended: list[str] = []
+        self.resurrected: list[tuple[str, str]] = []
 
     def on_fill(self, order: Order, fill: Fill) -> Decimal:
         self.fills.append(fill)
@@ -30,6 +31,9 @@ class Owner:
 
     def on_order_end(self, order: Order) -> None:
         self.ended.append(order.client_order_id)
+
+    def on_resurrected(self, order: Order, ended_as: OrderStatus) -> None:
+        self.resurrected.append((order.client_order_id, ended_as.value))
 
 
 class Room:
@@ -39,6 +43,7 @@ class Room:
         self.gateway = Gateway(
             exchange=self.exchange, journal=self.journal, clock=VirtualClock(), mode="paper", instance="ABCDE",
             send_later=lambda delay, call: self.later.append(call),
+            commit_intent=None if in_process else lambda order, then: then(None),
         )  # fmt: skip
         self.gateway.register(1, self.owner)
 
@@ -209,11 +214,12 @@ def test_a_queued_order_is_over_after_a_restart(room: Room) -> None:
     assert after.journal.orders == [(order.client_order_id, "canceled", "0")]
 
 
-def test_an_intent_of_a_remote_exchange_stays_in_doubt_after_a_restart() -> None:
+def test_an_intent_of_a_remote_exchange_is_unknown_after_a_restart() -> None:
     before, after = Room(in_process=False), Room(in_process=False)
     order = before.order()
     after.gateway.restore([order], {1: 1}, {})
-    assert after.gateway.open_orders() == [order] and order.status is OrderStatus.INTENT
+    assert after.gateway.open_orders() == [order] and order.status is OrderStatus.UNKNOWN
+    assert after.journal.orders == [(order.client_order_id, "unknown", "0")] and after.exchange.sent == []
 
 
 def test_open_orders_are_found_by_symbol_and_bot_oldest_first(room: Room) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
 from botd.domain.order import Order, OrderStatus
+from tests.fakes.campaign import campaign
 from tests.unit.execution.test_execution_gateway import Room
 
 STATUSES = st.sampled_from(["open", "partial", "canceled", "expired", "rejected", "filled", "unknown"])
@@ -90,4 +90,4 @@ class Reports(RuleBasedStateMachine):
 
 
 TestReports = Reports.TestCase
-TestReports.settings = settings(max_examples=80, stateful_step_count=25, deadline=None)
+TestReports.settings = campaign(200, 50)

@@ -15,8 +15,9 @@ from market_world import MINUTE, T0, real_file
 
 from botd.domain.clock import VirtualClock
 from botd.domain.errors import NotFoundError
-from botd.exchange.governor import Governor
-from botd.market.binance.rest import BinanceRest, RestError
+from botd.exchange.binance.client import RestError
+from botd.exchange.binance.site import Site
+from botd.market.binance.rest import BinanceRest
 
 KLINE = [T0, "1.5", "2.5", "0.5", "2.0", "10.25", T0 + MINUTE - 1, "20.1", 7, "1", "2", "0"]
 
@@ -34,12 +35,12 @@ def with_server(answer: Callable[[web.Request], web.Response], scene: Callable[[
         await site.start()
         port = site._server.sockets[0].getsockname()[1]  # type: ignore[union-attr]
         clock = VirtualClock(T0)
-        rest = BinanceRest(f"http://127.0.0.1:{port}", clock=clock, governor=Governor(clock), timeout_s=2.0)
+        rest = BinanceRest(Site(clock, rest=f"http://127.0.0.1:{port}", timeout_s=2.0))
         rest.test_clock = clock  # type: ignore[attr-defined]
         try:
             return await scene(rest)
         finally:
-            await rest.close()
+            await rest.site.close()
             await runner.cleanup()
 
     return asyncio.run(asyncio.wait_for(body(), 10))
@@ -115,10 +116,10 @@ def test_the_exchanges_time_goes_on_with_monotonic_seconds() -> None:
     async def scene(rest: BinanceRest) -> None:
         clock = rest.test_clock  # type: ignore[attr-defined]
         assert rest.server_ms() == T0
-        assert await rest.measure_time() == 7_500  # the median: one odd answer moves nothing
+        assert await rest.site.measure_time() == 7_500  # the median: one odd answer moves nothing
         clock.advance(T0 + 1_000)
         assert rest.server_ms() == T0 + 8_500
-        assert rest.notice_step() == 0
+        assert rest.site.time.notice_step() == 0
 
         class Stepped(VirtualClock):
             def now_ms(self) -> int:
@@ -127,10 +128,10 @@ def test_the_exchanges_time_goes_on_with_monotonic_seconds() -> None:
             def monotonic(self) -> float:
                 return clock.monotonic()
 
-        rest._clock = Stepped()
+        rest.site.time._clock = Stepped()
         assert rest.server_ms() == T0 + 8_500
-        assert rest.notice_step() == 60_000
-        assert (rest.notice_step(), rest.offset_ms) == (0, -52_500)
+        assert rest.site.time.notice_step() == 60_000
+        assert (rest.site.time.notice_step(), rest.site.time.offset_ms) == (0, -52_500)
 
     with_server(lambda _: reply({"serverTime": next(times)}), scene)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from botd.domain.clock import VirtualClock, seeded_random
-from botd.market.binance.stream_rules import AttemptBudget, Backoff, MessageBudget, StreamRules
+from botd.exchange.binance.stream_rules import AttemptBudget, Backoff, MessageBudget, StreamRules
 
 RULES = StreamRules()
 

@@ -78,7 +78,10 @@ def test_a_halt_of_any_scope_around_an_entry_denies_it(scope: str):
     room.states.halt(scope, now_ms=NOON, by="ann")
     verdict = room.decide()
     assert verdict.code == "TRADING_HALTED"
-    assert scope in verdict.detail and "by ann" in verdict.detail
+    named = scope.replace("bot:1", "bot:alpha")
+    assert named in verdict.detail and "by ann" in verdict.detail
+    release = {"account": "botctl release", "symbol": "botctl release --symbol BTC/USDT"}
+    assert verdict.detail.endswith(release.get(scope.partition(":")[0], "botctl release alpha"))
 
 
 @pytest.mark.parametrize("scope", ["symbol:ETH/USDT", "bot:2"])

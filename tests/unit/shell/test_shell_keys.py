@@ -80,3 +80,13 @@ def test_a_secret_does_not_show_itself() -> None:
     with pytest.raises(TypeError):
         pickle.dumps(secret)
     assert secret == Secret("canary123") and secret != Secret("other")
+
+
+PEM = "-----BEGIN PRIVATE KEY-----\n" + "A" * 63 + "=\n-----END PRIVATE KEY-----"
+
+
+@pytest.mark.parametrize("second", [PEM, f'BINANCE_API_SECRET="{PEM}"'])
+def test_a_private_key_stands_in_the_file_as_it_is(tmp_path: Path, second: str) -> None:
+    keys, _ = find_keys(write(tmp_path / "keys", f"BINANCE_API_KEY=abc\n{second}\n"), {})
+    assert keys is not None
+    assert (keys.api_key.reveal(), keys.api_secret.reveal()) == ("abc", PEM)

@@ -25,7 +25,7 @@ CANARY = "CaNaRy/0123+456=789"
 
 @pytest.fixture
 def levels() -> Iterator[None]:
-    loggers = [logging.getLogger(name) for name in (None, "botd", "ccxt")]
+    loggers = [logging.getLogger(name) for name in (None, "botd", "ccxt", "aiohttp")]
     before = [logger.level for logger in loggers]
     yield
     for logger, level in zip(loggers, before, strict=True):
@@ -117,13 +117,14 @@ class TestDestinations:
     def test_the_exchange_library_never_logs_its_requests(self, tmp_path: Path) -> None:
         logs = started(tmp_path, level="debug")
         logging.getLogger("ccxt.base.exchange").debug("headers")
+        logging.getLogger("aiohttp.client").debug("signed url")
         logging.getLogger("asyncio").debug("selector")
         logging.getLogger("botd.x").debug("mine")
         logs.set_level("warning")
         logging.getLogger("botd.x").info("less")
         logs.close()
         text = logs.path().read_text()
-        assert "mine" in text and not any(word in text for word in ("headers", "selector", "less"))
+        assert "mine" in text and not any(word in text for word in ("headers", "selector", "less", "signed"))
 
     def test_a_log_call_with_the_wrong_arguments_stops_nothing(self, tmp_path: Path) -> None:
         logs = started(tmp_path)
@@ -175,6 +176,14 @@ class TestSecrets:
     )
     def test_what_stands_where_secrets_stand_is_hidden(self, text: str, clean: str) -> None:
         assert Redactor().clean(text) == clean
+
+    def test_no_line_of_a_private_key_is_shown_known_or_not(self) -> None:
+        body = "A1b2" * 8
+        key = f"-----BEGIN PRIVATE KEY-----\n{body}\n{body[::-1]}\n-----END PRIVATE KEY-----"
+        known = Redactor([key])
+        for said in (key, f"line {body}", repr(key), key.replace("\n", "\\n"), f"and {body[::-1]} too"):
+            assert "A1b2" not in known.clean(said) and "2b1A" not in known.clean(said)
+        assert "A1b2" not in Redactor().clean(f"read {key}") + Redactor().clean(repr(key))
 
     def test_a_short_word_is_no_secret(self) -> None:
         assert Redactor(["a", ""]).clean("a b a") == "a b a"

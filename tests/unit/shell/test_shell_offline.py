@@ -62,7 +62,7 @@ def test_the_doctor_has_a_row_for_everything(home: Path) -> None:
     rows = offline.doctor()
     assert {row["name"] for row in rows} == {
         *("python", "dependencies", "clock", "open files", "systemd", "configuration", "state directory"),
-        *("disk", "daemon", "redis", "strategies", "keys"),
+        *("ledger", "disk", "daemon", "redis", "strategies", "keys"),
     }
     assert all(set(row) == {"name", "status", "detail", "hint"} for row in rows)
     assert not [row for row in rows if row["status"] == "failed"]

@@ -17,14 +17,14 @@ from typing import Any, Protocol
 
 import picows
 
-from botd.market.binance.stream_rules import StreamRules
+from botd.exchange.binance.stream_rules import StreamRules
 
 LONGEST_FRAME = 4 * 1024 * 1024
 """bytes of one message"""
 _REFUSING = frozenset({403, 418, 429, 451})
 """HTTP answers that another try soon makes worse"""
 
-_socket_log = logging.getLogger("botd.market.socket")
+_socket_log = logging.getLogger("botd.exchange.socket")
 _socket_log.setLevel(logging.WARNING)  # picows tells each connect and disconnect at INFO; so do we, in our words
 
 

@@ -1,0 +1,90 @@
+"""numba for the kernel, and the folder in which its machine code is kept.
+
+numba keeps code beside the digest of one source file; the kernel is made of several (the formulas are the domain's),
+and a formula that changed must never run from yesterday's code. So the folder is named by the digest of them all:
+``__pycache__`` of this package, or where that cannot be written ``botd`` in the user's cache; ``NUMBA_CACHE_DIR`` goes
+before both. Where nothing can be written the code is compiled anew each time, which takes some seconds.
+
+This page knows nothing of candles. Importing it without numba raises UnavailableError that says how to get it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FunctionType, ModuleType
+from typing import Any, TypeVar
+
+from botd.domain.errors import UnavailableError
+
+try:
+    import numba
+    from numba.extending import register_jitable
+except ImportError as error:
+    fact = "is not installed" if getattr(error, "name", "") == "numba" else f"does not load: {error}"
+    raise UnavailableError(f"backtests need numba, which {fact}", "pip install 'botctl[lab]'") from None
+
+HERE = Path(__file__).parent
+SOURCES = (HERE.parent / "domain" / "rules.py", HERE / "kernel.py", HERE / "sums.py", HERE / "compiler.py")
+_OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def compiled(function: Function) -> Function:
+    """Compile what is called from Python; its code is kept. The GIL is released while it runs."""
+    folder = cache_folder()
+    if folder is None:
+        return numba.njit(**_OPTIONS)(function)  # type: ignore[no-any-return]
+    config: Any = numba.config
+    before, config.CACHE_DIR = config.CACHE_DIR, str(folder)
+    try:
+        return numba.njit(cache=True, **_OPTIONS)(function)  # type: ignore[no-any-return]
+    finally:
+        config.CACHE_DIR = before
+
+
+def part(function: Function) -> Function:
+    """Compile what only compiled code calls; it stays an ordinary function for everybody else."""
+    result: Function = register_jitable(**_OPTIONS)(function)
+    return result
+
+
+def take(module: ModuleType) -> None:
+    """Let compiled code call the functions of ``module`` as they are."""
+    for value in vars(module).values():
+        if isinstance(value, FunctionType) and value.__module__ == module.__name__:
+            part(value)
+
+
+def cache_folder() -> Path | None:
+    """Return the folder for the code of these very sources, made if need be; None where none can be written."""
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in SOURCES)).hexdigest()[:16]
+    for base in _bases():
+        folder = base / f"numba-{digest}"
+        try:
+            if not folder.exists() and base.parent == HERE and base.exists():
+                for old in base.glob("numba-*"):
+                    shutil.rmtree(old, ignore_errors=True)
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=folder).close()
+        except OSError:
+            continue
+        return folder
+    return None
+
+
+def _bases() -> Iterator[Path]:
+    given = os.environ.get("NUMBA_CACHE_DIR")
+    if given:
+        yield Path(given)
+    yield HERE / "__pycache__"
+    home = os.environ.get("XDG_CACHE_HOME")
+    try:
+        yield (Path(home) if home else Path.home() / ".cache") / "botd"
+    except RuntimeError:  # no home directory
+        return

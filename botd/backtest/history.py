@@ -1,0 +1,163 @@
+"""The candles of a backtest: from the local store, from a file or given, checked, with what there is to say of them.
+
+What cannot be candles is refused; what exchanges really publish (holes, minutes without a trade) is played and told
+in ``notes``. Nothing is repaired or invented.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from pathlib import Path
+
+import numpy as np
+
+from botd.domain.candle import interval_ms
+from botd.domain.candles import Candles
+from botd.domain.clock import rfc3339
+from botd.domain.errors import ConfigError, InvalidError
+from botd.domain.instrument import Instrument, split_symbol
+from botd.market.simulated.replay_file import read_candles
+from botd.market.store.candle_rows import between, fault_of, holes, sliced
+from botd.market.store.candle_store import CandleStore
+
+_MOST_DECIMALS = 12
+_MIN_NOTIONAL = Decimal(5)
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """Sound candles of one symbol, two at least to trade on.
+
+    The first ``begin`` candles are there for the indicators only: no decision is taken in them. ``notes`` are lines
+    for people: holes, candles without volume.
+    """
+
+    candles: Candles
+    instrument: Instrument
+    begin: int = 0
+    notes: tuple[str, ...] = ()
+
+    @property
+    def symbol(self) -> str:
+        return self.instrument.symbol
+
+
+def from_store(
+    store: CandleStore,
+    symbol: str,
+    interval: str,
+    *,
+    from_ms: int | None = None,
+    to_ms: int | None = None,
+    warmup: int = 0,
+    instrument: Instrument | None = None,
+) -> History:
+    """Return the stored candles of [from, to), and up to ``warmup`` before them for the indicators."""
+    earlier = None if from_ms is None else from_ms - warmup * _length(interval)
+    rows = store.load(symbol, interval, earlier, to_ms)
+    return _history(rows, symbol, f"{symbol} {interval}", from_ms, warmup, instrument)
+
+
+def from_file(
+    path: Path,
+    symbol: str,
+    interval: str,
+    *,
+    from_ms: int | None = None,
+    to_ms: int | None = None,
+    warmup: int = 0,
+    instrument: Instrument | None = None,
+) -> History:
+    """Return the candles of a CSV (plain or gzip) in [from, to), and those before for the indicators."""
+    _length(interval)
+    try:
+        rows = read_candles(path, interval).rows
+    except ConfigError as error:  # a file of the configuration there, an argument of the command here
+        hint = error.hint.replace("market.interval to", "--interval to").replace("market.interval", "--interval")
+        hint = hint.replace(", or set another one under market.files", "").replace("set market.files to", "give")
+        hint = hint.replace("set the CSV inside under market.files", "give the CSV inside")
+        raise InvalidError(error.message.replace("market.interval", "--interval"), hint) from None
+    return _history(between(rows, None, to_ms), symbol, str(path), from_ms, warmup, instrument)
+
+
+def from_candles(rows: Candles, symbol: str, instrument: Instrument | None = None, begin: int = 0) -> History:
+    """Return candles that are there already; InvalidError names the first that is none, or says that they are too few.
+
+    Without an ``instrument`` its step is the finest decimal of the volumes, as in a replay.
+    """
+    _length(rows.interval)
+    columns = (rows.time, rows.open, rows.high, rows.low, rows.close, rows.volume)
+    if len({column.shape for column in columns}) != 1 or rows.time.ndim != 1:
+        raise InvalidError(f"{symbol}: the columns have {[column.shape for column in columns]} values")
+    if fault := fault_of(rows):
+        raise InvalidError(f"{symbol} {rows.interval}: {fault}", "remove or replace the candle; nothing was played")
+    if len(rows) - begin < 2:
+        count = f"{len(rows) - begin} candle{'s' * (len(rows) - begin != 1)}"
+        raise InvalidError(f"{symbol} {rows.interval}: {count} to trade on", "what is decided fills at the next open")
+    return History(rows, instrument or seen_instrument(symbol, rows), begin, _notes(rows, begin))
+
+
+def seen_instrument(symbol: str, rows: Candles) -> Instrument:
+    """Return an instrument whose tick and step are the finest decimals seen in the candles."""
+    try:
+        base, quote = split_symbol(symbol)
+    except ValueError as error:
+        raise InvalidError(str(error)) from None
+    tick = min(_grid(column) for column in (rows.open, rows.high, rows.low, rows.close))
+    return Instrument(
+        symbol=symbol, base=base, quote=quote, tick=tick, step=_grid(rows.volume), min_notional=_MIN_NOTIONAL
+    )
+
+
+def part(history: History, first: int, end: int) -> History:
+    """Return a history that decides in candles ``first`` to before ``end`` and sees all candles before them."""
+    if not history.begin <= first < end - 1 < len(history.candles):
+        raise InvalidError(f"no part of {len(history.candles)} candles from number {first} to before {end}")
+    rows = sliced(history.candles, 0, end)
+    return replace(history, candles=rows, begin=first, notes=_notes(rows, first))
+
+
+def _history(
+    rows: Candles, symbol: str, name: str, from_ms: int | None, warmup: int, instrument: Instrument | None
+) -> History:
+    begin = 0 if from_ms is None else int(np.searchsorted(rows.time, from_ms))
+    if begin == len(rows):
+        raise InvalidError(f"{name}: no candles in that time", "botctl data ls tells what is stored")
+    spare = max(0, begin - warmup)
+    return from_candles(between(rows, int(rows.time[spare]), None), symbol, instrument, begin - spare)
+
+
+def _notes(rows: Candles, begin: int) -> tuple[str, ...]:
+    notes = []
+    length = interval_ms(rows.interval)
+    gaps = holes(rows.time[begin:], length)
+    if gaps:
+        missing = sum((end - start) // length for start, end in gaps)
+        start, end = max(gaps, key=lambda gap: gap[1] - gap[0])
+        notes.append(
+            f"{missing} candles are missing in {len(gaps)} hole{'s' * (len(gaps) > 1)}, the longest from "
+            f"{rfc3339(start)} to {rfc3339(end)}; orders and positions span them"
+        )
+    empty = int(np.count_nonzero(rows.volume[begin:] == 0.0))
+    if empty:
+        notes.append(f"{empty} candles are without volume; orders fill in them as in any other")
+    return tuple(notes)
+
+
+def _grid(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> Decimal:
+    """Return the power of ten of the last decimal that any value uses."""
+    left = values
+    for decimals in range(_MOST_DECIMALS):
+        scale = 10.0**decimals
+        left = left[np.rint(left * scale) / scale != left]
+        if not len(left):
+            return Decimal(1).scaleb(-decimals)
+    return Decimal(1).scaleb(-_MOST_DECIMALS)
+
+
+def _length(interval: str) -> int:
+    try:
+        return interval_ms(interval)
+    except ValueError as error:
+        raise InvalidError(str(error)) from None

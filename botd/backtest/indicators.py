@@ -1,0 +1,130 @@
+"""Each distinct indicator once: what TA-Lib returned for arrays that are the same is remembered for the next set.
+
+A strategy's page calls ``talib.RSI(candles.close, self.period)``; while :func:`remembering` lasts, the name ``talib``
+in that page means an :class:`Indicators`. The candles' columns, and what was computed from them, are known by identity;
+a call on any other array (made by the page itself) goes through to TA-Lib. Results cannot be written to, since other
+sets share them: a page that does write is answered by numpy with an error, and :mod:`botd.backtest.sweep` then gives
+it TA-Lib itself.
+"""
+
+from __future__ import annotations
+
+import inspect
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import talib
+
+from botd.domain.candles import Candles
+from botd.strategy.base import SignalStrategy
+
+MOST_BYTES = 96 * 1024 * 1024
+"""What is remembered at most; beyond it all is forgotten and begins anew."""
+
+
+class Indicators:
+    """TA-Lib with a memory, in the place of the module; safe for threads."""
+
+    def __init__(self, candles: Candles) -> None:
+        self._columns = (candles.open, candles.high, candles.low, candles.close, candles.volume)
+        self._lock = threading.Lock()
+        self.computed = 0
+        self.asked = 0
+        self._thread = threading.local()
+        self._forget()
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(talib, name)
+        if name not in _FUNCTIONS:
+            return value
+        bound = self.bound(value)
+        setattr(self, name, bound)
+        return bound
+
+    def bound(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return one of TA-Lib's functions with this memory."""
+
+        def remembered(*args: Any, **options: Any) -> Any:
+            return self._call(function, args, options)
+
+        return remembered
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Compute everything anew in this thread for as long as the block lasts: arrays that nobody shares."""
+        self._thread.aside = True
+        try:
+            yield
+        finally:
+            self._thread.aside = False
+
+    def _call(self, function: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        if getattr(self._thread, "aside", False):
+            return function(*args, **options)
+        given = (*args, *options.values())
+        with self._lock:
+            known = self._known
+            if not all(known.get(id(value)) is value for value in given if isinstance(value, np.ndarray)):
+                return function(*args, **options)
+            words = (id(value) if isinstance(value, np.ndarray) else value for value in given)
+            key = (function.__name__, len(args), *options, *words)
+            self.asked += 1
+            entry = self._entries.get(key)
+            if entry is None:
+                entry = self._entries[key] = _Entry()
+        with entry.lock:
+            if not entry.done:
+                entry.value = function(*args, **options)
+                entry.done = True
+                self._learn(entry.value)
+        return entry.value
+
+    def _learn(self, value: Any) -> None:
+        arrays = [part for part in (value if isinstance(value, tuple) else (value,)) if isinstance(part, np.ndarray)]
+        with self._lock:
+            self.computed += 1
+            self._bytes += sum(array.nbytes for array in arrays)
+            if self._bytes > MOST_BYTES:
+                self._forget()
+                return
+            for array in arrays:
+                array.setflags(write=False)
+                self._known[id(array)] = array
+
+    def _forget(self) -> None:
+        """Who still holds a result goes on with it; as the input of another it is not known any more."""
+        self._known = {id(column): column for column in self._columns}
+        self._entries: dict[tuple[Any, ...], _Entry] = {}
+        self._bytes = 0
+
+
+class _Entry:
+    __slots__ = ("done", "lock", "value")
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.done = False
+        self.value: Any = None
+
+
+@contextmanager
+def remembering(strategy: type[SignalStrategy], indicators: Indicators) -> Iterator[None]:
+    """Let the page of ``strategy`` (where its ``signals`` are written) compute by ``indicators`` in this block."""
+    page: dict[str, Any] = inspect.unwrap(strategy.signals).__globals__  # the module of that name may be a later one
+    before = {name: value for name, value in page.items() if value is talib or _is_function(value)}
+    page.update({name: indicators if value is talib else indicators.bound(value) for name, value in before.items()})
+    try:
+        yield
+    finally:
+        page.update(before)
+
+
+def _is_function(value: Any) -> bool:
+    name = getattr(value, "__name__", None)
+    return isinstance(name, str) and name in _FUNCTIONS and getattr(talib, name, None) is value
+
+
+_FUNCTIONS = frozenset(talib.get_functions())  # type: ignore[no-untyped-call]

@@ -1,0 +1,287 @@
+"""One backtest: the signals over the whole history, the kernel over the signals, the figures of what came of it.
+
+    history = from_store(store, "BTC/USDT", "1m")           # or from_file, from_candles
+    result = backtest(history, "rsi", strategy, Terms(stop_loss=Decimal("0.02")), clock)
+    result.row()                                            # the keys of `botctl backtest`
+    result.trade_list()                                     # and of its --trades
+
+It prints and writes nothing, and never gives figures of candles or signals that are not what they should be.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import ROUND_CEILING, Decimal
+from functools import cache, lru_cache
+from typing import Any
+
+import numpy as np
+import talib
+from numpy.typing import NDArray
+
+from botd.backtest.history import History
+from botd.backtest.kernel import END_OF_DATA, REASONS, Arrays, Numbers, Outcome, Room, make_room, walk
+from botd.backtest.sums import closed_trades, curve_sums, trade_sums
+from botd.backtest.terms import Terms
+from botd.domain.candles import Candles
+from botd.domain.clock import Clock, rfc3339
+from botd.domain.errors import InvalidError
+from botd.domain.instrument import Instrument
+from botd.domain.position import Trade
+from botd.report.statistics import Account, buy_and_hold_pct, figures
+from botd.strategy.base import SignalStrategy
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Flags = NDArray[np.bool_]
+
+_NO_ATR = np.empty(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Decisions:
+    """What a strategy says at every candle that is traded on. ``notes`` are lines for people."""
+
+    enter: Flags
+    exit: Flags
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A backtest that was played. ``time``, ``equity`` and ``exposure`` have a row a candle traded on.
+
+    ``statistics`` has the keys of a ``stats`` row except ``name``. The arrays of trades are in ``room``: its first
+    ``count`` rows, of which the last may be a position still open (``end_of_data``).
+    """
+
+    name: str
+    history: History
+    terms: Terms
+    room: Room
+    count: int
+    statistics: dict[str, Any]
+    seconds: float
+    notes: tuple[str, ...]
+
+    @property
+    def time(self) -> Ints:
+        """Open times."""
+        return self.history.candles.time[self.history.begin :]
+
+    @property
+    def equity(self) -> Floats:
+        return self.room.equity
+
+    @property
+    def exposure(self) -> Floats:
+        return self.room.exposure
+
+    def row(self) -> dict[str, Any]:
+        """Return the keys of ``botctl backtest``."""
+        candles, begin = self.history.candles, self.history.begin
+        return {
+            "name": self.name,
+            **self.statistics,
+            "candles": len(self.time),
+            "first": rfc3339(int(self.time[0])),
+            "last": rfc3339(int(self.time[-1])),
+            "seconds": self.seconds,
+            "candles_per_s": len(self.time) / self.seconds if self.seconds > 0 else None,
+            "buy_and_hold_pct": buy_and_hold_pct(float(candles.open[begin]), float(candles.close[-1])),
+        }
+
+    def trades(self) -> list[Trade]:
+        """Return the round trips as exact values; one still open is the last, its exit the last close."""
+        room, time, step = self.room, self.time, self.history.instrument.step
+        pnl, worth = room.pnl[: self.count], room.quantity[: self.count] * room.entry_price[: self.count]
+        return [
+            Trade(
+                bot=0,
+                symbol=self.history.symbol,
+                quantity=_on_grid(float(room.quantity[k]), step),
+                entry_time_ms=int(time[room.entry_row[k]]),
+                exit_time_ms=int(time[room.exit_row[k]]),
+                entry_price=_exact(room.entry_price[k]),
+                exit_price=_exact(room.exit_price[k]),
+                pnl=_exact(pnl[k]),
+                return_pct=float(pnl[k] / worth[k] * 100),
+                fees=_exact(room.fees[k]),
+                exit_reason=REASONS[room.reason[k]],
+                bars=int(room.exit_row[k] - room.entry_row[k]),
+            )
+            for k in range(self.count)
+        ]
+
+    def trade_list(self) -> list[dict[str, Any]]:
+        """Return the rows of ``trade_list``; a position still open has no exit time, its exit price is the last
+        close."""
+        return [
+            {
+                "bot": self.name,
+                "symbol": trade.symbol,
+                "side": trade.side,
+                "quantity": f"{trade.quantity:f}",
+                "entry_time": rfc3339(trade.entry_time_ms),
+                "exit_time": None if trade.exit_reason == REASONS[END_OF_DATA] else rfc3339(trade.exit_time_ms),
+                "entry_price": f"{trade.entry_price:f}",
+                "exit_price": f"{trade.exit_price:f}",
+                "pnl": f"{trade.pnl:f}",
+                "return_pct": trade.return_pct,
+                "fees": f"{trade.fees:f}",
+                "exit_reason": trade.exit_reason,
+                "bars": trade.bars,
+            }
+            for trade in self.trades()
+        ]
+
+
+def backtest(history: History, name: str, strategy: SignalStrategy, terms: Terms, clock: Clock) -> Result:
+    """Play ``strategy`` (named ``name`` in rows and errors) over ``history``.
+
+    Raises InvalidError for a strategy that fails or that does not give signals, and where too few candles gave none.
+    ``seconds`` is what signals, kernel and figures took together, with the kernel loaded.
+    """
+    load_kernel()
+    began = clock.monotonic()
+    decisions = decide(history, name, strategy)
+    atr = average_ranges(history, terms)
+    room = make_room(len(decisions.enter), int(np.count_nonzero(decisions.enter)) + 1)
+    count, statistics = play(history, decisions, atr, terms, room)
+    notes = (*history.notes, *decisions.notes)
+    return Result(name, history, terms, room, count, statistics, clock.monotonic() - began, notes)
+
+
+@cache
+def load_kernel() -> None:
+    """Load the compiled code (or compile it, where it is not kept yet) by playing two candles."""
+    ones = np.ones(2)
+    rows = Candles("1m", np.array([60_000, 120_000]), ones, ones, ones, ones, ones)
+    instrument = Instrument(symbol="A/B", base="A", quote="B", tick=Decimal(1), step=Decimal(1))
+    nothing = _sealed(np.zeros(2, np.bool_))
+    play(History(rows, instrument), Decisions(nothing, nothing), _NO_ATR, Terms(), make_room(2, 1))
+
+
+def decide(history: History, name: str, strategy: SignalStrategy) -> Decisions:
+    """Return the signals over the whole history, of the candles that are traded on."""
+    try:
+        signals = strategy.signals(history.candles)
+    except Exception as error:  # a user's code may raise anything
+        raise InvalidError(f"strategy {name}: {type(error).__name__}: {error}") from None
+    for side, flags in (("enter", signals.enter), ("exit", signals.exit)):
+        kind, shape = getattr(flags, "dtype", type(flags).__name__), getattr(flags, "shape", ())
+        if kind != np.bool_ or shape != history.candles.time.shape:
+            raise InvalidError(
+                f"strategy {name}: {side} must be an array of {len(history.candles)} booleans, not {kind} {shape}"
+            )
+    enter, leave = signals.enter[history.begin :], signals.exit[history.begin :]
+    return Decisions(_sealed(enter), _sealed(leave), _warm(history, name, strategy.warmup(), enter, leave))
+
+
+def average_ranges(history: History, terms: Terms, atr: Callable[..., Floats] = talib.ATR) -> Floats:
+    """Return ATR (by ``atr``) of every candle that is traded on; an empty array where there is no ATR stop."""
+    if terms.atr_stop is None:
+        return _NO_ATR
+    rows = history.candles
+    return atr(rows.high, rows.low, rows.close, terms.atr_period)[history.begin :]
+
+
+def play(history: History, decisions: Decisions, atr: Floats, terms: Terms, room: Room) -> tuple[int, dict[str, Any]]:
+    """Play the candles into ``room``; return how many trades there are, and the keys of ``stats`` except ``name``."""
+    count, skipped, cash = trade(history, decisions, atr, terms, room)
+    closed = closed_trades(room, count)
+    time = _sealed(history.candles.time[history.begin :])
+    account = _account(room, count, closed, cash, terms.capital, skipped)
+    made = figures(trade_sums(time, room, closed), curve_sums(time, room, count), account, history.candles.interval)
+    return count, made
+
+
+def trade(history: History, decisions: Decisions, atr: Floats, terms: Terms, room: Room) -> Outcome:
+    """Let the kernel trade the candles into ``room``; return (trades, entries skipped as too small, cash)."""
+    numbers = _numbers(terms, history.instrument)
+    arrays = _arrays(history.candles, history.begin)
+    return walk(arrays, decisions.enter, decisions.exit, _sealed(atr), numbers, room)
+
+
+def _account(room: Room, count: int, closed: int, cash: float, capital: Decimal, skipped: int) -> Account:
+    """Return the books at the end. The entry fee of an open position is realised, as in a bot's own books."""
+    bought = room.quantity[:count] * room.entry_price[:count]
+    traded = float(bought.sum() + room.quantity[:closed] @ room.exit_price[:closed])
+    realized, unrealized, equity = float(room.pnl[:closed].sum()), 0.0, cash
+    if count > closed:
+        held = float(room.quantity[closed] * room.exit_price[closed])
+        realized -= float(room.fees[closed])
+        unrealized, equity = held - float(bought[closed]), cash + held
+    fees = float(room.fees[:count].sum())
+    return Account(
+        capital=capital,
+        realized_pnl=_exact(realized),
+        unrealized_pnl=_exact(unrealized),
+        equity=_exact(equity),
+        fees=_exact(fees),
+        traded=_exact(traded),
+        skipped_min_notional=skipped,
+    )
+
+
+def _warm(history: History, name: str, warmup: int, enter: Flags, leave: Flags) -> tuple[str, ...]:
+    """Tell, or refuse, where there are fewer candles than the warm-up."""
+    there = len(history.candles)
+    if there >= warmup:
+        return ()
+    fact = f"{there} candles are fewer than the {warmup} that {name} warms up on"
+    if not enter.any() and not leave.any():
+        raise InvalidError(f"{fact}, and they gave no signal", "load more candles, or choose a smaller interval")
+    return (f"{fact}: its first signals depend on where the data begin",)
+
+
+@lru_cache(maxsize=4096)
+def _numbers(terms: Terms, instrument: Instrument) -> Numbers:
+    """Return what the kernel knows: NaN for what is not there."""
+    step = float(instrument.step)
+    least = instrument.min_quantity
+    if instrument.step:
+        least = (instrument.min_quantity / instrument.step).to_integral_value(ROUND_CEILING)
+    return Numbers(
+        capital=float(terms.capital),
+        fraction=1.0 if terms.fraction is None else float(terms.fraction),
+        risk=_number(terms.risk_per_trade),
+        stop_loss=_number(terms.stop_loss),
+        take_profit=_number(terms.take_profit),
+        trailing=_number(terms.trailing_stop),
+        atr_multiple=_number(terms.atr_stop),
+        break_even=_number(terms.break_even),
+        time_stop=_number(terms.time_stop),
+        maker_fee=float(terms.maker_fee),
+        taker_fee=float(terms.taker_fee),
+        slippage=float(terms.slippage),
+        step=step,
+        least=float(least),
+        min_notional=float(instrument.min_notional),
+    )
+
+
+def _arrays(rows: Candles, begin: int) -> Arrays:
+    columns = (rows.open, rows.high, rows.low, rows.close)
+    return Arrays(*(_sealed(column[begin:]) for column in columns))
+
+
+def _sealed(values: NDArray[Any]) -> NDArray[Any]:
+    """Return a contiguous view that cannot be written to: of one type, the kernel is compiled once."""
+    view = np.ascontiguousarray(values).view()
+    view.setflags(write=False)
+    return view
+
+
+def _number(value: Decimal | int | None) -> float:
+    return math.nan if value is None else float(value)
+
+
+def _exact(value: float) -> Decimal:
+    return Decimal(repr(float(value)))
+
+
+def _on_grid(quantity: float, step: Decimal) -> Decimal:
+    return round(quantity / float(step)) * step if step else _exact(quantity)

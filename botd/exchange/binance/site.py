@@ -1,0 +1,132 @@
+"""Binance as this machine reaches it: its hosts, and what all who talk to it from here share.
+
+One HTTP session, one ledger of limits, one measure of its time, one listing: the market feed and the account
+stand on the same site, so ``exchangeInfo`` is asked for once. It holds no key and knows no order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import ssl
+from typing import Any, TypeVar
+
+import msgspec
+
+from botd.domain.clock import Clock
+from botd.domain.errors import NotFoundError
+from botd.exchange.binance.client import BinanceClient, NoAnswerError, RestError, decoded
+from botd.exchange.binance.listing import ExchangeInfo, Listing
+from botd.exchange.binance.server_time import ServerTime
+from botd.exchange.binance.weights import weight_of
+from botd.exchange.governor import Governor, Lane
+
+PRODUCTION, TESTNET = "https://api.binance.com", "https://testnet.binance.vision"
+STREAMS, STREAMS_TESTNET = "wss://stream.binance.com:9443", "wss://stream.testnet.binance.vision"
+WS_API, WS_API_TESTNET = "wss://ws-api.binance.com:443", "wss://ws-api.testnet.binance.vision"
+PUBLIC_TIMEOUT_S = 15.0
+_REFRESHED = 100
+"""Symbols in one request: its url stays short."""
+
+Kind = TypeVar("Kind")
+
+
+class _Time(msgspec.Struct, rename="camel"):
+    server_time: int
+
+
+class Site:
+    """See the module. ``rest``, ``stream`` and ``ws_api`` are base urls without a path, in place of Binance's own."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        testnet: bool = False,
+        rest: str | None = None,
+        stream: str | None = None,
+        ws_api: str | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+        resolver: Any = None,
+        timeout_s: float = PUBLIC_TIMEOUT_S,
+    ) -> None:
+        self.testnet = testnet
+        self.stream_url = stream or (STREAMS_TESTNET if testnet else STREAMS)
+        self.ws_api_url = ws_api or (WS_API_TESTNET if testnet else WS_API)
+        self.ssl_context = ssl_context
+        self.resolver = resolver
+        self.governor = Governor(clock)
+        self.time = ServerTime(clock, self.governor)
+        self.client = BinanceClient(
+            rest or (TESTNET if testnet else PRODUCTION),
+            clock=clock,
+            governor=self.governor,
+            time=self.time,
+            ssl_context=ssl_context,
+            resolver=resolver,
+            timeout_s=timeout_s,
+        )
+        self.attended: set[str] = set()
+        """Symbols whose filters and statuses are to stay fresh: whoever trades or watches one adds it."""
+        self._listing = Listing()
+        self._loading = asyncio.Lock()
+
+    async def ask(self, endpoint: str, params: dict[str, Any], kind: type[Kind], patience_s: float = 30.0) -> Kind:
+        """Ask a public endpoint; RestError where it does not give a ``kind``."""
+        return (await self.ask_at(endpoint, params, kind, Lane.MARKET, patience_s))[0]
+
+    async def ask_at(
+        self, endpoint: str, params: dict[str, Any], kind: type[Kind], lane: Lane, patience_s: float
+    ) -> tuple[Kind, int]:
+        """The same, with the exchange's time when it was asked."""
+        weight = weight_of(endpoint, params)
+        try:
+            answer = await self.client.call(
+                "GET", f"/api/v3/{endpoint}", params, weight=weight, lane=lane, patience_s=patience_s
+            )
+        except NoAnswerError as error:
+            raise RestError(error.message) from None
+        try:
+            return decoded(endpoint, answer, kind, params.get("symbol", "")), answer.asked_ms
+        except RestError:
+            self.client.counts["failures"] += answer.status == 200  # the others are counted
+            raise
+
+    @property
+    def listing(self) -> Listing:
+        """What was loaded last; empty before :meth:`load_listing`."""
+        return self._listing
+
+    async def load_listing(self) -> Listing:
+        """Load what the exchange lists, if nobody did before."""
+        async with self._loading:
+            if not self._listing.pairs:
+                await self._load_all()
+        return self._listing
+
+    async def refresh_listing(self) -> None:
+        """Load the attended symbols again. (All of them would hold up everybody else for a tenth of a second.)"""
+        names = sorted(self._listing.pairs[symbol].name for symbol in self.attended & self._listing.pairs.keys())
+        async with self._loading:
+            try:
+                for start in range(0, len(names), _REFRESHED):
+                    chosen = json.dumps(names[start : start + _REFRESHED], separators=(",", ":"))
+                    self._listing.update(await self.ask("exchangeInfo", {"symbols": chosen}, ExchangeInfo))
+            except NotFoundError:  # one is gone, and the exchange does not say which
+                await self._load_all()
+
+    async def _load_all(self) -> None:
+        self._listing.take(await self.ask("exchangeInfo", {"showPermissionSets": "false"}, ExchangeInfo))
+        self.governor.orders.set_limits(self._listing.order_limits)
+
+    async def measure_time(self) -> int:
+        """Measure the exchange's time; return by how much its clock is ahead of ours, in ms."""
+
+        async def told() -> int:
+            return (await self.ask("time", {}, _Time)).server_time
+
+        return await self.time.measure(told)
+
+    async def close(self) -> None:
+        """Let go of the connections."""
+        await self.client.close()

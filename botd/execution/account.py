@@ -1,0 +1,126 @@
+"""What the exchange should hold for us: each asset's total by the fills, trades of others and transfers known.
+
+Exact decimals, moved by what was reported only. It asks nothing and judges nothing: reconciliation compares.
+The rows live in the ledger's keyed space, in the same transaction as the fills that moved them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+
+from botd.domain.instrument import ZERO, split_symbol
+from botd.domain.order import Fill, Side
+from botd.exchange.remote import RemoteBalance, RemoteTrade
+
+_EXPECTED, _CURSOR = "expected:", "cursor:"
+
+
+class AccountBook:
+    """Expected totals by asset, and up to which trade each symbol was read."""
+
+    def __init__(self) -> None:
+        self.expected: dict[str, Decimal] = {}
+        self.cursors: dict[str, str] = {}
+        """The last trade taken into account, by symbol."""
+        self.opened_ms: int | None = None
+        """Since when the account is followed, None while it is not."""
+        self.epoch = 0
+        self._changed: dict[str, str | None] = {}
+        self._seen: dict[str, set[Decimal]] | None = None
+        """Every total since :meth:`watch`, by asset, while somebody watches."""
+
+    # -- what moves it
+
+    def open(self, balances: Mapping[str, RemoteBalance], now_ms: int) -> None:
+        """Begin with what the exchange holds."""
+        self.opened_ms = now_ms
+        self._changed["opened"] = str(now_ms)
+        for asset in {*self.expected, *balances}:
+            balance = balances.get(asset)
+            self._set(asset, balance.total if balance else ZERO)
+
+    def begin_anew(self, balances: Mapping[str, RemoteBalance], now_ms: int) -> None:
+        """The exchange began anew: its trade ids count from one again, and nothing of before is there."""
+        for symbol in list(self.cursors):
+            self._changed[_CURSOR + symbol] = None
+        self.cursors.clear()
+        self.epoch += 1
+        self._changed["epoch"] = str(self.epoch)
+        self.open(balances, now_ms)
+
+    def on_fill(self, fill: Fill) -> None:
+        """Take a fill of ours."""
+        self._trade(fill.symbol, fill.side, fill.quantity, fill.notional, fill.fee, fill.fee_asset)
+
+    def on_external(self, trade: RemoteTrade) -> None:
+        """Take a trade of somebody else on the same account."""
+        notional = trade.quantity * trade.price
+        self._trade(trade.symbol, trade.side, trade.quantity, notional, trade.fee, trade.fee_asset)
+
+    def on_transfer(self, asset: str, amount: Decimal) -> None:
+        """Take a deposit (positive) or a withdrawal."""
+        self._add(asset, amount)
+
+    def move_cursor(self, symbol: str, trade_id: str) -> None:
+        """Remember that the trades of a symbol up to ``trade_id`` were taken."""
+        self.cursors[symbol] = trade_id
+        self._changed[_CURSOR + symbol] = trade_id
+
+    # -- comparing
+
+    def watch(self) -> None:
+        """Remember every total from now on: balances read meanwhile may be those of any moment."""
+        self._seen = {asset: {total} for asset, total in self.expected.items()}
+
+    def differences(self, balances: Mapping[str, RemoteBalance], only: Iterable[str] = ()) -> dict[str, Decimal]:
+        """Return by asset what the exchange holds beyond the total expected, where it was never that since
+        :meth:`watch`; of the assets ``only``, where given."""
+        assets = set(only) or {*self.expected, *balances}
+        found: dict[str, Decimal] = {}
+        for asset in sorted(assets):
+            balance = balances.get(asset)
+            total = balance.total if balance else ZERO
+            expected = self.expected.get(asset, ZERO)
+            seen = {expected} if self._seen is None else self._seen.get(asset, {ZERO}) | {expected}
+            if total not in seen:
+                found[asset] = total - expected
+        return found
+
+    # -- in the ledger
+
+    def drain_changes(self) -> dict[str, str | None]:
+        """Return the rows that changed since the last call."""
+        changed, self._changed = self._changed, {}
+        return changed
+
+    def restore(self, rows: Mapping[str, str]) -> None:
+        """Take up what :meth:`drain_changes` gave."""
+        for key, value in rows.items():
+            if key.startswith(_EXPECTED):
+                self.expected[key.removeprefix(_EXPECTED)] = Decimal(value)
+            elif key.startswith(_CURSOR):
+                self.cursors[key.removeprefix(_CURSOR)] = value
+        self.opened_ms = int(rows["opened"]) if "opened" in rows else None
+        self.epoch = int(rows.get("epoch", "0"))
+
+    # -- inside
+
+    def _trade(self, symbol: str, side: Side, quantity: Decimal, notional: Decimal, fee: Decimal, paid: str) -> None:
+        base, quote = split_symbol(symbol)
+        sign = 1 if side is Side.BUY else -1
+        moves = {base: sign * quantity, quote: -sign * notional}
+        if fee:
+            moves[paid] = moves.get(paid, ZERO) - fee
+        for asset, amount in moves.items():
+            self._add(asset, amount)
+
+    def _add(self, asset: str, amount: Decimal) -> None:
+        if self.opened_ms is not None:  # before, the balances that it opens with include it
+            self._set(asset, self.expected.get(asset, ZERO) + amount)
+
+    def _set(self, asset: str, total: Decimal) -> None:
+        self.expected[asset] = total
+        self._changed[_EXPECTED + asset] = f"{total:f}" if total else None
+        if self._seen is not None:
+            self._seen.setdefault(asset, {ZERO}).add(total)

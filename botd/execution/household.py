@@ -1,0 +1,86 @@
+"""The seams of reconciliation: whose account it is, when to look, and what is remembered of each look."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
+from typing import Protocol
+
+import msgspec
+
+from botd.execution.explain import Claim
+
+
+class Household(Protocol):
+    """The bots, as far as the account's books concern them."""
+
+    def claims(self) -> Iterable[Claim]:
+        """Return what each bot says is its own."""
+        ...
+
+    def on_difference(self, bots: Sequence[int], reason: str) -> None:
+        """The account differs in an asset of these bots, and nothing explains it: no opens, until it agrees."""
+        ...
+
+    def on_agreement(self, bots: Sequence[int]) -> None:
+        """The books of these bots match again."""
+        ...
+
+    def on_transfer(self, asset: str, amount: Decimal, time_ms: int) -> None:
+        """A deposit or a withdrawal: neither a profit nor a loss."""
+        ...
+
+
+class Schedule(msgspec.Struct, frozen=True, kw_only=True):
+    """How often to look, in seconds."""
+
+    orders_s: float = 30
+    orders_without_stream_s: float = 5
+    balances_s: float = 60
+    again_s: float = 10
+    """After a look that failed, or found a difference."""
+    strikes: int = 3
+    """So many looks in a row must find a difference before it counts."""
+
+
+class Agenda:
+    """When which look is due; monotonic seconds."""
+
+    def __init__(self, schedule: Schedule) -> None:
+        self._schedule = schedule
+        self._due = {"orders": 0.0, "balances": 0.0}
+        self.stream_up = False
+
+    def everything(self) -> None:
+        """Look at everything now."""
+        self._due = dict.fromkeys(self._due, 0.0)
+
+    def is_due(self, what: str, now_s: float) -> bool:
+        """Tell whether a look is due."""
+        return now_s >= self._due[what]
+
+    def looked(self, what: str, now_s: float) -> None:
+        """A look begins now: the next one comes after its interval."""
+        schedule = self._schedule
+        orders_s = schedule.orders_s if self.stream_up else schedule.orders_without_stream_s
+        self._due[what] = now_s + {"orders": orders_s, "balances": schedule.balances_s}[what]
+
+    def again(self, what: str, now_s: float) -> None:
+        """Look again soon."""
+        self._due[what] = min(self._due[what], now_s + self._schedule.again_s)
+
+
+class Strikes:
+    """Differences of the account that last: by asset, how many looks in a row found one."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, int] = {}
+
+    def note(self, differences: Mapping[str, Decimal], most: int) -> dict[str, Decimal]:
+        """Take what a look found; return the differences that were found ``most`` times in a row."""
+        self._counts = {asset: self._counts.get(asset, 0) + 1 for asset in differences}
+        return {asset: differences[asset] for asset, count in self._counts.items() if count >= most}
+
+    def clear(self) -> None:
+        """Forget them."""
+        self._counts.clear()

@@ -1,0 +1,399 @@
+"""Reconciliation: what the exchange says of the account, held against the books, all the time.
+
+At the start, when the stream of our own events comes up, on a clock step, and by the clock: open orders, trades,
+balances. An order that is missing is asked for; what is not ours is recorded; a difference that lasts and that
+nothing explains degrades the bots it may concern. It never invents a trade, and it never sends an order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from typing import Any
+
+from botd.domain.clock import Clock
+from botd.domain.errors import BotdError, ConflictError, WrongStateError
+from botd.domain.events import Event
+from botd.domain.instrument import split_symbol
+from botd.domain.order import Fill, Order, OrderStatus, Report
+from botd.exchange.remote import RemoteBalance, RemoteExchange, RemoteOrder
+from botd.execution.account import AccountBook
+from botd.execution.client_ids import parse_client_order_id
+from botd.execution.durable import OrderArchive
+from botd.execution.evidence import Reading
+from botd.execution.explain import Explained, explain
+from botd.execution.gateway import Gateway
+from botd.execution.household import Agenda, Household, Schedule, Strikes
+from botd.execution.learning import Learner
+from botd.execution.orders import OrderJournal
+from botd.execution.trade_reader import TradeReader
+
+logger = logging.getLogger("botd.execution")
+
+STEP_S = 0.5
+_SEEN = frozenset({OrderStatus.OPEN, OrderStatus.PARTIAL})
+
+
+class Reconciler:
+    """The account's books beside the exchange. It is the exchange's :class:`~botd.exchange.remote.AccountListener`."""
+
+    def __init__(
+        self,
+        *,
+        exchange: RemoteExchange,
+        gateway: Gateway,
+        learner: Learner,
+        archive: OrderArchive,
+        household: Household,
+        journal: OrderJournal,
+        clock: Clock,
+        instance: str,
+        testnet: bool = False,
+        schedule: Schedule | None = None,
+    ) -> None:
+        self.schedule = schedule or Schedule()
+        self.account = AccountBook()
+        self.balances: dict[str, RemoteBalance] = {}
+        self.ready = False
+        """True once everything was looked at since the start."""
+        self.degraded: dict[int, str] = {}
+        """Bots whose asset differs, with the reason."""
+        self.foreign: dict[str, dict[str, RemoteOrder]] = {}
+        """Working orders of other instances of botd: by instance, by client id."""
+        self.without_intent: dict[str, RemoteOrder] = {}
+        self.externals: dict[str, RemoteOrder] = {}
+        self.reset_seen = False
+        """A test network began anew: nothing of ours is there."""
+        self._exchange = exchange
+        self._gateway = gateway
+        self._learner = learner
+        self._archive = archive
+        self._household = household
+        self._journal = journal
+        self._clock = clock
+        self._instance = instance
+        self._testnet = testnet
+        self._agenda = Agenda(self.schedule)
+        self._strikes = Strikes()
+        self._looking = asyncio.Lock()
+        self._introduced = False
+        self._looked: set[str] = set()
+        self._undecided = False
+        """Balances differ, and it was not seen often enough to say what it means."""
+        self._active: set[str] = set()
+        """Symbols whose trades may have news."""
+        self._strays: list[Report] = []
+        self._counts = dict.fromkeys(("looks", "failed", "externals", "transfers", "differences"), 0)
+        self.trades = TradeReader(
+            exchange=exchange, gateway=gateway, learner=learner, account=self.account, archive=archive, clock=clock,
+            tell=journal.event,
+        )  # fmt: skip
+        gateway.table.on_booked = self._on_booked
+        gateway.table.on_stray = self._strays.append
+        exchange.listen_account(self)
+
+    # -- what the exchange tells by itself
+
+    def on_doubt(self, client_order_id: str, reason: str) -> None:
+        order = self._gateway.table.find(client_order_id)
+        if order is not None:
+            self._gateway.table.doubt(order, reason)
+
+    def on_foreign(self, order: RemoteOrder) -> None:
+        self._note_foreign(order)
+        if order.filled:
+            self._active.add(order.symbol)
+
+    def on_transfer(self, asset: str, amount: Decimal, time_ms: int) -> None:
+        self._transfer(asset, amount, time_ms, "told by the exchange")
+
+    def on_stream(self, up: bool) -> None:
+        self._agenda.stream_up = up
+        self._agenda.everything()  # up: what came before may have been missed; down: look oftener, from now on
+        self._active.update(order.symbol for order in self._gateway.open_orders())
+
+    def on_clock_step(self) -> None:
+        """The wall clock stepped: look at everything."""
+        self._agenda.everything()
+
+    # -- the task
+
+    async def run(self) -> None:
+        """Reconcile for ever."""
+        while True:
+            await self.step()
+            await self._clock.sleep(STEP_S)
+
+    async def step(self) -> None:
+        """Look at what is due. A look that fails is tried again soon; it proves nothing."""
+        if not self._introduced:
+            self._introduced = True
+            self._exchange.know({o.client_order_id: o.symbol for o in self._gateway.open_orders()})
+        for what, look in (("orders", self._look_at_orders), ("balances", self._look_at_balances)):
+            now = self._clock.monotonic()
+            if not self._agenda.is_due(what, now):
+                continue
+            self._agenda.looked(what, now)
+            try:
+                async with self._looking:
+                    await look()
+                self._counts["looks"] += 1
+                self._looked.add(what)
+            except BotdError as error:
+                self._counts["failed"] += 1
+                self._agenda.again(what, self._clock.monotonic())
+                logger.info("reconcile: %s could not be read: %s", what, error.message)
+        if not self.ready and len(self._looked) == 2 and not self._undecided:
+            self.ready = True
+            logger.info("reconcile: the account was read")
+
+    def refusals(self) -> list[str]:
+        """Return why nothing may be opened on this account, a line each."""
+        found = [] if self.ready else ["reconcile: the account was not read yet"]
+        for instance, orders in self.foreign.items():
+            found.append(f"{len(orders)} working orders of another botd ({instance}): adopt its ledger, or cancel them")
+        if self.without_intent:
+            found.append(f"orders with our id and without an intent: {', '.join(self.without_intent)}")
+        if self.reset_seen:
+            found.append("the test network began anew: botctl reconcile --accept-reset")
+        return found
+
+    async def look(self, order: Order) -> Reading:
+        """Read the account for traces of ``order`` (see :class:`botd.execution.resolver.Account`)."""
+        async with self._looking:
+            found = await self._exchange.find_open_orders(order.symbol)
+            self.account.watch()
+            balances = await self._exchange.find_balances()
+            trades_clean = await self.trades.read(order.symbol)
+            return Reading(
+                orders_clean=all(other.client_order_id != order.client_order_id for other in found),
+                trades_clean=trades_clean,
+                balances_clean=not self.account.differences(balances, split_symbol(order.symbol)),
+            )
+
+    # -- what a person asks for
+
+    def explain(self) -> Explained:
+        """Return the owner of every unit of every asset, and whether the books match."""
+        return explain(
+            self.balances,
+            self.account.expected,
+            self._household.claims(),
+            self._gateway.open_orders(),
+            self.externals.values(),
+        )
+
+    def accept_difference(self, asset: str, by: str) -> Decimal:
+        """Take an unexplained difference as a transfer: a person says it is one. Returns the amount."""
+        amount = self.account.differences(self.balances, (asset,)).get(asset)
+        if amount is None:
+            raise ConflictError(f"{asset}: the books match", "see: botctl reconcile --explain")
+        self._transfer(asset, amount, self._clock.now_ms(), f"accepted by {by}")
+        self._agenda.everything()
+        return amount
+
+    async def accept_reset(self, by: str) -> list[Order]:
+        """Begin anew on a test network that did; returns the orders that ended by it."""
+        if not self.reset_seen:
+            raise WrongStateError("the exchange did not begin anew", "see: botctl reconcile --explain")
+        async with self._looking:
+            balances = await self._exchange.find_balances()
+            reason = f"the test network began anew, accepted by {by}"
+            ended = [order for order in self._gateway.open_orders() if order.status is not OrderStatus.INTENT]
+            for order in ended:
+                end = OrderStatus.CANCELED if order.status in _SEEN else OrderStatus.NOT_PLACED
+                self._gateway.table.finish(order, end, reason)
+            self.account.begin_anew(balances, self._clock.now_ms())
+            self._gateway.table.begin_anew(self.account.epoch)
+            self.trades.vanished.clear()
+            self.balances, self.reset_seen = balances, False
+        self._tell("account.reset_accepted", by=by)
+        self._judge({})
+        return ended
+
+    def cancel_foreign(self, instance: str) -> int:
+        """Cancel the working orders of another instance; returns how many."""
+        orders = self.foreign.get(instance, {})
+        self._exchange.know({key: order.symbol for key, order in orders.items()})
+        for client_order_id in orders:
+            self._gateway.cancel_foreign(client_order_id)
+        self._agenda.everything()
+        return len(orders)
+
+    # -- in the ledger
+
+    def drain_changes(self) -> dict[str, str | None]:
+        """Return the rows that changed since the last call."""
+        return self.account.drain_changes()
+
+    def restore(self, rows: Mapping[str, str]) -> None:
+        """Take up what :meth:`drain_changes` gave."""
+        self.account.restore(rows)
+        self._gateway.table.epoch = self.account.epoch
+
+    def statistics(self) -> dict[str, Any]:
+        """Return counters and flags for ``health``."""
+        flags = {"ready": self.ready, "degraded": len(self.degraded), "externals": len(self.externals)}
+        return {**flags, **self._counts, "refusals": self.refusals()}
+
+    # -- open orders
+
+    async def _look_at_orders(self) -> None:
+        table = self._gateway.table
+        await self._take_strays()
+        before = {order.client_order_id: order for order in table.open_orders()}
+        seen = [order for order in before.values() if order.status in _SEEN]
+        found = {order.client_order_id: order for order in await self._exchange.find_open_orders()}
+        self.foreign, self.without_intent, self.externals = {}, {}, {}
+        for remote in found.values():
+            await self._judge_order(remote, before)
+        for order in seen:
+            if order.client_order_id not in found:
+                table.doubt(order, "not among the exchange's open orders")
+        self._active.update(order.symbol for order in before.values())
+
+    async def _judge_order(self, remote: RemoteOrder, before: Mapping[str, Order]) -> None:
+        """Hold one working order of the account against the table."""
+        ours = parse_client_order_id(remote.client_order_id)
+        if ours is None or ours[0] != self._instance:
+            self._note_foreign(remote)
+            return
+        order = self._gateway.table.find(remote.client_order_id)
+        if order is None:
+            kept = await self._archive.by_client_id(remote.client_order_id)
+            if kept is None:
+                self.without_intent[remote.client_order_id] = remote
+                self._tell("reconcile.no_intent", client_order_id=remote.client_order_id, symbol=remote.symbol)
+                logger.error("the exchange has %s, the ledger has no such intent", remote.client_order_id)
+                return
+            order = self.trades.adopt(kept)
+        if order.status.is_open:
+            await self._learner.learn(order, remote)
+        elif remote.client_order_id not in before:  # else it ended while the answer was on its way
+            self._gateway.cancel_zombie(order)
+
+    def _note_foreign(self, remote: RemoteOrder) -> None:
+        ours = parse_client_order_id(remote.client_order_id)
+        if ours is not None and ours[0] == self._instance:
+            return
+        self.trades.know_external(remote.symbol, remote.exchange_order_id)
+        place = self.externals if ours is None else self.foreign.setdefault(ours[0], {})
+        if remote.status.is_open:
+            if ours is None and remote.client_order_id not in place:
+                self._counts["externals"] += 1
+            place[remote.client_order_id] = remote
+        else:
+            place.pop(remote.client_order_id, None)
+        if ours is not None and not place:
+            del self.foreign[ours[0]]
+
+    async def _take_strays(self) -> None:
+        """Deliver what was reported of orders that only the ledger remembers."""
+        strays, self._strays[:] = list(self._strays), []
+        for report in strays:
+            kept = await self._archive.by_client_id(report.client_order_id)
+            if kept is not None:
+                self.trades.adopt(kept)
+                self._gateway.on_report(report)
+
+    # -- trades and balances
+
+    def _on_booked(self, fill: Fill) -> None:
+        self.account.on_fill(fill)
+        self._active.add(fill.symbol)
+
+    async def _look_at_balances(self) -> None:
+        account = self.account
+        if account.opened_ms is None:
+            self.balances = await self._exchange.find_balances()
+            account.open(self.balances, self._clock.now_ms())
+            self._tell("account.opened", **{asset: str(held.total) for asset, held in self.balances.items()})
+            return
+        account.watch()
+        self.balances = await self._exchange.find_balances()
+        active, self._active = self._active if self.ready else set(self._symbols()), set()
+        differences = await self._read_trades(active)
+        if differences:
+            concerned = {s for s in self._symbols() if differences.keys() & set(split_symbol(s))}
+            differences = await self._read_trades(concerned - active)
+        self._judge(differences)
+
+    async def _read_trades(self, symbols: Iterable[str]) -> dict[str, Decimal]:
+        """Read the trades of symbols; return what the balances differ by then."""
+        for symbol in sorted(symbols):
+            try:
+                await self.trades.read(symbol)
+            except BotdError:
+                self._active.add(symbol)  # its news are still to come
+                raise
+        return self.account.differences(self.balances)
+
+    def _symbols(self) -> set[str]:
+        followed = {claim.symbol for claim in self._household.claims()} | set(self.account.cursors)
+        return followed | {order.symbol for order in self._gateway.open_orders()}
+
+    def _judge(self, differences: Mapping[str, Decimal]) -> None:
+        """Say what a look at the balances means: nothing, a deposit, a new beginning, or trouble."""
+        lasting = self._strikes.note(differences, self.schedule.strikes)
+        self._undecided = bool(differences) and not lasting
+        if differences:
+            self._agenda.again("balances", self._clock.monotonic())
+        if not lasting:
+            self._agree(differences)
+            return
+        if self._began_anew():
+            if not self.reset_seen:
+                self.reset_seen = True
+                self._tell("account.reset_seen")
+                logger.warning("the test network began anew: none of our orders, trades and balances is there")
+            return
+        settled = not self._gateway.table.doubts and all(o.status in _SEEN for o in self._gateway.open_orders())
+        if settled and lasting.keys() == differences.keys() and min(lasting.values()) > 0:
+            for asset, amount in lasting.items():  # a trade takes as it gives: where nothing is missing, something came
+                self._transfer(asset, amount, self._clock.now_ms(), "nothing is missing elsewhere")
+            self._strikes.clear()
+            self._agree({})
+            return
+        self._differ(lasting)
+
+    def _began_anew(self) -> bool:
+        """Tell whether a test network forgot everything: every cursor's trade, and every order of ours."""
+        cursors = self.account.cursors
+        gone = all(o.client_order_id in self._gateway.table.doubts for o in self._gateway.open_orders())
+        return self._testnet and bool(cursors) and self.trades.vanished >= set(cursors) and gone
+
+    def _differ(self, lasting: Mapping[str, Decimal]) -> None:
+        self._counts["differences"] += 1
+        reason = "unexplained: " + ", ".join(f"{amount:+f} {asset}" for asset, amount in lasting.items())
+        bots = [c.bot for c in self._household.claims() if lasting.keys() & set(split_symbol(c.symbol))]
+        fresh = [bot for bot in bots if bot not in self.degraded]
+        if fresh or (not bots and self._counts["differences"] == 1):
+            self._tell("account.difference", **{asset: str(amount) for asset, amount in lasting.items()})
+            logger.error("the account differs, %s; it stays so until it agrees or is accepted", reason)
+        self.degraded.update(dict.fromkeys(fresh, reason))
+        if fresh:
+            self._household.on_difference(fresh, reason)
+
+    def _agree(self, differences: Mapping[str, Decimal]) -> None:
+        """Bots none of whose assets differs any more may open again."""
+        claims = {claim.bot: claim for claim in self._household.claims()}
+        for bot in list(self.degraded):
+            claim = claims.get(bot)
+            if claim is None or not differences.keys() & set(split_symbol(claim.symbol)):
+                del self.degraded[bot]
+                if claim is not None:
+                    self._household.on_agreement([bot])
+
+    def _transfer(self, asset: str, amount: Decimal, time_ms: int, why: str) -> None:
+        self._counts["transfers"] += 1
+        self.account.on_transfer(asset, amount)
+        self._household.on_transfer(asset, amount, time_ms)
+        event = Event(
+            topic="account.transfer", time_ms=time_ms, data={"asset": asset, "amount": str(amount), "why": why}
+        )
+        self._journal.event(event)
+
+    def _tell(self, topic: str, **data: str) -> None:
+        self._journal.event(Event(topic=topic, time_ms=self._clock.now_ms(), data=data))

@@ -1,0 +1,131 @@
+"""Reading our executions by a cursor for each symbol: what is missing of our orders is booked, the rest is others'.
+
+A trade is somebody else's only where no order of ours could be its own; until that is clear the cursor waits.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from botd.domain.clock import Clock
+from botd.domain.events import Event
+from botd.domain.order import Order
+from botd.exchange.remote import RemoteExchange, RemoteTrade
+from botd.execution.account import AccountBook
+from botd.execution.durable import KeptOrder, OrderArchive
+from botd.execution.gateway import Gateway
+from botd.execution.learning import Learner
+
+logger = logging.getLogger("botd.execution")
+
+MOST_PAGES = 50
+
+
+class TradeReader:
+    """Reads a symbol's trades from where it stopped."""
+
+    def __init__(
+        self,
+        *,
+        exchange: RemoteExchange,
+        gateway: Gateway,
+        learner: Learner,
+        account: AccountBook,
+        archive: OrderArchive,
+        clock: Clock,
+        tell: Callable[[Event], None],
+    ) -> None:
+        self._exchange = exchange
+        self._gateway = gateway
+        self._learner = learner
+        self._account = account
+        self._archive = archive
+        self._clock = clock
+        self._tell = tell
+        self._externals: set[tuple[str, str]] = set()
+        self.vanished: set[str] = set()
+        """Symbols in which the exchange does not know the last trade any more."""
+
+    def know_external(self, symbol: str, exchange_order_id: str) -> None:
+        """Say that an order of the account is not ours."""
+        self._externals.add((symbol, exchange_order_id))
+
+    async def read(self, symbol: str) -> bool:
+        """Read what is new; False while a trade cannot be told to be ours or another's."""
+        for _ in range(MOST_PAGES):
+            fresh = await self._page(symbol)
+            certain = True
+            for trade in fresh:
+                ours = await self._take_ours(trade)
+                certain = certain and (ours or self._take_external(trade))
+                if certain:
+                    self._account.move_cursor(symbol, trade.trade_id)
+            if not fresh or not certain:
+                return certain and symbol not in self.vanished
+        return False
+
+    def adopt(self, kept: KeptOrder) -> Order:
+        """Put an order from the ledger back into the table; return the table's own, where it is there already."""
+        table = self._gateway.table
+        known = table.find(kept.order.client_order_id)
+        if known is not None:
+            return known
+        self._exchange.know({kept.order.client_order_id: kept.order.symbol})
+        if kept.order.status.is_open:
+            table.keep(kept.order, kept.trade_ids)
+        else:
+            table.adopt(kept.order, kept.trade_ids)
+        return kept.order
+
+    # -- inside
+
+    async def _page(self, symbol: str) -> list[RemoteTrade]:
+        cursor = self._account.cursors.get(symbol)
+        if cursor is None:
+            return list(await self._exchange.find_trades(symbol, since_ms=self._account.opened_ms))
+        found = await self._exchange.find_trades(symbol, from_id=cursor)
+        if any(trade.trade_id == cursor for trade in found):
+            self.vanished.discard(symbol)
+            return [trade for trade in found if trade.trade_id != cursor]
+        self.vanished.add(symbol)  # the first answer holds the cursor's own trade, wherever that still exists
+        return []
+
+    async def _take_ours(self, trade: RemoteTrade) -> bool:
+        """Book a trade where it is one of ours; False where it is not, or not known to be."""
+        order = await self._order_of(trade)
+        if order is None:
+            return False
+        if self._learner.book(order, trade):
+            logger.info("trade %s of %s was not reported", trade.trade_id, order.client_order_id)
+        return True
+
+    def _take_external(self, trade: RemoteTrade) -> bool:
+        """Take a trade of somebody else into account; False where it may yet be one of ours."""
+        if (trade.symbol, trade.exchange_order_id) not in self._externals:
+            nameless = [o for o in self._gateway.open_orders(trade.symbol) if not o.exchange_order_id]
+            for candidate in nameless:
+                self._gateway.table.doubt(candidate, "a trade of an order not known here yet")
+            if nameless:
+                return False
+        self._account.on_external(trade)
+        data = {
+            "symbol": trade.symbol,
+            "side": trade.side.value,
+            "quantity": str(trade.quantity),
+            "price": str(trade.price),
+            "trade_id": trade.trade_id,
+            "exchange_order_id": trade.exchange_order_id,
+        }
+        self._tell(Event(topic="account.external", time_ms=trade.time_ms, data=data))
+        return True
+
+    async def _order_of(self, trade: RemoteTrade) -> Order | None:
+        order = self._gateway.table.find_by_exchange_id(trade.symbol, trade.exchange_order_id)
+        if order is not None:
+            return order
+        kept = await self._archive.by_exchange_id(trade.symbol, trade.exchange_order_id)
+        since = self._account.opened_ms
+        if kept is None or (self._account.epoch and since is not None and kept.order.created_ms < since):
+            return None  # the exchange began anew since: another order has that number now
+        return self.adopt(kept)

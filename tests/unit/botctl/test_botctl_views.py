@@ -1,0 +1,86 @@
+"""Risk, market and health as they are shown: what is halted, times that are times, words in the order of need."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from botctl.cli import VERBS
+from botctl.completion import complete_strategy
+
+CONTROL = {"control": "trading_state", "limit": "on", "value": "on", "scope": "account", "state": "tripped"}
+TRIPPED = {**CONTROL, "tripped": ["symbol:BTC/USDT", "bot:alpha"], "until": None, "help": "by a person"}
+HELD = {
+    "scope": "symbol:BTC/USDT",
+    "state": "halted",
+    "since": "2026-01-01T00:00:00Z",
+    "until": None,
+    "by": "uid 1000",
+    "code": "MANUAL",
+    "reason": "",
+    "remedy": "botctl release --symbol BTC/USDT",
+}
+
+
+def test_risk_show_says_what_is_halted_since_when_by_whom_and_why(botctl, botd):
+    botd.handlers["risk.show"] = lambda args: {"rows": [TRIPPED], "held": [HELD]}
+    lines = botctl("risk", "show").out.splitlines()
+    assert lines[-2].split() == ["SCOPE", "STATE", "CODE", "SINCE", "BY", "ENDS", "WITH"]
+    words = [
+        "symbol:BTC/USDT",
+        "halted",
+        "MANUAL",
+        "2026-01-01 00:00:00",
+        "uid 1000",
+        "botctl release --symbol BTC/USDT",
+    ]
+    assert lines[-1].split("  ") == words
+    assert json.loads(botctl("risk", "show", "-o", "json").out) == [TRIPPED]
+
+
+@pytest.mark.parametrize("more", [{}, {"held": []}])
+def test_risk_show_says_that_nothing_is_halted(botctl, botd, more):
+    botd.handlers["risk.show"] = lambda args: {"rows": [{**CONTROL, "state": "ok", "tripped": []}], **more}
+    assert botctl("risk", "show").err == "nothing is halted or reduced\n"
+
+
+def test_times_of_the_market_are_times_in_json(botctl, botd):
+    status = {"state": "playing", "time": 1767225792123, "cursor_ms": 1767225792000, "speed": 600.0}
+    botd.handlers["market.status"] = lambda args: {**status, "gaps": [{"from_ms": 1767225600000, "missing": 2}]}
+    shown = json.loads(botctl("market", "status", "-o", "json").out)
+    assert shown["time"] == "2026-01-01T00:03:12.123Z"
+    assert (shown["cursor"], shown["cursor_ms"]) == ("2026-01-01T00:03:12Z", 1767225792000)
+    assert shown["gaps"] == [{"from_ms": 1767225600000, "from": "2026-01-01T00:00:00Z", "missing": 2}]
+    assert "2026-01-01T00:03:12" in botctl("market", "status").out
+    botd.handlers["health"] = lambda args: {"status": "ok", "uptime_s": 2, "market": {"time": 1767225792000}}
+    health = json.loads(botctl("health", "-o", "json").out)
+    assert health == {"status": "ok", "uptime_s": 2, "market": {"time": "2026-01-01T00:03:12Z"}}
+
+
+def test_profit_is_labelled_as_what_it_is():
+    from botctl.commands.inspect import LS_COLUMNS, STATS_COLUMNS
+    from botctl.commands.trading import FILLS
+    from botctl.dashboard.frame import COLUMNS
+
+    for columns in (LS_COLUMNS, STATS_COLUMNS, FILLS, COLUMNS):
+        titles = {column.key: column.title for column in columns}
+        assert titles["realized_pnl"] == "REALIZED" and "PNL" not in titles.values()
+        assert titles.get("unrealized_pnl", "OPEN PNL") == "OPEN PNL"
+
+
+def test_help_begins_with_what_a_newcomer_needs():
+    assert list(VERBS)[:3] == ["Lifecycle", "Inspect", "Trading"] and list(VERBS)[-1] == "Daemon"
+    assert list(VERBS["Lifecycle"])[:3] == ["create", "start", "stop"]
+    assert list(VERBS["Inspect"])[:3] == ["ls", "show", "top"]
+
+
+def test_tests_are_not_offered_as_strategies(monkeypatch, tmp_path):
+    folder = tmp_path / ".config/botd/strategies"
+    folder.mkdir(parents=True)
+    for name in ("mine.py", "test_mine.py"):
+        (folder / name).touch()
+    monkeypatch.setenv("HOME", str(tmp_path))
+    found = complete_strategy(None, None, "")  # type: ignore[arg-type]
+    assert "mine" in found and "rsi" in found
+    assert not [name for name in found if name.startswith("test_")]
