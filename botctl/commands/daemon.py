@@ -91,6 +91,8 @@ def daemon_restart(session: Session, config: str | None) -> int:
     Example:
       botctl daemon restart && botctl wait --for ready
     """
+    if config and not asked_for(session.endpoint):
+        session.endpoint = _places(config)[0]  # the daemon of this configuration, not the user's usual one
     hello = _hello(session)
     if hello is None:
         return _start(session, config)

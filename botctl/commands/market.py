@@ -74,7 +74,7 @@ def candles_command(session: Session, symbol: str, interval: str, since: str | N
         wire["since"] = moment_ms(session, since)
     if most is not None:
         wire["limit"] = most
-    rows = session.call("candles", wire)["rows"]
+    rows = session.rows("candles", wire)
     show_rows(session, rows, CANDLES, name="time", empty="no candles", banner=session.world())
     return OK
 

@@ -15,6 +15,13 @@ from botctl.session import Session
 
 OF_A_BOT = ("state", "desired", "position")
 OF_THE_DAEMON = ("market", "health", "ready")
+VALUES = {
+    "state": "created starting running degraded paused stopping stopped backoff failed".split(),
+    "desired": ["running", "paused", "stopped"],
+    "position": ["flat", "open"],
+    "health": ["ok", "degraded", "failed"],
+}
+"""What can be waited for at all: a mistyped word would be waited for for ever. Markets have words of their own."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 0.25
 ABSENCE_S = 30.0  # how long a daemon that was there may be gone: a restart
 
@@ -35,8 +42,9 @@ class Condition:
             values = "true"
         if not values or (key == "ready" and values != "true"):
             raise Fault(USAGE, f"--for {text}: which value?", f"write {key}=VALUE or {key}=VALUE,VALUE")
-        if key == "position" and not set(values.split(",")) <= {"flat", "open"}:
-            raise Fault(USAGE, f"--for {text}: a position is flat or open")
+        possible = VALUES.get(key) or values.split(",")
+        if odd := [value for value in values.split(",") if value not in possible]:
+            raise Fault(USAGE, f"--for {text}: {odd[0]!r} is no {key}", "one of " + ", ".join(possible))
         self.name, self.key, self.values = name, key, values.split(",")
 
     def observe(self, session: Session, timeout_s: float) -> str:

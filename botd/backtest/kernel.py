@@ -23,7 +23,7 @@ It opens nothing, allocates nothing and checks nothing: :mod:`botd.backtest.run`
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +34,7 @@ from botd.domain import rules
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
-Outcome = tuple[int, int, float]
+Outcome = tuple[int, int]
 
 take(rules)
 
@@ -91,6 +91,13 @@ class Room(NamedTuple):
     exposure: Floats
 
 
+def sealed(values: NDArray[Any]) -> NDArray[Any]:
+    """Return a contiguous view that cannot be written to: given arrays of one kind, the kernel is compiled once."""
+    view = np.ascontiguousarray(values).view()
+    view.setflags(write=False)
+    return view
+
+
 def make_room(candles: int, trades: int) -> Room:
     """Return room for so many candles and trades. There are never more trades than candles that say ``enter``."""
     quantity, entry_price, exit_price, pnl, fees = (np.empty(trades) for _ in range(5))
@@ -110,7 +117,7 @@ def make_room(candles: int, trades: int) -> Room:
 
 @compiled
 def walk(candles: Arrays, enter: Flags, leave: Flags, atr: Floats, numbers: Numbers, room: Room) -> Outcome:
-    """Play the candles; return (trades written, entries skipped by the minimum notional, cash at the end).
+    """Play the candles; return (trades written, entries skipped as below the minimum notional).
 
     All arrays are as long as the candles, except ``atr``, which is empty where there is no ATR stop. A position open
     at the end is the last trade, ``end_of_data``: its exit price is the last close, its pnl has no exit fee.
@@ -123,7 +130,7 @@ def walk(candles: Arrays, enter: Flags, leave: Flags, atr: Floats, numbers: Numb
         room.equity[first : row + 1] = cash
         room.exposure[first : row + 1] = 0.0
         if row == len(enter):
-            return trades, skipped, cash
+            return trades, skipped
         range_then = atr[row] if len(atr) else rules.NONE
         quantity = _size(cash, candles.close[row], range_then, numbers)
         row += 1
@@ -134,7 +141,7 @@ def walk(candles: Arrays, enter: Flags, leave: Flags, atr: Floats, numbers: Numb
             row, cash = _hold(candles, leave, row, cash, quantity, range_then, trades, numbers, room)
             trades += 1
             if row == len(enter):
-                return trades, skipped, cash
+                return trades, skipped
 
 
 @part

@@ -22,8 +22,8 @@ import talib
 from numpy.typing import NDArray
 
 from botd.backtest.history import History
-from botd.backtest.kernel import END_OF_DATA, REASONS, Arrays, Numbers, Outcome, Room, make_room, walk
-from botd.backtest.sums import closed_trades, curve_sums, trade_sums
+from botd.backtest.kernel import END_OF_DATA, REASONS, Arrays, Numbers, Outcome, Room, make_room, sealed, walk
+from botd.backtest.sums import curve_sums, trade_sums
 from botd.backtest.terms import Terms
 from botd.domain.candles import Candles
 from botd.domain.clock import Clock, rfc3339
@@ -38,6 +38,7 @@ Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
 _NO_ATR = np.empty(0)
+_NO_ATR.setflags(write=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,16 @@ class Decisions:
     enter: Flags
     exit: Flags
     notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Tape:
+    """The candles that are traded on, made once for all that is played on them."""
+
+    time: Ints
+    arrays: Arrays
+    interval: str
+    instrument: Instrument
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +160,7 @@ def backtest(history: History, name: str, strategy: SignalStrategy, terms: Terms
     decisions = decide(history, name, strategy)
     atr = average_ranges(history, terms)
     room = make_room(len(decisions.enter), int(np.count_nonzero(decisions.enter)) + 1)
-    count, statistics = play(history, decisions, atr, terms, room)
+    count, statistics = play(tape_of(history), decisions, atr, terms, room)
     notes = (*history.notes, *decisions.notes)
     return Result(name, history, terms, room, count, statistics, clock.monotonic() - began, notes)
 
@@ -160,8 +171,8 @@ def load_kernel() -> None:
     ones = np.ones(2)
     rows = Candles("1m", np.array([60_000, 120_000]), ones, ones, ones, ones, ones)
     instrument = Instrument(symbol="A/B", base="A", quote="B", tick=Decimal(1), step=Decimal(1))
-    nothing = _sealed(np.zeros(2, np.bool_))
-    play(History(rows, instrument), Decisions(nothing, nothing), _NO_ATR, Terms(), make_room(2, 1))
+    nothing = sealed(np.zeros(2, np.bool_))
+    play(tape_of(History(rows, instrument)), Decisions(nothing, nothing), _NO_ATR, Terms(), make_room(2, 1))
 
 
 def decide(history: History, name: str, strategy: SignalStrategy) -> Decisions:
@@ -177,7 +188,14 @@ def decide(history: History, name: str, strategy: SignalStrategy) -> Decisions:
                 f"strategy {name}: {side} must be an array of {len(history.candles)} booleans, not {kind} {shape}"
             )
     enter, leave = signals.enter[history.begin :], signals.exit[history.begin :]
-    return Decisions(_sealed(enter), _sealed(leave), _warm(history, name, strategy.warmup(), enter, leave))
+    return Decisions(sealed(enter), sealed(leave), _warm(history, name, strategy.warmup(), enter, leave))
+
+
+def tape_of(history: History) -> Tape:
+    """Return the candles that are traded on as the kernel takes them."""
+    rows, begin = history.candles, history.begin
+    time, *prices = (sealed(column[begin:]) for column in (rows.time, rows.open, rows.high, rows.low, rows.close))
+    return Tape(time, Arrays(*prices), rows.interval, history.instrument)
 
 
 def average_ranges(history: History, terms: Terms, atr: Callable[..., Floats] = talib.ATR) -> Floats:
@@ -185,45 +203,29 @@ def average_ranges(history: History, terms: Terms, atr: Callable[..., Floats] = 
     if terms.atr_stop is None:
         return _NO_ATR
     rows = history.candles
-    return atr(rows.high, rows.low, rows.close, terms.atr_period)[history.begin :]
+    return sealed(atr(rows.high, rows.low, rows.close, terms.atr_period)[history.begin :])
 
 
-def play(history: History, decisions: Decisions, atr: Floats, terms: Terms, room: Room) -> tuple[int, dict[str, Any]]:
+def play(tape: Tape, decisions: Decisions, atr: Floats, terms: Terms, room: Room) -> tuple[int, dict[str, Any]]:
     """Play the candles into ``room``; return how many trades there are, and the keys of ``stats`` except ``name``."""
-    count, skipped, cash = trade(history, decisions, atr, terms, room)
-    closed = closed_trades(room, count)
-    time = _sealed(history.candles.time[history.begin :])
-    account = _account(room, count, closed, cash, terms.capital, skipped)
-    made = figures(trade_sums(time, room, closed), curve_sums(time, room, count), account, history.candles.interval)
-    return count, made
-
-
-def trade(history: History, decisions: Decisions, atr: Floats, terms: Terms, room: Room) -> Outcome:
-    """Let the kernel trade the candles into ``room``; return (trades, entries skipped as too small, cash)."""
-    numbers = _numbers(terms, history.instrument)
-    arrays = _arrays(history.candles, history.begin)
-    return walk(arrays, decisions.enter, decisions.exit, _sealed(atr), numbers, room)
-
-
-def _account(room: Room, count: int, closed: int, cash: float, capital: Decimal, skipped: int) -> Account:
-    """Return the books at the end. The entry fee of an open position is realised, as in a bot's own books."""
-    bought = room.quantity[:count] * room.entry_price[:count]
-    traded = float(bought.sum() + room.quantity[:closed] @ room.exit_price[:closed])
-    realized, unrealized, equity = float(room.pnl[:closed].sum()), 0.0, cash
-    if count > closed:
-        held = float(room.quantity[closed] * room.exit_price[closed])
-        realized -= float(room.fees[closed])
-        unrealized, equity = held - float(bought[closed]), cash + held
-    fees = float(room.fees[:count].sum())
-    return Account(
-        capital=capital,
-        realized_pnl=_exact(realized),
-        unrealized_pnl=_exact(unrealized),
-        equity=_exact(equity),
-        fees=_exact(fees),
-        traded=_exact(traded),
+    count, skipped = trade(tape, decisions, atr, terms, room)
+    sums, totals = trade_sums(tape.time, room, count)
+    account = Account(
+        capital=terms.capital,
+        realized_pnl=_exact(totals.realized),
+        unrealized_pnl=_exact(totals.unrealized),
+        equity=_exact(room.equity[-1]),
+        fees=_exact(totals.fees),
+        traded=_exact(totals.traded),
         skipped_min_notional=skipped,
     )
+    return count, figures(sums, curve_sums(tape.time, room, count), account, tape.interval)
+
+
+def trade(tape: Tape, decisions: Decisions, atr: Floats, terms: Terms, room: Room) -> Outcome:
+    """Let the kernel trade the candles into ``room``; return (trades, entries skipped as too small)."""
+    numbers = _numbers(terms, tape.instrument)
+    return walk(tape.arrays, decisions.enter, decisions.exit, atr, numbers, room)
 
 
 def _warm(history: History, name: str, warmup: int, enter: Flags, leave: Flags) -> tuple[str, ...]:
@@ -261,18 +263,6 @@ def _numbers(terms: Terms, instrument: Instrument) -> Numbers:
         least=float(least),
         min_notional=float(instrument.min_notional),
     )
-
-
-def _arrays(rows: Candles, begin: int) -> Arrays:
-    columns = (rows.open, rows.high, rows.low, rows.close)
-    return Arrays(*(_sealed(column[begin:]) for column in columns))
-
-
-def _sealed(values: NDArray[Any]) -> NDArray[Any]:
-    """Return a contiguous view that cannot be written to: of one type, the kernel is compiled once."""
-    view = np.ascontiguousarray(values).view()
-    view.setflags(write=False)
-    return view
 
 
 def _number(value: Decimal | int | None) -> float:

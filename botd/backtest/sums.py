@@ -7,6 +7,7 @@ together. A stretch without a position costs next to nothing here, for its retur
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,15 @@ Ints = NDArray[np.int64]
 
 _ROUNDING = 1e-12  # values that deviate by less, as a share of the greatest, are equal
 _DOUBTFUL = 1e-6  # a variance that is less, as a share of the mean square, is computed again by a second pass
+
+
+class Totals(NamedTuple):
+    """Amounts in quote. The entry fee of an open position is realised, as in a bot's own books."""
+
+    realized: float
+    unrealized: float
+    fees: float
+    traded: float
 
 
 def curve_sums(time: Ints, room: Room, trades: int) -> CurveSums:
@@ -41,20 +51,28 @@ def curve_sums(time: Ints, room: Room, trades: int) -> CurveSums:
     )
 
 
-def trade_sums(time: Ints, room: Room, trades: int) -> TradeSums:
-    """Return the sums of the first ``trades`` trades in ``room``, of which none is open."""
-    wins, profit, loss, best, worst, streak, holding_ms, mean, deviation, greatest = _trades(time, room, trades)
-    return TradeSums(
-        trades=trades,
+def trade_sums(time: Ints, room: Room, trades: int) -> tuple[TradeSums, Totals]:
+    """Return the sums of the closed ones of the trades in ``room``, and the totals of all."""
+    closed = closed_trades(room, trades)
+    found = _trades(time, room, closed)
+    wins, profit, loss, best, worst, streak, holding_ms, mean, deviation, greatest, realized, fees, traded = found
+    unrealized = 0.0
+    if trades > closed:
+        cost = float(room.quantity[closed] * room.entry_price[closed])
+        unrealized = float(room.quantity[closed] * room.exit_price[closed]) - cost
+        realized, fees, traded = realized - room.fees[closed], fees + room.fees[closed], traded + cost
+    sums = TradeSums(
+        trades=closed,
         wins=wins,
         gross_profit=profit,
         gross_loss=loss,
-        best=best if trades else None,
-        worst=worst if trades else None,
+        best=best if closed else None,
+        worst=worst if closed else None,
         losing_streak=streak,
         holding_ms=holding_ms,
         ratio=_ratio(mean, deviation, greatest),
     )
+    return sums, Totals(realized, unrealized, fees, traded)
 
 
 def closed_trades(room: Room, trades: int) -> int:
@@ -132,12 +150,12 @@ def _again(equity: Floats, returns: int, mean: float) -> tuple[float, float]:
 @compiled
 def _trades(
     time: Ints, room: Room, trades: int
-) -> tuple[int, float, float, float, float, int, int, float, float, float]:
+) -> tuple[int, float, float, float, float, int, int, float, float, float, float, float, float]:
     wins = streak = run = holding = 0
-    profit = loss = total = greatest = variance = 0.0
+    profit = loss = total = greatest = variance = realized = fees = traded = 0.0
     best, worst = -math.inf, math.inf
     for k in range(trades):
-        pnl = room.pnl[k]
+        pnl, bought = room.pnl[k], room.quantity[k] * room.entry_price[k]
         if pnl > 0.0:
             wins, profit, run = wins + 1, profit + pnl, 0
         else:
@@ -145,11 +163,14 @@ def _trades(
             streak = max(streak, run)
         best, worst = max(best, pnl), min(worst, pnl)
         holding += time[room.exit_row[k]] - time[room.entry_row[k]]
-        change = pnl / (room.quantity[k] * room.entry_price[k]) * 100
+        change = pnl / bought * 100
         total += change
         greatest = max(greatest, abs(change))
+        realized += pnl
+        fees += room.fees[k]
+        traded += bought + room.quantity[k] * room.exit_price[k]
     mean = total / trades if trades else math.nan
     for k in range(trades):
         variance += (room.pnl[k] / (room.quantity[k] * room.entry_price[k]) * 100 - mean) ** 2
     deviation = math.sqrt(variance / (trades - 1)) if trades > 1 else math.nan
-    return wins, profit, loss, best, worst, streak, holding, mean, deviation, greatest
+    return wins, profit, loss, best, worst, streak, holding, mean, deviation, greatest, realized, fees, traded

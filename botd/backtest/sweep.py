@@ -23,7 +23,7 @@ import numpy as np
 from botd.backtest.history import History
 from botd.backtest.indicators import Indicators, remembering
 from botd.backtest.kernel import Room, make_room
-from botd.backtest.run import Decisions, average_ranges, decide, load_kernel, play
+from botd.backtest.run import Decisions, average_ranges, decide, load_kernel, play, tape_of
 from botd.backtest.terms import Terms
 from botd.domain.errors import BotdError, InvalidError
 from botd.strategy.base import SignalStrategy
@@ -92,6 +92,7 @@ class _Work:
         self.history = history
         self.info = info
         self.indicators = indicators
+        self.tape = tape_of(history)
         self._own = threading.local()
 
     def run(self, group: list[int], sets: Sequence[Set]) -> list[tuple[int, Outcome]]:
@@ -113,7 +114,7 @@ class _Work:
 
     def _play(self, decisions: Decisions, terms: Terms) -> dict[str, Any]:
         atr = average_ranges(self.history, terms, self.indicators.ATR)
-        return play(self.history, decisions, atr, terms, self._room(decisions))[1]
+        return play(self.tape, decisions, atr, terms, self._room(decisions))[1]
 
     def _room(self, decisions: Decisions) -> Room:
         trades = int(np.count_nonzero(decisions.enter)) + 1

@@ -15,9 +15,10 @@ from typing import Any
 from botd.bot.denials import Denials
 from botd.bot.desk import Desk
 from botd.bot.evaluation import Effort, StrategyHungError
+from botd.bot.exits import Exit
 from botd.bot.fills import book_fill, meet_resurrected
 from botd.bot.guard import Guard, change_levels
-from botd.bot.intents import exit_of_all, market_entry, risk_request
+from botd.bot.intents import market_entry, risk_request
 from botd.bot.lifecycle import RESTING, STATES, TRADING, TRANSITIONS, BotState, Desired
 from botd.bot.mind import Mind
 from botd.domain.bot_spec import BotSpec
@@ -73,7 +74,9 @@ class Bot:
             raised=lambda: desk.journal.position(self.book.position),
         )
         self.length_ms = interval_ms(record.spec.interval)
-        self._subscription: Any = None
+        self.exit = Exit(self)
+        self.reading: Any = None
+        """Its claim on the market, None without one."""
         self._mind = mind_of(self)
         self._attached = False
 
@@ -122,12 +125,17 @@ class Bot:
     @property
     def ready(self) -> bool:
         """True when the history that the strategy needs is there."""
-        return self._subscription is not None and bool(self._subscription.ready)
+        return self.reading is not None and bool(self.reading.ready)
 
     @property
     def declared_entries(self) -> tuple[int, int]:
         """Entries (an hour, a day) that the strategy declares as its normal rate."""
         return self._mind.declared_entries
+
+    @property
+    def places_sales(self) -> bool:
+        """True where the strategy offers parts of the holding by orders of its own."""
+        return self._mind.places_sales
 
     @property
     def memory(self) -> dict[str, Any]:
@@ -143,9 +151,9 @@ class Bot:
 
     def watch(self) -> None:
         """Follow the market: needed while the bot trades, and while it holds anything."""
-        if self._subscription is None:
+        if self.reading is None:
             symbol, interval = self.lane
-            self._subscription = self.desk.market.subscribe(symbol, interval, self, self._mind.needs, self.number)
+            self.reading = self.desk.market.subscribe(symbol, interval, self, self._mind.needs, self.number)
         if self.holds:
             self.guard.watch(self.book.position)
 
@@ -168,9 +176,9 @@ class Bot:
         """Let go of the market entirely (removal, shutdown)."""
         self._detach()
         self.guard.cleared()
-        if self._subscription is not None:
-            self._subscription.close()
-            self._subscription = None
+        if self.reading is not None:
+            self.reading.close()
+            self.reading = None
 
     def fail(self, error: Exception) -> None:
         """Handle an exception of the strategy: back off, or give up, and say why."""
@@ -282,13 +290,7 @@ class Bot:
 
     def sell_all(self, reason: str, reference: float, trigger: float | None = None) -> Order | None:
         """Sell what is held: ``trigger`` is the level reached, at which a candle feed fills at once."""
-        for order in self.orders():
-            if order.side is Side.SELL:
-                self.desk.gateway.cancel(order)
-        quantity = self.instrument.floor_quantity(self.book.position.quantity)
-        if quantity <= 0:
-            return None
-        return self.place(exit_of_all(self, reason, reference, trigger), quantity)[0]
+        return self.exit.sell(reason, reference, trigger)
 
     def sellable(self) -> Decimal:
         """Return what is held and not offered for sale yet: more would be somebody else's coins."""
@@ -322,6 +324,7 @@ class Bot:
         """Book a fill; return the profit it realised."""
         realized = book_fill(self, order, fill)
         self._mind.on_fill(fill)
+        self._protect_soon()
         return realized
 
     def on_order_end(self, order: Order) -> None:
@@ -332,6 +335,8 @@ class Bot:
             if order.side is Side.SELL:
                 self._guard_rests_ms = now + GUARD_RETRY_MS
             self.desk.monitors.on_reject(self.number, now)
+        self.exit.on_order_end(order)
+        self._protect_soon()
         self._unwatch_if_idle()
 
     def on_resurrected(self, order: Order, ended_as: OrderStatus) -> None:
@@ -372,15 +377,19 @@ class Bot:
         if not selling and now >= self._guard_rests_ms and self.sell_all(reason, price, price) is None:
             self._guard_rests_ms = now + GUARD_RETRY_MS
 
+    def _protect_soon(self) -> None:
+        if not self.desk.gateway.in_process:
+            self.desk.soon(self.desk.protect)
+
     def _detach(self) -> None:
         if self._attached:
             self._mind.detach()
             self._attached = False
 
     def _unwatch_if_idle(self) -> None:
-        if self._subscription is not None and self.state in RESTING and not self.holds and not self.orders():
-            self._subscription.close()
-            self._subscription = None
+        if self.reading is not None and self.state in RESTING and not self.holds and not self.orders():
+            self.reading.close()
+            self.reading = None
 
     def _record_equity(self, price: float, now_ms: int) -> None:
         book = self.book

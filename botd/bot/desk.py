@@ -28,6 +28,10 @@ class RiskObserver(Protocol):
     def on_equity(self, bot: int, equity: Decimal | None, now_ms: int) -> None: ...
 
 
+def _nothing() -> None:
+    """No protective orders: botd's own guard is all there is."""
+
+
 @dataclass(frozen=True, slots=True)
 class Desk:
     """Collaborators of every bot."""
@@ -52,3 +56,5 @@ class Desk:
     """Names of the parts that entries need and that are not ready."""
     soon: Callable[[Callable[[], None]], None]
     """Run a call after the present one (the event loop's call_soon)."""
+    protect: Callable[[], None] = _nothing
+    """Look after every position's protective order (exchanges outside the process)."""

@@ -31,6 +31,8 @@ Hook = Callable[[Context], None]
 class EventMind:
     """Hooks in, orders out."""
 
+    places_sales = True
+
     def __init__(self, bot: Bot, strategy: EventStrategy, memory: dict[str, Any], *, needs: int, trusted: bool) -> None:
         """``memory`` is what the ledger kept of :attr:`memory` ({} for a new bot), ``needs`` the warm-up."""
         self._bot = bot

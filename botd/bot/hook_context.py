@@ -13,7 +13,7 @@ import msgspec
 
 from botd.bot.bot import Bot
 from botd.domain.errors import InvalidError
-from botd.domain.order import Order, Side
+from botd.domain.order import Order, Purpose, Side
 
 
 class Asked(msgspec.Struct):
@@ -58,7 +58,8 @@ class HookContext:
     def orders(self) -> list[Order]:
         """Return the working orders; on an exchange that cancels at once, without those this hook cancelled."""
         gone = {wish.client_order_id for wish in self.asked if wish.cancel and self._bot.desk.gateway.in_process}
-        return [o for o in self._bot.orders() if o.remaining > 0 and o.client_order_id not in gone]
+        strategys = [o for o in self._bot.orders() if o.purpose is not Purpose.PROTECTION]
+        return [o for o in strategys if o.remaining > 0 and o.client_order_id not in gone]
 
     def buy(self, quantity: Decimal, price: Decimal | None = None, tag: str = "") -> str | None:
         return self._ask(Side.BUY, quantity, price, tag)

@@ -14,6 +14,7 @@ class LostMind:
 
     needs = 1
     declared_entries = (0, 0)
+    places_sales = False
 
     def __init__(self, memory: dict[str, Any]) -> None:
         self.memory = memory

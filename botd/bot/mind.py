@@ -16,6 +16,8 @@ class Mind(Protocol):
     """Candles of history wanted before it may decide."""
     declared_entries: tuple[int, int]
     """Entries (an hour, a day) that the strategy declares as its normal rate."""
+    places_sales: bool
+    """True where it offers parts of the holding by orders of its own."""
     effort: Effort
     """What its strategy's calls have cost."""
 

@@ -6,11 +6,12 @@ from typing import Any
 
 from botd.bot.bot import Bot
 from botd.bot.evaluation import Effort, Evaluation
+from botd.bot.exits import offered_elsewhere
 from botd.bot.intents import market_entry
 from botd.bot.lifecycle import BotState
 from botd.domain.candle import Candle
 from botd.domain.decision import GateCheck
-from botd.domain.order import Fill, Side
+from botd.domain.order import Fill
 from botd.strategy.base import SignalStrategy
 
 OLD_MS = 90_000
@@ -19,6 +20,8 @@ OLD_MS = 90_000
 
 class SignalMind:
     """Enter on ``enter`` while flat, sell on ``exit`` while holding; if both, exit wins."""
+
+    places_sales = False
 
     def __init__(self, bot: Bot, strategy: SignalStrategy, key: tuple[Any, ...], *, needs: int, trusted: bool) -> None:
         """``key`` identifies the evaluation: bots with an equal one share it. ``needs`` is the strategy's warm-up."""
@@ -82,7 +85,7 @@ class SignalMind:
 
     def _exit(self, candle: Candle, gates: list[GateCheck]) -> str:
         bot = self._bot
-        if any(order.side is Side.SELL for order in bot.orders()):
+        if offered_elsewhere(bot):
             gates.append(GateCheck(gate="pending", passed=False, detail="an exit is already working"))
             return "hold"
         if bot.sell_all("signal", candle.close) is None:

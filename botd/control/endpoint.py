@@ -21,7 +21,7 @@ LONGEST_PATH = 107
 
 
 class SocketFile:
-    """One socket file: 0600, or 0660 for a group, in a directory that nobody else can write to."""
+    """One socket file, 0600 in a directory 0700, or 0660 and 0750 for a group; nobody else may write there."""
 
     def __init__(self, path: Path, group: str | None = None) -> None:
         """ConfigError where the path cannot be a socket's or the group does not exist."""
@@ -86,10 +86,11 @@ class SocketFile:
             if not directory.is_dir():
                 directory.parent.mkdir(parents=True, exist_ok=True)
                 directory.mkdir(mode=0o700)
-                if self._gid is not None:
-                    os.chown(directory, -1, self._gid)
-                    os.chmod(directory, 0o750)
-            mode = directory.stat().st_mode
+            status = directory.stat()
+            if self._gid is not None and status.st_mode & 0o777 == 0o700 and status.st_uid == os.geteuid():
+                os.chown(directory, -1, self._gid)  # made for its owner alone, by the locks: let the group reach in
+                os.chmod(directory, 0o750)
+            mode = status.st_mode
         except OSError as error:
             raise ConfigError(f"{directory}: cannot be used for a socket: {error.strerror}") from None
         if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:

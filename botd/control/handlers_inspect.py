@@ -12,6 +12,7 @@ from botd.domain.errors import InvalidError, NotFoundError
 from botd.domain.order import OrderStatus
 
 PAGE = 500
+CANDLES_A_PAGE, MOST_CANDLES = 2_000, 50_000  # more would hold up the loop; a month of minutes is 44,640
 TOP_EVENTS = 30
 
 
@@ -107,18 +108,22 @@ class InspectHandlers:
         services.require_market()
         if args.symbol not in services.parser.symbols:
             raise NotFoundError(f"no symbol {args.symbol!r} in this market", "see: botctl symbols")
-        window = services.desk.market.window(args.symbol, args.interval, args.limit or 100)
+        if (args.limit or 0) > MOST_CANDLES:
+            raise InvalidError(f"at most {MOST_CANDLES:,} candles are told at once", "give a smaller -n")
+        window = services.desk.market.window(args.symbol, args.interval, args.limit or MOST_CANDLES)
         if not len(window) and not services.desk.market.candle_feed:
             raise InvalidError(f"no bot follows {args.symbol} {args.interval}", "candles are kept for lanes in use")
+        # A cursor is the open time of the next candle: what closes between two pages moves nothing.
+        first = int(window.time.searchsorted(max(args.since or 0, _position(args.cursor))))
+        end = first + CANDLES_A_PAGE
         rows = [
             {
                 "time": rfc3339(int(window.time[i])),
                 **{key: repr(float(getattr(window, key)[i])) for key in ("open", "high", "low", "close", "volume")},
             }
-            for i in range(len(window))
-            if args.since is None or window.time[i] >= args.since
+            for i in range(first, min(end, len(window)))
         ]
-        return {"rows": rows}
+        return {"rows": rows, "next": str(int(window.time[end])) if end < len(window) else None}
 
     # -- the ledger's lists
 
@@ -184,8 +189,12 @@ class InspectHandlers:
 
 
 def _paged(rows: list[dict[str, Any]], cursor: str | None, limit: int | None) -> dict[str, Any]:
-    if cursor is not None and not cursor.isdecimal():
-        raise InvalidError(f"{cursor!r} is not a cursor", "give back what the last page said, or none")
-    start = int(cursor or 0)
+    start = _position(cursor)
     end = start + (limit or PAGE)
     return {"rows": rows[start:end], "next": str(end) if end < len(rows) else None}
+
+
+def _position(cursor: str | None) -> int:
+    if cursor is not None and not (cursor.isascii() and cursor.isdecimal() and len(cursor) < 16):
+        raise InvalidError(f"{cursor!r} is not a cursor", "give back what the last page said, or none")
+    return int(cursor or 0)

@@ -163,12 +163,13 @@ class History(Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class CandlesOf(Struct, forbid_unknown_fields=True, kw_only=True):
-    """Closed candles of one lane."""
+    """Closed candles of one lane, oldest first, by page; ``limit``: only the newest so many."""
 
     symbol: Symbol
     interval: Word
     limit: Count | None = None
     since: Millis | None = None
+    cursor: Cursor | None = None
 
 
 class EventsSince(Struct, forbid_unknown_fields=True, kw_only=True):

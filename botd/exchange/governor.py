@@ -42,6 +42,7 @@ _TOO_MANY_ORDERS = -1015
 
 logger = logging.getLogger("botd.exchange")
 
+
 class Lane(enum.IntEnum):
     """Who asks; the smaller goes first."""
 

@@ -15,7 +15,8 @@ from decimal import Decimal
 from typing import NamedTuple, Protocol
 
 from botd.domain import rules
-from botd.domain.order import OrderType, Side
+from botd.domain.candle import bucket_start, interval_ms
+from botd.domain.order import Order, OrderType, Side
 from botd.exchange.simulated_book import RestingOrder
 
 
@@ -56,6 +57,8 @@ Outcome = Match | Triggered | None
 
 _STOPS = (OrderType.STOP_LOSS, OrderType.STOP_LOSS_LIMIT)
 _TARGETS = (OrderType.TAKE_PROFIT, OrderType.TAKE_PROFIT_LIMIT)
+_IN_CANDLE = frozenset({"stop_loss", "trailing_stop", "take_profit", "time_stop"})
+"""Reasons of orders that a candle event caused: they fill in that candle."""
 
 
 def exact(price: float) -> Decimal:
@@ -110,6 +113,25 @@ def at_quote(order: RestingOrder, quote: Quote, slippage: float) -> Outcome:
 def would_trigger(kind: OrderType, side: Side, stop: float, last: float) -> bool:
     """Tell whether a stop order's stop price is already passed by the last price."""
     return last <= stop if _direction_falls(kind, side) else last >= stop
+
+
+def sells_above(order: RestingOrder) -> bool:
+    """Tell whether an order waits for a price to rise and sells there: a limit sale, a sale at a target.
+
+    Where a candle reaches both such a price and the stop of a position, the stop came first (pessimistic).
+    """
+    if order.side is not Side.SELL or order.type is OrderType.MARKET:
+        return False
+    return not _waits_for_stop(order) or order.type in _TARGETS
+
+
+def fill_time(order: Order, now: int, closing: int | None) -> int:
+    """Return the open time of the candle that an order with a trigger price fills in: of the one ``closing`` now
+    where that candle caused it, else of the one under way."""
+    length = interval_ms(order.interval)
+    if order.intent_reason in _IN_CANDLE and closing is not None and closing + length == now:
+        return closing
+    return bucket_start(now, length)
 
 
 def turn(order: RestingOrder) -> tuple[int, float, int]:

@@ -22,7 +22,7 @@ from typing import Any
 
 import msgspec
 
-from botd.domain.candle import Candle, bucket_start, interval_ms
+from botd.domain.candle import Candle
 from botd.domain.clock import Clock
 from botd.domain.instrument import Instrument
 from botd.domain.order import Fill, Order, OrderStatus, Report
@@ -34,9 +34,6 @@ from botd.exchange.simulated_book import Book, Lane, RestingOrder
 
 SEQUENCE = "sequence"
 TICK = "tick"
-
-_IN_CANDLE = frozenset({"stop_loss", "trailing_stop", "take_profit", "time_stop"})
-"""Reasons of orders that a candle event caused: they fill in that candle. Others fill in the one under way."""
 
 
 class Sequences(msgspec.Struct):
@@ -73,6 +70,8 @@ class SimulatedExchange:
         self._candle_feed = candle_feed
         self._latency_ms = 0 if candle_feed else latency_ms
         self._max_volume = float(max_volume_pct) if max_volume_pct and candle_feed else None
+        self._allowance: Decimal | None = None
+        """What may still fill of the candle at hand."""
         self._account = Account(balance)
         self._book = Book()
         self._sequences = Sequences()
@@ -162,24 +161,28 @@ class SimulatedExchange:
         self._lane_times[lane] = open_time
         orders = self._book.lanes.get(lane)
         if orders and self._max_volume is None:
+            self._allowance = None
             self._match(orders.values(), Bar(price, price, price), open_time, is_open=True)
 
     def on_closed(self, symbol: str, interval: str, candle: Candle) -> None:
-        """A candle closed: resting orders that its range touched fill."""
+        """A candle closed: resting orders that its range touched fill, but for sales above the market."""
         if not self._candle_feed:
             return
-        lane = (symbol, interval)
         self._prices[symbol] = candle.close
-        self._lane_times[lane] = candle.open_time
-        orders = self._book.lanes.get(lane)
+        self._lane_times[symbol, interval] = candle.open_time
+        limited = self._max_volume is not None
+        self._allowance = matching.exact(candle.volume * self._max_volume) if self._max_volume is not None else None
+        orders = self._book.lanes.get((symbol, interval))
         if orders:
-            bar = Bar(candle.open, candle.high, candle.low)
-            if self._max_volume is None:
-                resting = [order for order in orders.values() if order.rests]
-                self._match(resting, bar, candle.open_time)
-            else:
-                allowance = matching.exact(candle.volume * self._max_volume)
-                self._match(orders.values(), bar, candle.open_time, allowance=allowance)
+            due = [order for order in orders.values() if (limited or order.rests) and not matching.sells_above(order)]
+            self._match(due, Bar(candle.open, candle.high, candle.low), candle.open_time)
+
+    def after_levels(self, symbol: str, interval: str, candle: Candle) -> None:
+        """Stops of positions had their turn (the pessimistic order): now sales above the market fill."""
+        orders = self._book.lanes.get((symbol, interval)) if self._candle_feed else None
+        if orders:
+            due = [order for order in orders.values() if matching.sells_above(order)]
+            self._match(due, Bar(candle.open, candle.high, candle.low), candle.open_time)
 
     def on_tick(self, symbol: str, quote: Quote) -> None:
         """A price changed: what the latency has delayed arrives, then resting orders of the symbol."""
@@ -260,7 +263,8 @@ class SimulatedExchange:
         """Fill at once what fills at once; else acknowledge."""
         if self._candle_feed and order.trigger_price is not None:
             match = matching.at_once(order.type, order.side, order.trigger_price, self._slippage)
-            self._fill(resting, match, resting.quantity, self._fill_time(order))
+            closing = self._lane_times.get((order.symbol, order.interval))
+            self._fill(resting, match, resting.quantity, matching.fill_time(order, self._clock.now_ms(), closing))
             return
         if not self._candle_feed:
             if self._latency_ms or order.symbol not in self._quotes:
@@ -270,30 +274,14 @@ class SimulatedExchange:
         if self._book.holds(resting) and not resting.filled:
             self._report(resting)
 
-    def _fill_time(self, order: Order) -> int:
-        """Return the open time of the candle that an order with a trigger price fills in."""
-        now, length = self._clock.now_ms(), interval_ms(order.interval)
-        closing = self._lane_times.get((order.symbol, order.interval))
-        if order.intent_reason in _IN_CANDLE and closing is not None and closing + length == now:
-            return closing
-        return bucket_start(now, length)
-
     def _reject(self, order: Order, reason: str) -> None:
         self._counts["rejected"] += 1
         self._tell(order.client_order_id, OrderStatus.REJECTED, reason=reason)
 
     # -- matching
 
-    def _match(
-        self,
-        orders: Iterable[RestingOrder],
-        bar: Bar,
-        open_time: int,
-        *,
-        is_open: bool = False,
-        allowance: Decimal | None = None,
-    ) -> None:
-        """Hold the orders that are old enough against one candle event; ``allowance`` caps the sum filled."""
+    def _match(self, orders: Iterable[RestingOrder], bar: Bar, open_time: int, *, is_open: bool = False) -> None:
+        """Hold the orders that are old enough against one candle event; the allowance caps the sum filled."""
         due = sorted((order for order in orders if order.active_ms <= open_time), key=matching.turn)
         for order in due:
             if not self._book.holds(order):
@@ -301,9 +289,9 @@ class SimulatedExchange:
             outcome = matching.in_bar(order, bar, self._slippage)
             if isinstance(outcome, Match):
                 quantity = order.remaining
-                if allowance is not None:
-                    quantity = min(quantity, self._instruments[order.symbol].floor_quantity(allowance))
-                    allowance -= quantity
+                if self._allowance is not None:
+                    quantity = min(quantity, self._instruments[order.symbol].floor_quantity(self._allowance))
+                    self._allowance -= quantity
                 if quantity > 0:
                     self._fill(order, outcome, quantity, open_time)
             elif isinstance(outcome, Triggered):

@@ -79,7 +79,6 @@ class Gateway:
         self._send_later = send_later
         self._commit_intent = commit_intent
         self.table = OrderTable(journal=journal, clock=clock, instance=instance, remote=not exchange.in_process)
-        self.table.on_zombie = self.cancel_zombie
         self._queued: set[str] = set()
         self._becoming_durable: set[str] = set()
         """Orders of which no byte was sent: they wait for their turn, or for the ledger."""
@@ -221,9 +220,9 @@ class Gateway:
     def doubt_silence(self) -> None:
         """Take an order for unknown that was sent and not answered: whoever sends was to say so itself."""
         now = self._clock.monotonic()
-        for client_order_id in [key for key, sent in self._sent.items() if now - sent >= ANSWER_S]:
+        for key in [key for key, sent in self._sent.items() if now - sent >= ANSWER_S]:
             report = Report(
-                client_order_id=client_order_id,
+                client_order_id=key,
                 status=OrderStatus.UNKNOWN,
                 time_ms=self._clock.now_ms(),
                 reason=f"no answer within {ANSWER_S:.0f} s",

@@ -20,7 +20,6 @@ from botd.domain.instrument import split_symbol
 from botd.domain.order import Fill, Order, OrderStatus, Report
 from botd.exchange.remote import RemoteBalance, RemoteExchange, RemoteOrder
 from botd.execution.account import AccountBook
-from botd.execution.client_ids import parse_client_order_id
 from botd.execution.durable import OrderArchive
 from botd.execution.evidence import Reading
 from botd.execution.explain import Explained, explain
@@ -28,6 +27,7 @@ from botd.execution.gateway import Gateway
 from botd.execution.household import Agenda, Household, Schedule, Strikes
 from botd.execution.learning import Learner
 from botd.execution.orders import OrderJournal
+from botd.execution.others import Others
 from botd.execution.trade_reader import TradeReader
 
 logger = logging.getLogger("botd.execution")
@@ -60,10 +60,7 @@ class Reconciler:
         """True once everything was looked at since the start."""
         self.degraded: dict[int, str] = {}
         """Bots whose asset differs, with the reason."""
-        self.foreign: dict[str, dict[str, RemoteOrder]] = {}
-        """Working orders of other instances of botd: by instance, by client id."""
-        self.without_intent: dict[str, RemoteOrder] = {}
-        self.externals: dict[str, RemoteOrder] = {}
+        self.others = Others(instance)
         self.reset_seen = False
         """A test network began anew: nothing of ours is there."""
         self._exchange = exchange
@@ -73,7 +70,6 @@ class Reconciler:
         self._household = household
         self._journal = journal
         self._clock = clock
-        self._instance = instance
         self._testnet = testnet
         self._agenda = Agenda(self.schedule)
         self._strikes = Strikes()
@@ -85,13 +81,14 @@ class Reconciler:
         self._active: set[str] = set()
         """Symbols whose trades may have news."""
         self._strays: list[Report] = []
-        self._counts = dict.fromkeys(("looks", "failed", "externals", "transfers", "differences"), 0)
+        self._counts = dict.fromkeys(("looks", "failed", "transfers", "differences"), 0)
         self.trades = TradeReader(
             exchange=exchange, gateway=gateway, learner=learner, account=self.account, archive=archive, clock=clock,
             tell=journal.event,
         )  # fmt: skip
         gateway.table.on_booked = self._on_booked
         gateway.table.on_stray = self._strays.append
+        gateway.table.on_zombie = self._on_zombie
         exchange.listen_account(self)
 
     # -- what the exchange tells by itself
@@ -102,7 +99,7 @@ class Reconciler:
             self._gateway.table.doubt(order, reason)
 
     def on_foreign(self, order: RemoteOrder) -> None:
-        self._note_foreign(order)
+        self._note_other(order)
         if order.filled:
             self._active.add(order.symbol)
 
@@ -152,10 +149,7 @@ class Reconciler:
     def refusals(self) -> list[str]:
         """Return why nothing may be opened on this account, a line each."""
         found = [] if self.ready else ["reconcile: the account was not read yet"]
-        for instance, orders in self.foreign.items():
-            found.append(f"{len(orders)} working orders of another botd ({instance}): adopt its ledger, or cancel them")
-        if self.without_intent:
-            found.append(f"orders with our id and without an intent: {', '.join(self.without_intent)}")
+        found += self.others.refusals()
         if self.reset_seen:
             found.append("the test network began anew: botctl reconcile --accept-reset")
         return found
@@ -182,7 +176,7 @@ class Reconciler:
             self.account.expected,
             self._household.claims(),
             self._gateway.open_orders(),
-            self.externals.values(),
+            self.others.externals.values(),
         )
 
     def accept_difference(self, asset: str, by: str) -> Decimal:
@@ -215,7 +209,7 @@ class Reconciler:
 
     def cancel_foreign(self, instance: str) -> int:
         """Cancel the working orders of another instance; returns how many."""
-        orders = self.foreign.get(instance, {})
+        orders = self.others.foreign.get(instance, {})
         self._exchange.know({key: order.symbol for key, order in orders.items()})
         for client_order_id in orders:
             self._gateway.cancel_foreign(client_order_id)
@@ -235,7 +229,7 @@ class Reconciler:
 
     def statistics(self) -> dict[str, Any]:
         """Return counters and flags for ``health``."""
-        flags = {"ready": self.ready, "degraded": len(self.degraded), "externals": len(self.externals)}
+        flags = {"ready": self.ready, "degraded": len(self.degraded), "externals": len(self.others.externals)}
         return {**flags, **self._counts, "refusals": self.refusals()}
 
     # -- open orders
@@ -246,7 +240,7 @@ class Reconciler:
         before = {order.client_order_id: order for order in table.open_orders()}
         seen = [order for order in before.values() if order.status in _SEEN]
         found = {order.client_order_id: order for order in await self._exchange.find_open_orders()}
-        self.foreign, self.without_intent, self.externals = {}, {}, {}
+        self.others.forget()
         for remote in found.values():
             await self._judge_order(remote, before)
         for order in seen:
@@ -256,15 +250,13 @@ class Reconciler:
 
     async def _judge_order(self, remote: RemoteOrder, before: Mapping[str, Order]) -> None:
         """Hold one working order of the account against the table."""
-        ours = parse_client_order_id(remote.client_order_id)
-        if ours is None or ours[0] != self._instance:
-            self._note_foreign(remote)
+        if self._note_other(remote):
             return
         order = self._gateway.table.find(remote.client_order_id)
         if order is None:
             kept = await self._archive.by_client_id(remote.client_order_id)
             if kept is None:
-                self.without_intent[remote.client_order_id] = remote
+                self.others.without_intent[remote.client_order_id] = remote
                 self._tell("reconcile.no_intent", client_order_id=remote.client_order_id, symbol=remote.symbol)
                 logger.error("the exchange has %s, the ledger has no such intent", remote.client_order_id)
                 return
@@ -272,22 +264,17 @@ class Reconciler:
         if order.status.is_open:
             await self._learner.learn(order, remote)
         elif remote.client_order_id not in before:  # else it ended while the answer was on its way
-            self._gateway.cancel_zombie(order)
+            self._on_zombie(order)
 
-    def _note_foreign(self, remote: RemoteOrder) -> None:
-        ours = parse_client_order_id(remote.client_order_id)
-        if ours is not None and ours[0] == self._instance:
-            return
+    def _on_zombie(self, order: Order) -> None:
+        self._exchange.know({order.client_order_id: order.symbol})
+        self._gateway.cancel_zombie(order)
+
+    def _note_other(self, remote: RemoteOrder) -> bool:
+        if not self.others.note(remote):
+            return False
         self.trades.know_external(remote.symbol, remote.exchange_order_id)
-        place = self.externals if ours is None else self.foreign.setdefault(ours[0], {})
-        if remote.status.is_open:
-            if ours is None and remote.client_order_id not in place:
-                self._counts["externals"] += 1
-            place[remote.client_order_id] = remote
-        else:
-            place.pop(remote.client_order_id, None)
-        if ours is not None and not place:
-            del self.foreign[ours[0]]
+        return True
 
     async def _take_strays(self) -> None:
         """Deliver what was reported of orders that only the ledger remembers."""

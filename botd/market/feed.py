@@ -83,6 +83,10 @@ class MarketSink(Protocol):
 
     def on_closed(self, symbol: str, interval: str, candle: Candle) -> None: ...
 
+    def after_levels(self, symbol: str, interval: str, candle: Candle) -> None:
+        """The closed candle has also been held against the price-level index."""
+        ...
+
     def on_tick(self, symbol: str, quote: Quote) -> None: ...
 
 

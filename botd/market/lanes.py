@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from botd.domain.candle import Candle, interval_ms
-from botd.domain.clock import rfc3339
+from botd.domain.clock import Clock, rfc3339
 from botd.domain.events import Event
 from botd.market.candles import CandleStore
 from botd.market.feed import Lane, LaneListener, Quote
@@ -37,7 +37,7 @@ class LaneNews(msgspec.Struct, frozen=True):
 class Subscription:
     """One reader's claim on a lane, from :meth:`botd.market.manager.MarketManager.subscribe`."""
 
-    __slots__ = ("_close", "lane", "listener", "live", "rank", "warmup")
+    __slots__ = ("_close", "lane", "late_ms", "listener", "live", "longest_s", "rank", "spent_s", "told", "warmup")
 
     def __init__(
         self, lane: LaneState, listener: LaneListener, warmup: int, rank: int, close: Callable[[Subscription], None]
@@ -47,7 +47,22 @@ class Subscription:
         self.warmup = warmup
         self.rank = rank
         self.live = True
+        self.told = 0
+        """Closed candles of a tick feed that the listener was told of, and what it did with them took:"""
+        self.spent_s = self.longest_s = 0.0
+        self.late_ms: int | None = None
+        """How long after the close of the last one it was told."""
         self._close = close
+
+    def tell(self, candle: Candle, clock: Clock) -> None:
+        """Tell the listener of a closed candle, and account what that takes."""
+        self.late_ms = clock.now_ms() - candle.open_time - self.lane.length
+        began = clock.monotonic()
+        self.listener.on_closed(candle)
+        took = clock.monotonic() - began
+        self.told += 1
+        self.spent_s += took
+        self.longest_s = max(self.longest_s, took)
 
     @property
     def ready(self) -> bool:

@@ -239,10 +239,14 @@ class MarketManager:
             for sink in self._sinks:
                 sink.on_closed(lane.symbol, lane.interval, candle)
             self.levels.on_closed(lane.key, candle.open, candle.high, candle.low)
+            for sink in self._sinks:
+                sink.after_levels(lane.symbol, lane.interval, candle)
         self._cache.put_candle(lane.symbol, lane.interval, candle)
         for subscription in subscriptions:
-            if subscription.live:
+            if subscription.live and self.candle_feed:
                 subscription.listener.on_closed(candle)
+            elif subscription.live:
+                subscription.tell(candle, self._clock)
 
     def _take_opened(self, moment: Moment, now: int) -> None:
         for symbol, price in moment.opened:
@@ -286,10 +290,8 @@ class MarketManager:
         if self._prepare is None:
             return
         closed = [(lane.symbol, lane.interval, candle) for lane, candle, readers in told if readers]
-        if closed:
-            waiting = self._prepare(closed)
-            if waiting is not None:
-                yield waiting
+        if closed and (waiting := self._prepare(closed)) is not None:
+            yield waiting
 
     # -- tick feeds -----------------------------------------------------------------------------------
 
@@ -371,10 +373,8 @@ class MarketManager:
         yield from self._prepared(told)
         for lane, closed, subscriptions in told:
             self._tell_closed(lane, closed, subscriptions)
-        if self._settle is not None:
-            waiting = self._settle(self._clock.now_ms())
-            if waiting is not None:
-                yield waiting
+        if self._settle is not None and (waiting := self._settle(self._clock.now_ms())) is not None:
+            yield waiting
 
     def _accept(self, symbol: str, interval: str, candle: Candle) -> list[_Told]:
         """Append a tick feed's candle if it is the lane's next, and return whom to tell."""

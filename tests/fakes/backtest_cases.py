@@ -17,8 +17,8 @@ import pytest
 import talib
 
 from botd.backtest.history import History, from_candles
-from botd.backtest.kernel import REASONS, Room, make_room
-from botd.backtest.run import Decisions, average_ranges, play
+from botd.backtest.kernel import REASONS, Room, make_room, sealed
+from botd.backtest.run import Decisions, average_ranges, play, tape_of
 from botd.backtest.terms import Terms
 from botd.domain.candles import Candles
 from botd.domain.instrument import Instrument
@@ -37,7 +37,7 @@ class Case:
         """Play it by the kernel; return the room, how many trades are in it, and the statistics."""
         room = make_room(len(self.decisions.enter), int(np.count_nonzero(self.decisions.enter)) + 1)
         atr = average_ranges(self.history, self.terms)
-        return room, *play(self.history, self.decisions, atr, self.terms, room)
+        return room, *play(tape_of(self.history), self.decisions, atr, self.terms, room)
 
     def plain(self) -> Played:
         """Play it by the plain loop."""
@@ -94,7 +94,7 @@ def case_of(seed: int) -> Case:
     rows = random_candles(rng, rng.choice((2, 3, 20, 150, 400)))
     often = rng.choice((0.02, 0.1, 0.5))
     chances = often, often * rng.choice((0.0, 0.2, 1.0))
-    enter, leave = (np.array([rng.random() < chance for _ in range(len(rows))]) for chance in chances)
+    enter, leave = (sealed(np.array([rng.random() < chance for _ in range(len(rows))])) for chance in chances)
     instrument = Instrument(
         symbol="ABC/USDT",
         base="ABC",

@@ -91,7 +91,9 @@ class Desk:
     ) -> None:
         """Close the one-minute candle that opened at ``minute``."""
         self.clock.advance(START + (minute + 1) * MINUTE)
-        self.exchange.on_closed(symbol, "1m", Candle(START + minute * MINUTE, open_, high, low, close, volume))
+        candle = Candle(START + minute * MINUTE, open_, high, low, close, volume)
+        self.exchange.on_closed(symbol, "1m", candle)
+        self.exchange.after_levels(symbol, "1m", candle)
 
     def tick(self, bid: float, ask: float, last: float | None = None, symbol: str = "BTC/USDT") -> None:
         now = self.clock.now_ms()

@@ -67,6 +67,7 @@ class LiveBench:
         pace: Pace | None = None,
         market: Market | None = None,
         start_ms: int = START,
+        stream: StreamRules | None = None,
         **rules: Any,
     ) -> None:
         self.clock = ManualClock(start_ms)
@@ -80,13 +81,14 @@ class LiveBench:
             lookback=100,
         )  # fmt: skip
         self.readers: dict[tuple[str, str], Reader] = {}
+        self._stream_rules = stream or StreamRules(open_s=2.0)
         self._task: asyncio.Task[None] | None = None
 
     async def start(self, *, begin: bool = True) -> None:
         await self.front.start()
         self.feed = BinanceFeed(
             market=self.manager, clock=self.time, rest=self.front.rest_url, stream=self.front.ws_url,
-            rules=StreamRules(open_s=2.0),
+            rules=self._stream_rules,
         )  # fmt: skip
         if begin:
             await self.feed.start()

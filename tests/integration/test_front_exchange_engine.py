@@ -305,6 +305,19 @@ def test_a_deposit_is_told_and_booked() -> None:
     case.venue.check()
 
 
+def test_somebody_else_trades_on_the_account_and_a_reset_forgets_everything() -> None:
+    case = Case()
+    case.venue.order(**order("BUY", "LIMIT", "1", price="90", newClientOrderId="theirs"))
+    case.order("BUY", "MARKET", "1")
+    assert [row["clientOrderId"] for row in case.get("GET", "openOrders")] == ["theirs"]
+    assert len(case.venue.calls) == 2
+    case.venue.reset()
+    assert case.get("GET", "openOrders") == case.get("GET", "myTrades", symbol="BTCUSDT") == []
+    assert case.books.both() == {"BTC": (10, 0), "USDT": (10_000, 0)}
+    assert case.order("BUY", "MARKET", "1")["status"] == "FILLED"
+    case.venue.check()
+
+
 def storm(seed: int, steps: int = 150) -> Case:
     """Do so many random things under a random plan of faults; the books are checked after each."""
     dice = random.Random(seed)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 
-from tests.fakes.binance import Rules
+from tests.fakes.binance import Rules, exchange
 from tests.fakes.binance.exchange import DEFAULT_KEY, Answer, Door, ExchangeFault, Lost, named, seeded
 from tests.fakes.binance.exchange.fault_plan import KINDS, NAMED, ExchangeFaults, of_json
 from tests.fakes.exchange_case import Case, hmac_signature, order, trading
@@ -106,6 +108,16 @@ def test_an_order_arrives_after_its_client_gave_up_but_not_after_its_window() ->
     case.ask("POST", "order", recvWindow="1500", **LIMIT)
     case.clock.advance(2000)
     assert len(case.books.orders) == 2
+
+
+def test_a_429_without_a_retry_after_is_an_answer_and_no_ban() -> None:
+    async def test() -> None:
+        async with trading() as (exchange, trader):
+            exchange.inject(ExchangeFault(kind="error", code=-1003, status=429, message="Slow down.", times=1))
+            assert (await trader.send("POST", "order", **WIRE))[0] == 429
+            assert (await trader.send("POST", "order", **WIRE))[0] == 200
+
+    run(test)
 
 
 def test_the_engines_timeout_is_heard_of_after_its_ten_seconds() -> None:
@@ -304,3 +316,18 @@ def test_a_plan_is_data_and_a_seed_draws_the_same_again() -> None:
     assert read.holding(104, "error") == [] and read.holding(105, "error")[0].code == -1007
     with pytest.raises(ValueError, match="no fault 'nonsense'"):
         ExchangeFault(kind="nonsense")
+
+
+def test_the_exchange_knows_nothing_of_the_program_and_its_core_nothing_of_wires_or_the_wall_clock() -> None:
+    wire = {"rest_desk", "ws_api", "wire"}
+    for page in sorted(Path(exchange.__file__).parent.glob("*.py")):
+        names = [
+            node for node in ast.walk(ast.parse(page.read_text())) if isinstance(node, ast.Import | ast.ImportFrom)
+        ]
+        imported = {alias.name for node in names if isinstance(node, ast.Import) for alias in node.names}
+        imported |= {node.module or "" for node in names if isinstance(node, ast.ImportFrom)}
+        roots = {name.partition(".")[0] for name in imported}
+        assert not roots & {"botd", "botctl", "strategies"}, page
+        if page.stem not in wire:
+            assert not roots & {"asyncio", "aiohttp", "socket", "time", "datetime"}, page
+            assert not imported & {f"tests.fakes.binance.exchange.{name}" for name in wire}, page

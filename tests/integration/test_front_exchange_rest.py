@@ -182,6 +182,10 @@ def test_a_ban_of_the_exchange_is_one_of_the_whole_address() -> None:
             assert public.status == 418 and len(trader.front.record.while_banned()) == 1
             await trader.front.advance(60_000)
             assert (await trader.send("POST", "order", **LIMIT))[0] == 200
+            exchange.inject(named("429", times=1))
+            assert (await trader.send("POST", "order", **LIMIT))[0] == 429
+            exchange.mend_all()
+            assert (await trader.send("POST", "order", **LIMIT))[0] == 200
 
     run(test)
 
@@ -215,30 +219,6 @@ def test_exchange_info_tells_of_changed_filters_and_status_and_orders_are_judged
             assert (await trader.get("DELETE", "openOrders", symbol="BTCUSDT"))[0]["status"] == "CANCELED"
             answer = await trader.session.get(trader.front.rest_url + "/api/v3/exchangeInfo")
             assert (await answer.json())["symbols"][0]["status"] == "CANCEL_ONLY"
-
-    run(test)
-
-
-def test_resting_orders_meet_the_fronts_own_market() -> None:
-    async def test() -> None:
-        async with trading(prices=False) as (exchange, trader):
-            book = await trader.session.get(trader.front.rest_url + "/api/v3/ticker/bookTicker?symbol=BTCUSDT")
-            bid = float((await book.json())["bidPrice"])
-            near = f"{bid - 20:.2f}"
-            placed = await trader.get("POST", "order", **(LIMIT | {"price": near}))
-            stop = f"{bid - 30:.2f}"
-            await trader.get("POST", "order", **order("SELL", "STOP_LOSS", "0.01", stopPrice=stop))
-            assert len(exchange.books.open_orders()) == 2
-            for _ in range(60):
-                await trader.front.advance(60_000)
-                if not exchange.books.open_orders():
-                    break
-            assert [found.status for found in exchange.books.orders.values()] == ["FILLED", "FILLED"]
-            [trade, sale] = exchange.books.trades
-            assert (trade.order_id, f"{trade.price:.2f}", trade.maker) == (placed["orderId"], near, True)
-            market = trader.front.market
-            low = min(bar.low for bar in market.klines("BTCUSDT", "1m", trader.front.clock.now_ms(), limit=61))
-            assert low / 100 <= float(stop) and not sale.maker
 
     run(test)
 

@@ -248,6 +248,8 @@ def test_a_session_is_pinged_lives_its_day_and_is_cut_by_the_fronts_own_faults()
             assert await ending == 1001 and trader.front.record.endings() == {"life": 1}
             again = await trader.connect()
             await again.subscribe()
+            trader.front.inject(Fault(kind="shutdown", delay_ms=1000))
+            assert (await again.arrived())[0]["event"]["e"] == "serverShutdown"
             trader.front.inject(Fault(kind="cut"))
             assert await again.end() == 1006 and exchange.venue.stream.subscribers == 0
 

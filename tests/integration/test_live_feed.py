@@ -12,6 +12,7 @@ import pytest
 
 from botd.domain.clock import WallClock
 from botd.domain.errors import NotFoundError, UnavailableError
+from botd.exchange.binance.stream_rules import StreamRules
 from botd.market.binance.binance_feed import BinanceFeed
 from botd.market.cache.cache import MemoryCache
 from botd.market.manager import MarketManager
@@ -43,7 +44,7 @@ def test_a_lane_gets_its_history_and_then_each_candle_once() -> None:
         assert len(reader.candles) == 5
         for lane in ((BTC, "1m"), (BTC, "5m"), (ETH, "1m")):
             bench.assert_complete(*lane)
-        assert bench.front.record.paths()["/api/v3/exchangeInfo"] == 1
+        assert bench.front.record.paths()["/api/v3/exchangeInfo"] == 2  # all of it, and after five minutes BTC and ETH
         assert not any(reader.denied) and not bench.opens_denied()
         assert bench.feed.status == "ok", bench.feed.detail
         row = bench.feed.statistics()["symbols"][BTC]
@@ -338,6 +339,36 @@ def test_an_announced_shutdown_costs_nothing() -> None:
         assert statistics["symbols"][BTC]["by_rest"] == 0
 
     with_bench(LiveBench(pace=Pace(kline_ms=0, book_ms=1000.0)), scene)
+
+
+def test_the_end_of_a_connections_life_costs_nothing() -> None:
+    """Binance ends every connection after 24 hours; here it is ten minutes, which botd knows."""
+
+    async def scene(bench: LiveBench) -> None:
+        reader = bench.read()
+        await bench.ready()
+        await bench.play(1260)
+        bench.assert_complete()
+        assert not any(reader.denied) and not bench.opens_denied()
+        statistics = bench.feed.statistics()
+        assert (statistics["lost"], statistics["streams"]["reconnects"]) == (0, 0)
+        assert statistics["streams"]["overlaps"] >= 2
+        assert statistics["symbols"][BTC]["by_rest"] == 0
+
+    life = StreamRules(open_s=2.0, lifetime_s=600.0, overlap_s=30.0)
+    with_bench(LiveBench(pace=Pace(kline_ms=0, book_ms=1000.0), stream=life, life_s=600.0), scene)
+
+
+def test_connections_that_end_without_a_word_after_their_life_cost_no_candle() -> None:
+    async def scene(bench: LiveBench) -> None:
+        bench.read()
+        await bench.ready()
+        await bench.play(620)
+        bench.assert_complete()
+        assert bench.state() == "LIVE"
+        assert bench.feed.statistics()["lost"] >= 2
+
+    with_bench(LiveBench(pace=QUIET, life_s=200.0), scene)
 
 
 def test_an_outage_of_ten_seconds() -> None:

@@ -1,4 +1,4 @@
-"""A whole botd on a market that fails: nothing is opened on a price that nobody vouches for, what is held can be sold."""
+"""A whole botd on a market that fails: nothing is opened on a price nobody vouches for, what is held can be sold."""
 
 from __future__ import annotations
 
@@ -156,5 +156,19 @@ def test_a_symbol_that_the_exchange_halts_opens_nothing_until_it_trades_again(tm
         await world.until(lambda: not world.denial(bot), 302)
         asked = [seen for seen in world.front.record.requests if seen.path.endswith("/exchangeInfo")]
         assert len(asked) <= 3
+
+    with_world(LiveWorld(tmp_path), scene)
+
+
+def test_what_each_bots_candles_take_is_accounted_and_how_late_it_hears_of_them(tmp_path: Path) -> None:
+    async def scene(world: LiveWorld) -> None:
+        bot = await world.bot()
+        details = world.world.views.details
+        assert details(bot)["candles_told"] is None
+        await world.until(lambda: bot.last_candle_ms is not None, 70)
+        shown = details(bot)
+        assert shown["candles_told"] == 1
+        assert 0 <= shown["told_late_ms"] <= 5_000
+        assert shown["candles_s"] * 1000 == pytest.approx(shown["candles_longest_ms"], abs=0.01)
 
     with_world(LiveWorld(tmp_path), scene)

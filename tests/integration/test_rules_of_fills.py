@@ -52,11 +52,13 @@ from botd.strategy.base import EventStrategy
 
 
 class Limited(EventStrategy):
-    """Bids 99 for one unit after a candle with volume 1."""
+    """Bids 99 for one unit after a candle with volume 1, and asks 101 for it after one with 5."""
 
     def on_candle(self, context, candle):
         if candle.volume == 1:
             context.buy(Decimal(1), Decimal(99))
+        if candle.volume == 5:
+            context.sell(Decimal(1), Decimal(101))
 '''
 Line = tuple[int, float, float, float, float, int]
 """Open time, open, high, low, close, volume."""
@@ -302,6 +304,22 @@ def test_a_limit_filled_within_a_candle_is_stopped_by_the_low_of_that_candle(tmp
 def test_a_limit_filled_within_a_candle_trails_from_its_price_and_not_from_a_high_before_it(tmp_path: Path) -> None:
     after = ((99.5, 100.0, 98.0, 99.0, 0), (99.0, 99.0, 97.5, 98.0, 0), STAY)
     assert one_bot(tmp_path, Market.of(*AT_99, *after), "limited", trailing=0.02) == [("trailing_stop", 2, 98.0)]
+
+
+@pytest.mark.parametrize(
+    ("candle", "reason", "price"),
+    [
+        ((99.5, 102.0, 97.0, 100.0, 0), "stop_loss", 99 * (1 - 0.01)),  # both within: the stop came first
+        ((101.5, 102.0, 97.0, 100.0, 0), "signal", 101.5),  # opened beyond the limit: sold before anything else
+        ((99.5, 102.0, 98.9, 100.0, 0), "signal", 101.0),
+    ],
+)
+def test_a_candle_that_reaches_a_limit_sale_and_the_stop_counts_as_stopped(
+    tmp_path: Path, candle: tuple[float, float, float, float, int], reason: str, price: float
+) -> None:
+    bought = ((105.0, 105.0, 104.0, 105.0, 1), (105.0, 106.0, 98.5, 99.5, 5))
+    found = one_bot(tmp_path, Market.of(*bought, candle, STAY), "limited", stop_loss=0.01)
+    assert found == [(reason, 1, price)]
 
 
 def test_a_change_of_the_spec_does_not_move_levels_that_it_does_not_name() -> None:

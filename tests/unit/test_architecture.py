@@ -36,6 +36,7 @@ what it imports."""
 COMPOSITION = {"botd/app.py", "botd/world.py", "botd/feeds.py"}
 CONCRETE = {
     "botd.exchange.simulated.SimulatedExchange",
+    "botd.exchange.binance.binance.BinanceExchange",
     "botd.market.simulated.synthetic.SyntheticSource",
     "botd.market.simulated.replay.ReplaySource",
     "botd.market.by_ccxt.exchange_feed.ExchangeFeed",

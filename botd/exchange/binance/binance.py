@@ -100,6 +100,8 @@ class BinanceExchange:
     async def start(self) -> None:
         """Sign in: listing, time, what the key may do, balances; then listen to the account. May be called again after
         it raised UnavailableError; ConfigError for a key that is refused, by the exchange or by us."""
+        if self._started:
+            return
         try:
             await self.site.load_listing()
             if self.site.time.age_s > TIME_S:

@@ -97,6 +97,7 @@ class BinanceClient:
     ) -> None:
         self.governor = governor
         self._url = url.rstrip("/")
+        self._host = self._url.split("://", 1)[-1].split("/", 1)[0]
         self._clock = clock
         self._time = time
         self._ssl_context = ssl_context
@@ -170,7 +171,7 @@ class BinanceClient:
                     content += await response.content.read(_ANSWER_BYTES)
                 status, told = response.status, response.headers
         except _NOT_SENT as error:
-            raise NoAnswerError(f"{path}: no connection: {_said(error)}", sent=False) from None
+            raise NoAnswerError(f"{path}: no connection to {self._host}: {_said(error)}", sent=False) from None
         except TimeoutError:
             raise NoAnswerError(f"{path}: no answer within {self._timeout_s:g} s", sent=True) from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
@@ -186,7 +187,9 @@ class BinanceClient:
                 resolver=self._resolver,
                 keepalive_timeout=_KEEPALIVE_S,
             )
-            self._session = aiohttp.ClientSession(connector=connector, timeout=self._timeout, auto_decompress=True)
+            self._session = aiohttp.ClientSession(
+                connector=connector, timeout=self._timeout, cookie_jar=aiohttp.DummyCookieJar()
+            )
         return self._session
 
 

@@ -201,7 +201,12 @@ class OrderDesk:
     def _start(self, work: Coroutine[Any, Any, None], name: str) -> None:
         task = asyncio.get_running_loop().create_task(work, name=name)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:  # whoever was told did not take it
+            logger.error("%s: what was told was not taken", task.get_name(), exc_info=error)
 
     # -- telling
 

@@ -40,7 +40,7 @@ _TEXT = picows.WSMsgType.TEXT
 _SHORT = 128
 """Market data is longer, and begins with ``{"stream"``; what is not so is looked at more closely."""
 _S = ord("s")
-_LOOKS = 8
+_LOOKS = 16
 """looks of the watchdog within the time that it measures"""
 
 
@@ -208,7 +208,7 @@ class Connection:
 
     @property
     def silent_s(self) -> float:
-        """Return for how long nothing has come, to within an eighth of the time that the watchdog allows."""
+        """Return for how long nothing has come, to within a sixteenth of the time that the watchdog allows."""
         return self._clock.monotonic() - self._heard_s
 
     def statistics(self) -> dict[str, Any]:

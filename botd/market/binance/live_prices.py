@@ -20,7 +20,6 @@ from botd.market.feed import Quote
 from botd.market.lanes import TICKER, LaneNews
 
 CHECK_S = 1.0
-_ALIVE_S = 10.0
 _SYMBOLS_A_REQUEST = 100
 
 logger = logging.getLogger("botd.market")
@@ -158,8 +157,8 @@ class LivePrices:
         for name in names:
             watch = self.watches.get(name)
             silent_s = self._streams().silent_s(stream_of(name))
-            lives = silent_s is not None and silent_s < _ALIVE_S
-            quote = watch.on_rest_failed(now, lives) if watch is not None else None
+            spoke_ms = None if silent_s is None else now - round(silent_s * 1000)
+            quote = watch.on_rest_failed(now, spoke_ms) if watch is not None else None
             if quote is not None:
                 self._market.on_tick(self._symbols[name], quote)
 

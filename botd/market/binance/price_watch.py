@@ -118,14 +118,15 @@ class PriceWatch:
             distrust = True
         return self._believe(bid, ask, (bid + ask) / 2, now_ms), distrust
 
-    def on_rest_failed(self, now_ms: int, connection_lives: bool) -> Quote | None:
-        """REST cannot be asked: while the connection lives, a quiet symbol has its last price, for a while."""
+    def on_rest_failed(self, now_ms: int, spoke_ms: int | None) -> Quote | None:
+        """REST cannot be asked: a quiet symbol has its last price, for a while, as of when its connection said
+        anything at all last (None: it has no connection)."""
         last = self.last
-        if last is None or not connection_lives or self.suspect is not None:
+        if last is None or spoke_ms is None or spoke_ms <= last.time_ms or self.suspect is not None:
             return None
         if now_ms - self.confirmed_ms > UNSEEN_MS:
             return None
-        self.last = Quote(last.bid, last.ask, last.last, now_ms)
+        self.last = Quote(last.bid, last.ask, last.last, spoke_ms)
         return self.last
 
     def wants_rest(self, now_ms: int) -> bool:

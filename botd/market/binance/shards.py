@@ -258,14 +258,19 @@ class _Shard:
         spare = self._rules.overlap_s * self._all.rng.uniform(1.0, 2.0)  # not all shards at the same moment
         left = self._rules.lifetime_s - spare - connection.age_s
         self._replacing = connection in self._reasons
+        ageing = asyncio.create_task(self._age(connection, max(0.0, left)), name=f"{connection.name} age")
         try:
-            async with asyncio.timeout(max(0.0, left)):
-                while not connection.reason and connection not in self._reasons:
-                    self._news.clear()
-                    await self._news.wait()
-        except TimeoutError:
-            self._reasons[connection] = "near the end of its life"
+            while not connection.reason and connection not in self._reasons:
+                self._news.clear()
+                await self._news.wait()
+        finally:
+            ageing.cancel()
         self._replacing = True
+
+    async def _age(self, connection: Connection, left_s: float) -> None:
+        await self._all.clock.sleep(left_s)
+        self._reasons.setdefault(connection, "near the end of its life")
+        self._news.set()
 
     def _count(self, connection: Connection) -> None:
         reason = self._reasons.pop(connection, "")

@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 from redis.exceptions import ResponseError
 
-from botd.domain.candle import Candle
+from botd.domain.candle import Candle, interval_ms
 from botd.domain.clock import Clock
 from botd.domain.instrument import Instrument
 from botd.market.cache.redis_link import RedisLink
@@ -50,7 +50,7 @@ BEAT_S = 0.5
 CHECK_S = 10.0
 """Every lane's stream is compared with our candles that often."""
 INSTRUMENTS_S = 60.0
-GAP_S = 0.002
+GAP_S = 0.001
 """The pause after a write, in which newer prices replace older ones."""
 UNFIT_MS = 10_000
 STAND_BACK_S = 10.0
@@ -58,7 +58,8 @@ RESIGN_S = 60.0
 """A leader without prices stands back so long for others to lead, and at most that often."""
 _PRICES_TTL_S = 300
 _LISTED_TTL_S = 86_400
-_MOST_QUOTES = 500
+_MOST_QUOTES, _MOST_LANES = 500, 50
+"""In one message: what closes at once comes in several, so that the first need not wait for the last."""
 _OUR_BUSINESS = (b"WRONGTYPE", b"ERR The ID specified")
 """Refusals that the next comparison mends; any other is an outage."""
 
@@ -119,6 +120,9 @@ class Publisher:
 
     def on_closed(self, symbol: str, interval: str, candle: Candle) -> None:
         """Lanes that are wanted are heard of as a bot hears of them."""
+
+    def after_levels(self, symbol: str, interval: str, candle: Candle) -> None:
+        """Nothing is published twice."""
 
     # -- life
 
@@ -224,9 +228,11 @@ class Publisher:
         quotes = dict(islice(self._quotes.items(), _MOST_QUOTES))
         stamp, offset = self._stamp(), self._exchange_ms() - self._clock.now_ms()
         prices = [shared_quote(symbol, quote, offset) for symbol, quote in quotes.items()]
-        commands = [self._price(price, stamp) for price in prices]
-        lanes = [lane for lane in self._wanted.news.values() if lane.in_step]  # the others are compared first
-        self._wanted.news.clear()
+        commands = self._kept(prices, stamp)
+        news = list(islice(self._wanted.news.values(), _MOST_LANES))
+        for lane in news:
+            del self._wanted.news[lane.key]
+        lanes = [lane for lane in news if lane.in_step]  # the others are compared first
         candles: list[SharedCandle] = []
         last = {lane.key: self._append(lane, commands, candles, stamp) for lane in lanes}
         if beat:
@@ -246,15 +252,20 @@ class Publisher:
         self, lane: WantedLane, commands: list[Command], candles: list[SharedCandle], stamp: tuple[int, int]
     ) -> int:
         """Add what Redis lacks of a lane; returns the open time of the newest candle there then."""
-        ours = self._market.window(*lane.key, lane.length)
-        newer = candle_list(cut(ours, int(ours.time.searchsorted(lane.last, "right")), len(ours)))
+        newer, lane.fresh = lane.fresh, []
+        length = interval_ms(lane.key[1])
+        if [candle.open_time for candle in newer] != [lane.last + length * (n + 1) for n in range(len(newer))]:
+            ours = self._market.window(*lane.key, lane.length)
+            newer = candle_list(cut(ours, int(ours.time.searchsorted(lane.last, "right")), len(ours)))
         commands += added(self._keys, lane.key, newer, lane.length, stamp)
         candles += [shared_candle(lane.key, candle) for candle in newer]
         return newer[-1].open_time if newer else lane.last
 
-    def _price(self, price: SharedQuote, stamp: tuple[int, int]) -> Command:
-        kept = KeptQuote(SCHEMA, stamp[0], price.time, stamp[1], price)
-        return ["HSET", self._keys.prices, price.symbol, encode(kept)]
+    def _kept(self, prices: list[SharedQuote], stamp: tuple[int, int]) -> list[Command]:
+        command = ["HSET", self._keys.prices]
+        for price in prices:
+            command += price.symbol, encode(KeptQuote(SCHEMA, stamp[0], price.time, stamp[1], price))
+        return [command] if prices else []
 
     def _upkeep(self, stamp: tuple[int, int]) -> list[Command]:
         """Return the commands that keep the market's keys alive; now and then also what may be traded."""

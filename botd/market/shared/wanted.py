@@ -20,6 +20,7 @@ KEEP_S = 60.0
 MOST_LANES = 2000
 _AFTER_ALL_BOTS = 1 << 30
 _LONGEST_S = 2.0
+_MOST_FRESH = 8
 
 logger = logging.getLogger("botd.market.shared")
 
@@ -37,6 +38,8 @@ class WantedLane:
         """Open time of the newest candle that Redis has."""
         self.in_step = False
         """Whether the lane's stream was compared with our candles; not any more when something went wrong."""
+        self.fresh: list[Candle] = []
+        """Those that closed since then, when they follow it without a hole."""
         self._changed = changed
 
     @property
@@ -51,6 +54,8 @@ class WantedLane:
 
     def on_closed(self, candle: Candle) -> None:
         """A candle closed: it stands in the market's array by now."""
+        if len(self.fresh) < _MOST_FRESH:
+            self.fresh.append(candle)
         self._changed(self)
 
     def on_open(self, open_time: int, price: float) -> None:

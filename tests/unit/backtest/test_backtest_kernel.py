@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from botd.backtest.history import from_candles
-from botd.backtest.kernel import REASONS
+from botd.backtest.kernel import REASONS, sealed
 from botd.backtest.run import Decisions, average_ranges
 from botd.backtest.terms import Terms
 from botd.domain.candles import Candles
@@ -31,7 +31,7 @@ def case(*lines: tuple[float, float, float, float, str], instrument: Instrument 
     columns = [np.array(column, dtype=np.float64) for column in prices]
     time = START + MINUTE * np.arange(len(lines), dtype=np.int64)
     rows = Candles("1m", time, *columns, np.ones(len(lines)))
-    told = Decisions(np.array(["e" in word for word in words]), np.array(["x" in word for word in words]))
+    told = Decisions(*(sealed(np.array([letter in word for word in words])) for letter in "ex"))
     decimals = {key: Decimal(str(value)) if isinstance(value, float) else value for key, value in terms.items()}
     return Case(from_candles(rows, "ABC/USDT", instrument), told, Terms(**{**FREE, **decimals}))
 

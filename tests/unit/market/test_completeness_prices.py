@@ -134,6 +134,8 @@ def test_where_no_connection_carries_the_stream_it_is_doubted_after_ten_seconds(
 
 def test_without_rest_a_live_connection_vouches_for_a_minute() -> None:
     w = Watch()
-    assert w.watch.on_rest_failed(T0 + 5_000, connection_lives=True) is not None
-    assert w.watch.on_rest_failed(T0 + 5_000, connection_lives=False) is None
-    assert w.watch.on_rest_failed(T0 + UNSEEN_MS + 1, connection_lives=True) is None
+    quote = w.watch.on_rest_failed(T0 + 5_000, spoke_ms=T0 + 4_500)
+    assert quote is not None and quote.time_ms == T0 + 4_500, "no younger than what its connection said last"
+    assert w.watch.on_rest_failed(T0 + 5_000, spoke_ms=T0 + 4_500) is None
+    assert w.watch.on_rest_failed(T0 + 6_000, spoke_ms=None) is None
+    assert w.watch.on_rest_failed(T0 + UNSEEN_MS + 1, spoke_ms=T0 + UNSEEN_MS) is None

@@ -32,6 +32,9 @@ class Sink:
     def on_closed(self, symbol: str, interval: str, candle: Candle) -> None:
         self.log.append(("sink closed", f"{symbol} {interval}", candle.open_time))
 
+    def after_levels(self, symbol: str, interval: str, candle: Candle) -> None:
+        self.log.append(("sink after", f"{symbol} {interval}", candle.open_time))
+
     def on_tick(self, symbol: str, quote: Any) -> None:
         self.log.append(("sink tick", symbol, quote.last))
 
@@ -116,12 +119,15 @@ def test_order_within_a_moment() -> None:
     assert log == [
         ("prepare", [(BTC, "1m"), (BTC, "5m")], now),
         ("sink closed", "BTC/USDT 1m", m9),
+        ("sink after", "BTC/USDT 1m", m9),
         ("closed", "base", m9),
         ("sink closed", "BTC/USDT 5m", m5),
         ("level", "stop", 104.0),
+        ("sink after", "BTC/USDT 5m", m5),
         ("closed", "first", m5),
         ("closed", "second", m5),
         ("sink closed", "ETH/USDT 1m", m9),
+        ("sink after", "ETH/USDT 1m", m9),
         ("between",),
         ("sink open", "BTC/USDT 1m", now),
         ("open", "base", now),

@@ -21,6 +21,11 @@ class Books:
     """``start``: what the account has at the beginning, by asset."""
 
     def __init__(self, start: Mapping[str, Decimal], now_ms: int) -> None:
+        self._pairs: dict[str, tuple[str, str]] = {}
+        self.reset(start, now_ms)
+
+    def reset(self, start: Mapping[str, Decimal], now_ms: int) -> None:
+        """Begin, or begin anew: no order, no trade, and these balances."""
         self.start = dict(start)
         self.balances: defaultdict[str, Decimal] = defaultdict(Decimal, start)
         """What is owned of each asset, free and locked together."""
@@ -29,7 +34,6 @@ class Books:
         self.trades: list[Trade] = []
         self.transfers: list[Transfer] = []
         self.updated_ms = now_ms
-        self._pairs: dict[str, tuple[str, str]] = {}
         self._locks: dict[Holder, tuple[str, Decimal]] = {}
         self._locked: defaultdict[str, Decimal] = defaultdict(Decimal)
         self._open: defaultdict[str, dict[int, Order]] = defaultdict(dict)

@@ -54,6 +54,7 @@ def is_ban(outcome: Outcome) -> bool:
         and outcome.status in (418, 429)
         and isinstance(outcome.body, dict)
         and outcome.body.get("code") == -1003
+        and "retry-after" in outcome.headers
     )
 
 

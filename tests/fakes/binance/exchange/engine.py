@@ -68,11 +68,17 @@ class Engine:
     # -- the market ----------------------------------------------------------------------------------------------
 
     def set_price(
-        self, symbol: str, bids: Depth, asks: Depth, last: Decimal | None = None, average: Decimal | None = None
+        self, symbol: str, bids: Depth, asks: Depth, last: Decimal | None = None, *, fills: bool = True
     ) -> None:
-        """Move the market of a symbol, and let its orders trade where it is open."""
-        self.prices.put(symbol, bids, asks, last, average)
-        self.look(symbol)
+        """Move the market of a symbol, and let its orders trade where it is open.
+
+        Without ``fills`` only stops look at it: what rests waits for public trades.
+        """
+        self.prices.put(symbol, bids, asks, last)
+        if fills:
+            self.look(symbol)
+        elif self.rules(symbol).status == "TRADING":
+            self.matcher.wake(symbol)
 
     def look(self, symbol: str) -> None:
         """Let the orders of a symbol trade with the market as it is."""
@@ -178,6 +184,8 @@ class Engine:
             rules.check(leg, self._standing(leg.symbol, rules, adding=2))
             if leg.client_id and any(order.open for order in self.books.of_client(leg.client_id)):
                 raise Refused(-2010, "Duplicate order sent.")
+        if above.client_id and above.client_id == below.client_id:
+            raise Refused(-2010, "Duplicate order sent.")
         if client_id and any(
             pair.client_id == client_id and pair.state == "EXECUTING" for pair in self.books.lists.values()
         ):

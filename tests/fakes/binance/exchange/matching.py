@@ -10,7 +10,7 @@ import itertools
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from decimal import ROUND_DOWN, Decimal
+from decimal import ROUND_DOWN, ROUND_UP, Decimal
 from typing import Any, Protocol
 
 from tests.fakes.binance.exchange import events
@@ -75,12 +75,16 @@ class Matcher:
 
     def moved(self, symbol: str) -> None:
         """Look at every open order of a symbol: stops first, then what rests."""
-        for order in self.books.open_orders(symbol):
-            if order.open and not order.working and self.triggered(order):
-                self.trigger(order)
+        self.wake(symbol)
         for order in self.books.open_orders(symbol):
             if order.open and order.working:
                 self._meet(order)
+
+    def wake(self, symbol: str) -> None:
+        """Trigger the stops whose moment has come."""
+        for order in self.books.open_orders(symbol):
+            if order.open and not order.working and self.triggered(order):
+                self.trigger(order)
 
     def printed(self, symbol: str, price: Decimal, quantity: Decimal | None = None) -> None:
         """Let a public trade happen: it fills what rests at its price or better, and may trigger stops."""
@@ -93,9 +97,7 @@ class Matcher:
                 offered = order.left if left is None else min(order.left, left)
                 filled = self._fill_some(order, order.price, offered, True)
                 left = None if left is None else left - filled
-        for order in self.books.open_orders(symbol):
-            if order.open and not order.working and self.triggered(order):
-                self.trigger(order)
+        self.wake(symbol)
 
     def _meet(self, order: Order) -> None:
         """Fill an order that rests, at its own price, with what has come to it."""
@@ -259,7 +261,7 @@ class Matcher:
         if not order.buys:
             return base, order.left
         price = order.price or order.asked.stop_price or order.reserved_at or self.prices[order.symbol].last
-        return quote, (price * order.left).quantize(_GRAIN)
+        return quote, (price * order.left).quantize(_GRAIN, ROUND_UP)
 
     def hold(self, order: Order) -> None:
         """Hold back what an order needs, unless its list does."""

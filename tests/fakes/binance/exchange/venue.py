@@ -93,16 +93,18 @@ class Venue:
         ask_quantity: Number | None = None,
         bids: Iterable[tuple[Number, Number | None]] | None = None,
         asks: Iterable[tuple[Number, Number | None]] | None = None,
+        fills: bool = True,
     ) -> None:
         """Move a market; orders trade at once. Quantities bound what can be traded until the next move.
 
-        ``bids``, ``asks``: further levels behind the best ones. ``last``: what stops look at (the bid).
+        ``bids``, ``asks``: further levels behind the best ones. ``last``: what stops look at (the bid). ``fills``:
+        whether it also fills what rests, or only public trades do.
         """
         deep = [(_exact(price), _maybe(left)) for price, left in bids or ()]
         high = [(_exact(price), _maybe(left)) for price, left in asks or ()]
         self.engine.set_price(
             symbol, [(_exact(bid), _maybe(bid_quantity)), *deep], [(_exact(ask), _maybe(ask_quantity)), *high],
-            _maybe(last),
+            _maybe(last), fills=fills,
         )  # fmt: skip
 
     def printed(self, symbol: str, price: Number, quantity: Number | None = None) -> None:
@@ -132,9 +134,18 @@ class Venue:
         self.faults.mend(fault)
 
     def mend_all(self) -> None:
-        """End all faults; events that were held back come."""
+        """End all faults and bans; events that were held back come."""
         self.faults.clear()
+        self._banned_until = 0
         self.stream.flush()
+
+    def order(self, **parameters: str) -> Order:
+        """Place an order as somebody else with this account does: no fault and no record of a call is in between."""
+        return self.engine.place(requests.new_order(parameters))
+
+    def reset(self, balances: Mapping[str, Decimal] | None = None) -> None:
+        """Forget every order and trade and begin anew, as the testnet does every month."""
+        self.books.reset(self.books.start if balances is None else balances, self.now())
 
     def _schedule(self, fault: ExchangeFault, start_ms: int) -> None:
         if fault.kind in STREAM_KINDS:

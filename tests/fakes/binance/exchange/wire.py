@@ -146,7 +146,9 @@ class Exchange:
         sizes = (text(size, listing.quantity_decimals) for size in (quote.bid_quantity, quote.ask_quantity))
         bids, asks = (self._share(Decimal(size)) for size in sizes)
         last = text(market.last_price(symbol, now), listing.price_decimals)
-        venue.set_price(symbol, *prices, last=last, bid_quantity=bids, ask_quantity=asks)
+        # With a share of the volume only trades fill what rests: else the quote would offer it a second time.
+        free = self._volume is None
+        venue.set_price(symbol, *prices, last=last, bid_quantity=bids, ask_quantity=asks, fills=free)
 
     def _share(self, quantity: Decimal) -> Decimal | None:
         return None if self._volume is None else quantity * self._volume
@@ -184,6 +186,11 @@ class Exchange:
     def mend(self, fault: ExchangeFault) -> None:
         self.venue.mend(fault)
 
+    def mend_all(self) -> None:
+        """End all faults of the exchange and every ban."""
+        self.venue.mend_all()
+        self.front.limits.forgive()
+
     async def steer(self, what: str, request: web.Request) -> object:
         """Answer the side door of another process; KeyError for what there is not."""
         given = dict(request.query)
@@ -197,7 +204,7 @@ class Exchange:
         elif what == "exchange_fault":
             self.inject(msgspec.json.decode(await request.read(), type=ExchangeFault))
         elif what == "exchange_mend":
-            venue.mend_all()
+            self.mend_all()
         elif what != "books":
             raise KeyError(what)
         return self.told()

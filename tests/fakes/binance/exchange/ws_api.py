@@ -73,6 +73,10 @@ class Session(Connection):
     def say(self, message: dict[str, Any]) -> None:
         self.send(frame(json.dumps(message, separators=(",", ":")).encode()))
 
+    def announce(self, event: bytes) -> None:
+        """Send an event that belongs to no subscription."""
+        self.send(frame(b'{"event":%b}' % event))
+
     def trouble(self, how: str) -> None:
         """End, or go dead, as a fault has it."""
         if how == "half_open":

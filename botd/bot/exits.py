@@ -1,0 +1,67 @@
+"""Leaving a position: what is offered already is taken back, then everything is sold.
+
+On an exchange outside the process a cancel takes its time, and the leg may have filled meanwhile: the sale waits
+for the outcome. Never are the same coins offered twice.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from botd.bot.intents import exit_of_all
+from botd.domain.order import Order, OrderType, Purpose, Side
+
+if TYPE_CHECKING:
+    from botd.bot.bot import Bot
+
+
+class Exit:
+    """The sale of everything that one bot holds."""
+
+    def __init__(self, bot: Bot) -> None:
+        self._bot = bot
+        self._waiting: tuple[str, float] | None = None
+
+    @property
+    def under_way(self) -> bool:
+        """True while a sale waits for another order's outcome, or works at market."""
+        return self._waiting is not None or any(o.type is OrderType.MARKET for o in self._offers())
+
+    def sell(self, reason: str, reference: float, trigger: float | None = None) -> Order | None:
+        """Sell what is held: ``trigger`` is the level reached, at which a candle feed fills at once.
+
+        Returns the sale, or the order whose outcome it waits for; None where nothing is sold.
+        """
+        bot = self._bot
+        offers = self._offers()
+        for order in offers:
+            bot.cancel(order.client_order_id)
+        left = [order for order in offers if order.status.is_open]
+        if left and not bot.desk.gateway.in_process:
+            self._waiting = (reason, reference)
+            return left[0]
+        self._waiting = None
+        quantity = bot.instrument.floor_quantity(bot.book.position.quantity)
+        if quantity <= 0:
+            return None
+        return bot.place(exit_of_all(bot, reason, reference, trigger), quantity)[0]
+
+    def on_order_end(self, order: Order) -> None:
+        """An order of the bot ended: the sale that waited for it goes on, where anything is left."""
+        if self._waiting is not None and order.side is Side.SELL:
+            self._bot.desk.soon(self._go_on)
+
+    def _go_on(self) -> None:
+        if self._waiting is None or self._offers():
+            return
+        (reason, reference), self._waiting = self._waiting, None
+        if self._bot.holds:
+            self.sell(reason, reference)
+
+    def _offers(self) -> list[Order]:
+        return [order for order in self._bot.orders() if order.side is Side.SELL]
+
+
+def offered_elsewhere(bot: Bot) -> list[Order]:
+    """Return the bot's working sales that are not its protective leg."""
+    return [o for o in bot.orders() if o.side is Side.SELL and o.purpose is not Purpose.PROTECTION]

@@ -1,0 +1,51 @@
+"""Working orders of the account that are not this botd's: of people and other programs, and of other instances.
+
+It only remembers; orders of people are their business, those of another instance are a refusal until they are gone.
+"""
+
+from __future__ import annotations
+
+from botd.exchange.remote import RemoteOrder
+from botd.execution.client_ids import parse_client_order_id
+
+
+class Others:
+    """By client id, as last seen."""
+
+    def __init__(self, instance: str) -> None:
+        self.externals: dict[str, RemoteOrder] = {}
+        self.foreign: dict[str, dict[str, RemoteOrder]] = {}
+        """Of other instances of botd: by instance, by client id."""
+        self.without_intent: dict[str, RemoteOrder] = {}
+        """With an id of this instance that its ledger does not know."""
+        self.seen = 0
+        self._instance = instance
+
+    def forget(self) -> None:
+        """A complete list is about to be noted."""
+        self.externals, self.foreign, self.without_intent = {}, {}, {}
+
+    def note(self, order: RemoteOrder) -> bool:
+        """Note an order as it is now; False where its id is one of ours."""
+        ours = parse_client_order_id(order.client_order_id)
+        if ours is not None and ours[0] == self._instance:
+            return False
+        place = self.externals if ours is None else self.foreign.setdefault(ours[0], {})
+        if order.status.is_open:
+            self.seen += order.client_order_id not in place
+            place[order.client_order_id] = order
+        else:
+            place.pop(order.client_order_id, None)
+        if ours is not None and not place:
+            del self.foreign[ours[0]]
+        return True
+
+    def refusals(self) -> list[str]:
+        """Return why nothing may be opened, a line each."""
+        found = [
+            f"{len(orders)} working orders of another botd ({instance}): adopt its ledger, or cancel them"
+            for instance, orders in self.foreign.items()
+        ]
+        if self.without_intent:
+            found.append(f"orders with our id and without an intent: {', '.join(self.without_intent)}")
+        return found

@@ -1,0 +1,218 @@
+"""Bots in front of an exchange outside the process: exits and protective legs never offer the same coins twice."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from botd.bot.lifecycle import BotState
+from botd.bot.protected import ProtectedPosition
+from botd.domain.order import OrderStatus, OrderType, Purpose
+from botd.execution.durable import DurableOrders
+from botd.execution.protection import ProtectiveOrders
+from botd.strategy.base import Signals, SignalStrategy
+from tests.fakes.plain_strategies import Hooks
+from tests.fakes.remote_exchange import RemoteFake
+from tests.unit.bot.test_bot_ticks import ONE, TickWorld, begun, buy_now, until
+
+
+class Quiet(SignalStrategy):
+    """Says nothing by itself."""
+
+    def warmup(self) -> int:
+        return 1
+
+    def signals(self, candles: Any) -> Signals:
+        raise AssertionError("not asked")
+
+
+class RemoteWorld(TickWorld):
+    """The same bots, their orders at an exchange outside the process."""
+
+    def connect(self) -> None:
+        self.remote = RemoteFake(USDT="100000")
+        gateway = self.world.gateway
+        gateway._exchange = self.remote
+        gateway.table._remote = True
+        gateway._commit_intent = DurableOrders(self.world.ledger).commit_intent
+        self.remote.listen(gateway.on_report)
+        bots = self.world.orchestrator.bots
+        self.protection = ProtectiveOrders(
+            gateway=gateway, positions=lambda: [ProtectedPosition(bot) for bot in bots.values()],
+            journal=self.world.journal, clock=self.clock,
+        )  # fmt: skip
+        object.__setattr__(self.world.desk, "protect", self.protection.step)
+
+    async def bought(self, bot: Any) -> None:
+        buy_now(bot, ONE)
+        await until(lambda: len(self.remote.sent) == 1)
+        self.remote.trade(self.remote.sent[0], "1")
+
+    async def protected(self, bot: Any) -> str:
+        """The bot holds one, and its leg rests."""
+        await self.bought(bot)
+        await until(lambda: len(self.remote.sent) == 2)
+        return self.remote.sent[1]
+
+    async def settle(self) -> None:
+        for _ in range(5):
+            await asyncio.sleep(0.005)
+
+
+@pytest.fixture
+def remote(tmp_path: Path) -> Callable[..., None]:
+    def go(script: Any) -> None:
+        async def all_of_it() -> None:
+            small = RemoteWorld(tmp_path, risk={"preset": "paper"})
+            await small.begin()
+            small.connect()
+            try:
+                await small.tick(100)
+                await script(small)
+            finally:
+                await small.end(killed=True)
+
+        asyncio.run(all_of_it())
+
+    return go
+
+
+@pytest.fixture
+def quiet(by_signals: Any) -> Any:
+    return by_signals(Quiet())
+
+
+def test_after_the_entrys_fill_the_stop_rests_on_the_exchange(remote: Any, quiet: Any) -> None:
+    async def script(small: RemoteWorld) -> None:
+        bot = begun(small, quiet, stop_loss=Decimal("0.1"))
+        leg = small.remote.orders[await small.protected(bot)]
+        assert (leg.type, leg.stop_price, leg.quantity) == (OrderType.STOP_LOSS, Decimal("90.00"), ONE)
+        assert bot.orders()[0].purpose is Purpose.PROTECTION
+
+    remote(script)
+
+
+def test_an_exit_waits_for_the_legs_end_and_then_sells_once(remote: Any, quiet: Any) -> None:
+    async def script(small: RemoteWorld) -> None:
+        bot = begun(small, quiet, stop_loss=Decimal("0.1"))
+        leg = await small.protected(bot)
+        assert bot.sell_all("signal", 100.0) is not None
+        bot.sell_all("signal", 100.0)
+        await small.settle()
+        assert small.remote.cancels == [leg] and len(small.remote.sent) == 2
+        small.remote.finish(leg, OrderStatus.CANCELED)
+        await until(lambda: len(small.remote.sent) == 3)
+        assert small.remote.orders[small.remote.sent[2]].type is OrderType.MARKET
+        small.remote.trade(small.remote.sent[2], "1")
+        await small.settle()
+        assert not bot.holds and bot.orders() == [] and len(small.remote.sent) == 3
+
+    remote(script)
+
+
+def test_a_leg_that_fills_while_an_exit_waits_for_it_is_the_exit(remote: Any, quiet: Any) -> None:
+    async def script(small: RemoteWorld) -> None:
+        bot = begun(small, quiet, stop_loss=Decimal("0.1"))
+        leg = await small.protected(bot)
+        for price in (89.0, 88.0, 87.0):  # the guard sees it too
+            await small.tick(price)
+        assert small.remote.cancels == [leg]
+        small.remote.trade(leg, "1")
+        await small.settle()
+        assert not bot.holds and len(small.remote.sent) == 2
+
+    remote(script)
+
+
+def test_a_leg_that_fills_in_part_leaves_the_rest_to_the_exit(remote: Any, quiet: Any) -> None:
+    async def script(small: RemoteWorld) -> None:
+        bot = begun(small, quiet, stop_loss=Decimal("0.1"))
+        leg = await small.protected(bot)
+        await small.tick(89.0)
+        small.remote.trade(leg, "0.25")
+        small.remote.finish(leg, OrderStatus.CANCELED)
+        await until(lambda: len(small.remote.sent) == 3)
+        assert small.remote.orders[small.remote.sent[2]].quantity == Decimal("0.75")
+
+    remote(script)
+
+
+def test_an_exit_the_exchange_refuses_is_followed_by_protection_again(remote: Any, quiet: Any) -> None:
+    async def script(small: RemoteWorld) -> None:
+        bot = begun(small, quiet, stop_loss=Decimal("0.1"))
+        leg = await small.protected(bot)
+        bot.sell_all("signal", 100.0)
+        small.remote.silent = True
+        small.remote.finish(leg, OrderStatus.CANCELED)
+        await until(lambda: len(small.remote.sent) == 3)
+        small.remote.silent = False
+        small.remote.tell(small.remote.sent[2], status="rejected")
+        await until(lambda: len(small.remote.sent) == 4)
+        assert small.remote.orders[small.remote.sent[3]].type is OrderType.STOP_LOSS and bot.holds
+
+    remote(script)
+
+
+def test_the_kill_switch_takes_the_leg_back_before_it_sells(remote: Any, quiet: Any) -> None:
+    async def script(small: RemoteWorld) -> None:
+        bot = begun(small, quiet, stop_loss=Decimal("0.1"))
+        leg = await small.protected(bot)
+        small.world.kill_switch.flatten(None, "me")
+        await small.settle()
+        assert small.remote.cancels == [leg] and len(small.remote.sent) == 2
+        small.remote.finish(leg, OrderStatus.CANCELED)
+        await until(lambda: len(small.remote.sent) == 3)
+        small.remote.trade(small.remote.sent[2], "1")
+        assert not bot.holds
+
+    remote(script)
+
+
+def test_an_event_strategys_position_is_guarded_by_botd_and_its_orders_are_its_own(remote: Any, by_hooks: Any) -> None:
+    async def script(small: RemoteWorld) -> None:
+        bot = begun(small, by_hooks(Hooks()), stop_loss=Decimal("0.1"))
+        await small.bought(bot)
+        await small.settle()
+        state = small.protection.where(bot.number)
+        assert len(small.remote.sent) == 1 and state is not None and state.place == "botd"
+        await small.tick(89.0)
+        await until(lambda: len(small.remote.sent) == 2)
+        assert small.remote.orders[small.remote.sent[1]].type is OrderType.MARKET
+
+    remote(script)
+
+
+@pytest.mark.parametrize(("ended_as", "state"), [("not_placed", "paused"), ("canceled", "running")])
+def test_a_fill_of_an_order_that_never_was_pauses_its_bot(remote: Any, quiet: Any, ended_as: str, state: str) -> None:
+    async def script(small: RemoteWorld) -> None:
+        bot = begun(small, quiet, stop_loss=Decimal("0.1"))
+        small.remote.silent = True
+        buy_now(bot, ONE)
+        await until(lambda: len(small.remote.sent) == 1)
+        order = bot.orders()[0]
+        small.remote.tell(order.client_order_id, status="unknown")
+        small.world.gateway.table.finish(order, OrderStatus(ended_as), "wrongly")
+        small.remote.trade(order.client_order_id, "1")
+        assert bot.holds and bot.state.value == state and bot.guard.stop() == 90.0
+        assert (bot.record.desired == "paused") is (state == "paused")
+
+    remote(script)
+
+
+def test_a_degraded_bot_does_not_enter_and_still_leaves(remote: Any, quiet: Any) -> None:
+    async def script(small: RemoteWorld) -> None:
+        bot = begun(small, quiet)
+        await small.bought(bot)
+        bot.move(BotState.DEGRADED, "unexplained: -3 USDT")
+        buy_now(bot, ONE)
+        await small.settle()
+        assert len(small.remote.sent) == 1
+        bot.sell_all("signal", 100.0)
+        await until(lambda: len(small.remote.sent) == 2)
+
+    remote(script)
