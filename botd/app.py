@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from botd import __version__
-from botd.bot.lifecycle import BotState
+from botd.checks import checks
 from botd.config import Config
 from botd.config import changed as config_changes
 from botd.config import reload as reload_config
@@ -30,7 +30,7 @@ from botd.domain.events import Event
 from botd.log_tail import tail
 from botd.logs import Logs, main_file
 from botd.orchestrator.garbage import Garbage
-from botd.orchestrator.health import DEGRADED, FAILED, OK, Health, LoopLag, Part, supervise
+from botd.orchestrator.health import DEGRADED, OK, LoopLag, Part, supervise
 from botd.risk.settings import check as check_risk
 from botd.systemd import Notifier
 from botd.world import World
@@ -70,8 +70,8 @@ class Daemon:
         self._garbage = Garbage(self._clock)
         self._lag = LoopLag(self._clock, garbage=self._garbage)
         self._market_part = Part("market", "loading")
-        self._exchange_part = Part("exchange", "simulated", OK)
-        self._health = self._make_health()
+        self._exchange_part = Part("exchange", "signing in", DEGRADED if config.mode == "live" else OK)
+        self._health = checks(self._world, self._lag, self._market_part, self._exchange_part)
         self._crashed = False
         self._failed = False
         self._stop = asyncio.Event()
@@ -110,14 +110,15 @@ class Daemon:
         self._task("watchdog", self._watchdog())
         self._task("cache", world.cache.start())
         rng = seeded_random(world.ledger.instance)
+
+        def backoff_s(failures: int) -> float:
+            longest: float = min(30.0, 0.5 * 2 ** (failures - 1))
+            return longest * (0.5 + rng.random() / 2)
+
+        self._task("account", supervise(self._exchange_part, self._run_account, self._clock, backoff_s))
         self._feed_task = self._task(
             "market",
-            supervise(
-                self._market_part,
-                self._run_market,
-                self._clock,
-                lambda n: min(30.0, 0.5 * 2 ** (n - 1)) * (0.5 + rng.random() / 2),
-            ),
+            supervise(self._market_part, self._run_market, self._clock, backoff_s),
         )
 
     async def _run_market(self) -> None:
@@ -143,6 +144,12 @@ class Daemon:
             logger.exception("botd ends: a moment of the market failed half-way")
             self._crashed = True
             self._stop.set()
+
+    async def _run_account(self) -> None:
+        """Sign in to the exchange, then look after what is there."""
+        await self._world.account.open()
+        self._exchange_part.set(OK)
+        await self._world.account.run()
 
     async def _supervise(self) -> None:
         """Once a second: bots that wait for history or for the end of a backoff, risk states that expired."""
@@ -186,6 +193,7 @@ class Daemon:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await world.account.close()  # orders under way are heard of before the ledger closes
         await world.close_feed()
         await self._plane.close_server()
         try:
@@ -280,6 +288,7 @@ class Daemon:
             health=self._health,
             lag=self._lag,
             records=world.records,
+            live=self._world.live_desk,
             risk=world.risk_desk,
             player=world.player,
             commit=world.settlement.commit,
@@ -316,43 +325,6 @@ class Daemon:
         if not config.simulated:
             return status
         return {**status, "speed_from": f"market.speed in {config.path}" if config.path else "the default: no file"}
-
-    def _make_health(self) -> Health:
-        health = Health()
-        health.add(self._loop_check)
-        health.add(self._ledger_check)
-        health.add(self._market_check)
-        health.add_part(self._exchange_part)
-        health.add(lambda: (lambda s: (s["name"], s["status"], s["detail"]))(self._world.cache.status()))
-        health.add(self._bots_check)
-        health.add(lambda: self._world.risk_desk.check())
-        return health
-
-    def _loop_check(self) -> tuple[str, str, str]:
-        lag = self._lag.statistics()
-        said = f"lag p99 {lag['lag_ms_p99']} ms, garbage at most {lag['gc_ms_max']} ms"
-        return "loop", DEGRADED if self._lag.lags() else OK, said
-
-    def _market_check(self) -> tuple[str, str, str]:
-        if self._market_part.status != OK:
-            return "market", self._market_part.status, self._market_part.detail
-        return "market", *self._world.market_health()
-
-    def _ledger_check(self) -> tuple[str, str, str]:
-        error = self._world.ledger.error or self._world.ledger.damage
-        if error is not None:
-            return "ledger", FAILED, error
-        statistics = self._world.ledger.statistics()
-        status = {"ok": OK, "low": DEGRADED, "critical": FAILED}[statistics["disk"]]
-        detail = f"{statistics['size_bytes'] / 1e6:.1f} MB, {statistics['disk_free_bytes'] / 1e6:,.0f} MB free"
-        return "ledger", status, detail + (": no new positions" if status == FAILED else "")
-
-    def _bots_check(self) -> tuple[str, str, str]:
-        if not self._world.orchestrator.enabled:
-            return "bots", DEGRADED, "disabled (enable_bots)"
-        bad = [b.name for b in self._world.orchestrator.bots.values() if b.state in (BotState.FAILED, BotState.BACKOFF)]
-        bad += list(self._world.orchestrator.broken)
-        return ("bots", DEGRADED, f"failing: {', '.join(bad[:5])}") if bad else ("bots", OK, "")
 
     def _tell(self, topic: str, data: dict[str, Any]) -> None:
         self._world.ledger.journal.event(Event(topic=topic, time_ms=self._clock.now_ms(), data=data))

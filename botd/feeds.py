@@ -8,7 +8,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Mapping
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -18,6 +18,9 @@ from botd.domain.instrument import Instrument
 from botd.market.cache.cache import MemoryCache, ReadableCache
 from botd.market.feed import CandleSource
 from botd.market.manager import MarketManager
+
+if TYPE_CHECKING:
+    from botd.exchange.binance.site import Site
 
 
 def candle_source(config: Config) -> CandleSource | None:
@@ -45,15 +48,21 @@ def candle_cache(config: Config, clock: Clock, instance: str) -> ReadableCache:
 
 
 def exchange_feed(
-    config: Config, market: MarketManager, clock: Clock, on_listing: Callable[[], None], instance: str
+    config: Config,
+    market: MarketManager,
+    clock: Clock,
+    on_listing: Callable[[], None],
+    instance: str,
+    site: Site | None = None,
 ) -> Any:
     """Return the live feed: the exchange's, published where that is configured, or what another daemon publishes.
 
-    ``on_listing`` is called whenever it has looked its symbols up again; ``instance`` tells others who publishes.
+    ``on_listing`` is called whenever it has looked its symbols up again; ``instance`` tells others who publishes;
+    ``site`` is shared with the account, where there is one.
     """
     redis = config.redis
     if redis.host is None or not (redis.publish or config.market.source == "redis"):
-        return _own_feed(config, market, clock, on_listing)
+        return _own_feed(config, market, clock, on_listing, site)
     from botd.market.cache.redis_link import RedisLink
     from botd.market.shared.messages import Keys
 
@@ -66,7 +75,7 @@ def exchange_feed(
     from botd.market.shared.published_feed import PublishedFeed
     from botd.market.shared.publisher import Publisher
 
-    feed = _own_feed(config, market, clock, on_listing)
+    feed = _own_feed(config, market, clock, on_listing, site)
     publisher = Publisher(
         RedisLink(redis.host, redis.port, clock, meanwhile="the market is not shared"),
         keys,
@@ -79,7 +88,9 @@ def exchange_feed(
     return PublishedFeed(feed, publisher)
 
 
-def _own_feed(config: Config, market: MarketManager, clock: Clock, on_listing: Callable[[], None]) -> Any:
+def _own_feed(
+    config: Config, market: MarketManager, clock: Clock, on_listing: Callable[[], None], site: Site | None
+) -> Any:
     """Return a connection to the exchange: our own streams for Binance, ccxt.pro for every other one."""
     where: dict[str, Any] = {
         "testnet": config.testnet,
@@ -89,7 +100,7 @@ def _own_feed(config: Config, market: MarketManager, clock: Clock, on_listing: C
     if config.exchange == "binance":
         from botd.market.binance.binance_feed import BinanceFeed
 
-        return BinanceFeed(market=market, clock=clock, on_listing=on_listing, **where)
+        return BinanceFeed(market=market, clock=clock, on_listing=on_listing, site=site, **where)
     from botd.market.by_ccxt.exchange_feed import ExchangeFeed
 
     return ExchangeFeed(exchange=config.exchange, market=market, clock=clock, **where)

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from botd.bot.bot import Bot
 from botd.bot.desk import Desk
 from botd.bot.evaluation import Evaluator
 from botd.bot.lifecycle import RestartPolicy
@@ -21,9 +22,8 @@ from botd.domain.candle import Candle, interval_ms
 from botd.domain.clock import Clock, MarketClock, WallClock
 from botd.domain.errors import ConfigError
 from botd.domain.events import Event
-from botd.domain.instrument import Instrument
 from botd.exchange.ban_memory import BanMemory
-from botd.exchange.simulated import SimulatedExchange
+from botd.exchange.exchange import Exchange
 from botd.execution.gateway import Gateway
 from botd.feeds import candle_cache, candle_source, exchange_feed, with_grids
 from botd.ledger.store import Ledger
@@ -32,23 +32,30 @@ from botd.market.manager import MarketManager
 from botd.market.simulated.player import Player
 from botd.market.ticks import TickRelay
 from botd.orchestrator.archive import Archive
+from botd.orchestrator.arming import Arming
 from botd.orchestrator.bot_factory import BotFactory
 from botd.orchestrator.fleet import Fleet
 from botd.orchestrator.health import OK
 from botd.orchestrator.kill_switch import KillSwitch
+from botd.orchestrator.listing import Listing
+from botd.orchestrator.live_desk import LiveDesk
 from botd.orchestrator.orchestrator import Orchestrator
 from botd.orchestrator.portfolio import Portfolio
-from botd.orchestrator.recovery import instruments_from_rows, instruments_to_rows, recover
+from botd.orchestrator.recovery import recover
 from botd.orchestrator.risk_desk import RiskDesk
 from botd.orchestrator.settlement import CURSOR, PLAYING, Settlement
 from botd.orchestrator.specs import SpecParser
 from botd.orchestrator.track_record import FleetDrawdown, TrackRecord
 from botd.orchestrator.views import Views
+from botd.paper_account import PaperAccount
 from botd.risk.gate import RiskGate
 from botd.risk.monitors import Monitors
 from botd.risk.settings import RiskSettings
 from botd.risk.trading_state import MANUAL, StateChange, TradingStates
 from botd.strategy.registry import Registry
+
+if TYPE_CHECKING:
+    from botd.live_account import LiveAccount
 
 logger = logging.getLogger("botd.world")
 
@@ -60,8 +67,8 @@ class World:
     """Built in two steps: the constructor touches nothing, :meth:`build` opens the ledger and recovers."""
 
     def __init__(self, config: Config) -> None:
-        if config.mode == "live":
-            raise ConfigError("mode: live: this version trades on paper only", "set mode: paper")
+        if config.mode == "live" and config.exchange != "binance":
+            raise ConfigError(f"mode: live: not on {config.exchange} yet", "set exchange: binance, or mode: paper")
         self.config = config
         self.source: CandleSource | None = candle_source(config)
         self.clock: Clock = MarketClock(self.source.start_ms) if self.source is not None else WallClock()
@@ -70,7 +77,6 @@ class World:
         self._feed: Any = None
         self._bans: BanMemory | None = None
         self._draining: asyncio.Task[None] | None = None
-        self._instruments: dict[str, Instrument] = {}
 
     def build(self) -> None:
         """Open the ledger and make every part; raises ConfigError where the ledger does not fit."""
@@ -90,6 +96,8 @@ class World:
         cursor = int(kept[CURSOR]) if CURSOR in kept else None
         if isinstance(self.clock, MarketClock) and cursor is not None:
             self.clock.advance(cursor)
+        self.listing = Listing(self.loaded.kv.get("instruments", {}), self.journal, self._bots)
+        self._instruments = self.listing.instruments
         self.cache = candle_cache(config, self.clock, self.ledger.instance)
         self.market = MarketManager(
             clock=self.clock,
@@ -99,10 +107,9 @@ class World:
             candle_feed=self.source is not None,
         )
         if self.source is None or not isinstance(self.clock, MarketClock):
-            self._instruments = instruments_from_rows(self.loaded.kv.get("instruments", {}))
             return
         self.market.attach_source(self.source)
-        self._instruments = with_grids(self.source.instruments(), config.instruments)
+        self._instruments.update(with_grids(self.source.instruments(), config.instruments))
         playing = kept.get(PLAYING, "true" if config.market.autoplay else "false") == "true"
         self.player = Player(
             source=self.source,
@@ -116,34 +123,31 @@ class World:
         )
 
     def _build_exchange(self) -> None:
-        paper = self.config.paper
-        self.exchange = SimulatedExchange(
-            self._instruments,
-            clock=self.clock,
-            maker_fee=paper.maker_fee,
-            taker_fee=paper.taker_fee,
-            slippage=paper.slippage,
-            balance=paper.balance,
-            candle_feed=self.market.candle_feed,
-            fee_asset=paper.fee_asset,
-            latency_ms=paper.latency_ms,
-            max_volume_pct=paper.max_volume_pct,
-        )
-        self.market.add_sink(self.exchange)
+        config = self.config
+        currency = next(iter(config.paper.balance), "USDT")
+        self.account: PaperAccount | LiveAccount
+        if config.mode == "live":
+            from botd.live_account import LiveAccount
+
+            self.account = LiveAccount(config, self.clock, self.ledger, self._bots, currency)
+        else:
+            self.account = PaperAccount(config, self.clock, self.market, self._instruments, self._bots)
+        self.exchange: Exchange = self.account.exchange
         self.ticks = TickRelay()
         self.market.add_sink(self.ticks)
         self.gateway = Gateway(
             exchange=self.exchange,
             journal=self.journal,
             clock=self.clock,
-            mode="paper",
+            mode=config.mode,
             instance=self.ledger.instance,
             send_later=self._send_later,
+            commit_intent=self.account.commit_intent,
         )
-        currency = next(iter(paper.balance), "USDT")
-        self.portfolio = Portfolio(
-            self.exchange, self.gateway, self.market, lambda: self.orchestrator.bots.values(), currency
-        )
+        self.account.attend(self.gateway)
+        self.portfolio = Portfolio(self.exchange, self.gateway, self.market, self._bots, currency, self.account.worth)
+        key = config.keys.fingerprint if config.keys else ""
+        self.arming = Arming(self.clock, self.journal.event, mode=config.mode, testnet=config.testnet, key=key)
 
     def _build_risk(self) -> None:
         self.settings = RiskSettings.from_config(dict(self.config.risk), self.config.mode)
@@ -166,7 +170,9 @@ class World:
             monitors=self.monitors,
             mark_fleet=self.drawdown.mark,
             drains={
-                "simulated": self.exchange.drain_changes,
+                **self.account.drains,
+                "live": self.arming.drain_changes,
+                "cancels": self.gateway.drain_cancels,
                 "trading_state": self.states.drain_changes,
                 "risk": self.gate.drain_changes,
                 "fleet": self.drawdown.drain_changes,
@@ -192,6 +198,10 @@ class World:
             minute_volume=self._minute_volume,
             not_ready=self._not_ready,
             soon=_soon,
+            protect=self.account.protect,
+            unarmed=self.arming.refusal,
+            most_held=lambda: self.arming.most,
+            exchange_trouble=self.account.trouble,
         )
         self.registry = Registry.standard(config.strategies_dir)
         factory = BotFactory(self.desk, self.registry, self._instruments)
@@ -212,6 +222,15 @@ class World:
         self.views = Views(self.orchestrator, self.portfolio, self.market, self.states, self.clock, *self.names)
         self.records = TrackRecord(self.ledger, self.views, self.drawdown)
         self.archive = Archive(self.ledger, self.clock)
+        account = self.account
+        self.live_desk = LiveDesk(
+            self.arming,
+            explain=account.explain,
+            name_of=lambda number: next((bot.name for bot in self._bots() if bot.number == number), ""),
+            governor=account.governor,
+            reconciler=account.reconciler,
+            resolver=account.resolver,
+        )
         self.risk_desk = RiskDesk(self.orchestrator, self.gate, self.clock)
 
     def _recover(self) -> None:
@@ -220,7 +239,9 @@ class World:
             self.orchestrator,
             self.gateway,
             {
-                "simulated": self.exchange.restore,
+                **self.account.restores,
+                "live": self.arming.restore,
+                "cancels": self.gateway.restore_cancels,
                 "trading_state": self.states.restore,
                 "risk": self.gate.restore,
                 "fleet": self.drawdown.restore,
@@ -238,7 +259,7 @@ class World:
                 close = float(last.close[-1])
                 quote = Quote(close, close, close, int(last.time[-1]) + interval_ms(source.interval))
                 self.market.prime(symbol, quote)
-                self.exchange.prime(symbol, quote)
+                self.account.prime(symbol, quote)
 
     # -- running
 
@@ -283,7 +304,9 @@ class World:
 
     async def _open_exchange_market(self) -> None:
         if self._feed is None:
-            self._feed = exchange_feed(self.config, self.market, self.clock, self._take_listing, self.ledger.instance)
+            self._feed = exchange_feed(
+                self.config, self.market, self.clock, self._take_listing, self.ledger.instance, self.account.site
+            )
             if (governor := getattr(self._feed, "governor", None)) is not None:
                 self._bans = BanMemory(governor, self.clock)
                 self._bans.restore(self.loaded.kv.get("bans", {}))
@@ -291,19 +314,10 @@ class World:
         self._take_listing()
 
     def _take_listing(self) -> None:
-        """Take what the exchange lists now: grids and statuses, also for the bots that there are."""
+        """Take what the exchange lists now."""
         found = with_grids(self._feed.instruments(), self.config.instruments)
-        self._instruments.update(found)
-        self.exchange.list_instruments(found)
-        for bot in self.orchestrator.bots.values():
-            listed = found.get(bot.spec.symbol, bot.instrument)
-            if listed.status != bot.instrument.status:
-                logger.warning("%s: %s -> %s", bot.spec.symbol, bot.instrument.status, listed.status)
-            bot.instrument = listed
-        kept = self.loaded.kv.setdefault("instruments", {})
-        changed = {key: row for key, row in instruments_to_rows(found).items() if kept.get(key) != row}
-        kept.update(changed)
-        self.journal.keyed("instruments", changed)
+        self.account.list_instruments(found)
+        self.listing.take(found)
 
     def _prepare(self, closed: list[tuple[str, str, Candle]]) -> Any:
         for symbol, interval, candle in closed:
@@ -326,12 +340,15 @@ class World:
             parts.append("ledger")
         if self.orchestrator.market_refusal:
             parts.append("market")
-        return parts
+        return parts + self.account.refusals()
 
     def _live_refusal(self) -> str:
         if self.config.keys is None:
             return "no key"
-        return "live orders are not built yet"
+        return "" if self.config.mode == "live" else "this botd trades on paper"
+
+    def _bots(self) -> Iterable[Bot]:
+        return self.orchestrator.bots.values()
 
     def _on_market_state(self, state: str) -> None:
         self.journal.keyed("market", {PLAYING: "false" if state == "paused" else "true"})

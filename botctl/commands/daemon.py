@@ -99,6 +99,7 @@ def daemon_restart(session: Session, config: str | None) -> int:
     if config:
         _refuse_another_socket(session, config)
     arguments = ["--config", os.path.abspath(config)] if config else _arguments_of(hello)
+    _places(dict(zip(arguments[::2], arguments[1::2], strict=True)).get("--config"))  # a mistake stops nothing
     _stop(session, hello)
     code = _run_botd(arguments)
     if code == OK:
@@ -259,7 +260,8 @@ def _arguments_of(hello: Row) -> list[str]:
     for index, word in enumerate(words):
         option, equals, value = word.partition("=")
         if option in ("--config", "--state-dir", "--log-level"):
-            kept += [option, value if equals else words[index + 1]]
+            given = value if equals else words[index + 1]
+            kept += [option, str(hello.get("config") or given) if option == "--config" else given]
     return kept
 
 

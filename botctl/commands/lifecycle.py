@@ -25,7 +25,8 @@ from botctl.session import DEFAULT_TIMEOUT_S, SLOW_TIMEOUT_S, Session, clean
 def action_line(row: Row) -> str:
     """Return ``alpha  stopped -> running  detail``, the line of an action."""
     before, after = row.get("before"), row.get("after")
-    moved = f"{before} -> {after}" if before != after else f"{after} (unchanged)"
+    same = "changed" if row.get("result") == "changed" else "unchanged"  # set changes a bot and not its state
+    moved = f"{before} -> {after}" if before != after else f"{after} ({same})"
     return clean("  ".join(filter(None, [str(row.get("name", "")), moved, str(row.get("detail") or "")])))
 
 

@@ -120,9 +120,15 @@ def risk_set(session: Session, words: tuple[str, ...]) -> int:
 
 
 def _changed(row: Row) -> str:
-    before, after = text(row.get("before")), text(row.get("after"))
+    before, after = _limits(row, "before"), _limits(row, "after")
     moved = f"{before} -> {after}" if before != after else f"{after} (unchanged)"
     return "  ".join([text(row.get("control")), text(row.get("scope")), moved])
+
+
+def _limits(row: Row, key: str) -> str:
+    units = row.get("units") or {}
+    limits = (row.get(key) or {}).items()
+    return ",".join(f"{part}={_limit({'value': value, 'unit': units.get(part)})}" for part, value in limits)
 
 
 def _switch(session: Session, cmd: str, selector: Row, symbol: str | None) -> int:

@@ -16,7 +16,7 @@ from botctl.session import Session
 OF_A_BOT = ("state", "desired", "position")
 OF_THE_DAEMON = ("market", "health", "ready")
 VALUES = {
-    "state": "created starting running degraded paused stopping stopped backoff failed".split(),
+    "state": ["created", "starting", "running", "degraded", "paused", "stopping", "stopped", "backoff", "failed"],
     "desired": ["running", "paused", "stopped"],
     "position": ["flat", "open"],
     "health": ["ok", "degraded", "failed"],

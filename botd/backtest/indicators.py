@@ -10,7 +10,6 @@ it TA-Lib itself.
 from __future__ import annotations
 
 import inspect
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -26,23 +25,18 @@ MOST_BYTES = 96 * 1024 * 1024
 
 
 class Indicators:
-    """TA-Lib with a memory, in the place of the module; safe for threads."""
+    """TA-Lib with a memory, in the place of the module; for one thread."""
 
     def __init__(self, candles: Candles) -> None:
         self._columns = (candles.open, candles.high, candles.low, candles.close, candles.volume)
-        self._lock = threading.Lock()
+        self._aside = False
         self.computed = 0
         self.asked = 0
-        self._thread = threading.local()
         self._forget()
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(talib, name)
-        if name not in _FUNCTIONS:
-            return value
-        bound = self.bound(value)
-        setattr(self, name, bound)
-        return bound
+        return self.bound(value) if name in _FUNCTIONS else value
 
     def bound(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Return one of TA-Lib's functions with this memory."""
@@ -54,60 +48,46 @@ class Indicators:
 
     @contextmanager
     def aside(self) -> Iterator[None]:
-        """Compute everything anew in this thread for as long as the block lasts: arrays that nobody shares."""
-        self._thread.aside = True
+        """Compute everything anew for as long as the block lasts: arrays that nobody shares."""
+        self._aside = True
         try:
             yield
         finally:
-            self._thread.aside = False
+            self._aside = False
 
     def _call(self, function: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]) -> Any:
-        if getattr(self._thread, "aside", False):
-            return function(*args, **options)
         given = (*args, *options.values())
-        with self._lock:
-            known = self._known
-            if not all(known.get(id(value)) is value for value in given if isinstance(value, np.ndarray)):
-                return function(*args, **options)
-            words = (id(value) if isinstance(value, np.ndarray) else value for value in given)
-            key = (function.__name__, len(args), *options, *words)
-            self.asked += 1
-            entry = self._entries.get(key)
-            if entry is None:
-                entry = self._entries[key] = _Entry()
-        with entry.lock:
-            if not entry.done:
-                entry.value = function(*args, **options)
-                entry.done = True
-                self._learn(entry.value)
-        return entry.value
-
-    def _learn(self, value: Any) -> None:
-        arrays = [part for part in (value if isinstance(value, tuple) else (value,)) if isinstance(part, np.ndarray)]
-        with self._lock:
+        arrays = [value for value in given if isinstance(value, np.ndarray)]
+        if self._aside or not all(self._known.get(id(array)) is array for array in arrays):
+            return function(*args, **options)
+        words = (id(value) if isinstance(value, np.ndarray) else value for value in given)
+        key = (function.__name__, len(args), *options, *words)
+        self.asked += 1
+        if key not in self._results:
             self.computed += 1
-            self._bytes += sum(array.nbytes for array in arrays)
-            if self._bytes > MOST_BYTES:
-                self._forget()
-                return
-            for array in arrays:
-                array.setflags(write=False)
-                self._known[id(array)] = array
+            result = function(*args, **options)
+            if not self._learn(result):
+                return result
+            self._results[key] = result
+        return self._results[key]
+
+    def _learn(self, result: Any) -> bool:
+        """Seal the arrays of a result and know them from now on; forget all where it is too much."""
+        arrays = [part for part in (result if isinstance(result, tuple) else (result,)) if isinstance(part, np.ndarray)]
+        self._bytes += sum(array.nbytes for array in arrays)
+        if self._bytes > MOST_BYTES:
+            self._forget()
+            return False
+        for array in arrays:
+            array.setflags(write=False)
+            self._known[id(array)] = array
+        return True
 
     def _forget(self) -> None:
         """Who still holds a result goes on with it; as the input of another it is not known any more."""
         self._known = {id(column): column for column in self._columns}
-        self._entries: dict[tuple[Any, ...], _Entry] = {}
+        self._results: dict[tuple[Any, ...], Any] = {}
         self._bytes = 0
-
-
-class _Entry:
-    __slots__ = ("done", "lock", "value")
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.done = False
-        self.value: Any = None
 
 
 @contextmanager

@@ -12,8 +12,8 @@ The formulas are those of :mod:`botd.domain.rules`, the very functions; here is 
 - Break-even: once the highest high from the entry candle to *j-1* reached entry x (1 + trigger), the fixed stop of
   candle *j* is not below the entry's fill price (fees are not in it). Told as ``stop_loss`` too.
 - Time stop of N candles: at the close of the N-th candle in the position (the entry's is the first) a market sell is
-  decided, so it fills at the open N candles after the entry's, in any case with ``bars`` = N. If the ``exit`` signal
-  is true at that close, it is a ``signal``. A hole in the data counts no candles.
+  decided, so it fills at the open N candles after the entry's: ``bars`` = N. Where the ``exit`` signal is true at
+  that close too, it is a ``signal``. A hole in the data counts no candles.
 - Risk sizing measures by the nearest of the stops there are: percentage, trailing, multiple x ATR / close.
 - ``taker_fee`` on market and stop fills, ``maker_fee`` on targets; slippage on market and stop fills.
 

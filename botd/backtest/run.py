@@ -21,9 +21,10 @@ import numpy as np
 import talib
 from numpy.typing import NDArray
 
+from botd.backtest.compiler import keep_memory
 from botd.backtest.history import History
 from botd.backtest.kernel import END_OF_DATA, REASONS, Arrays, Numbers, Outcome, Room, make_room, sealed, walk
-from botd.backtest.sums import curve_sums, trade_sums
+from botd.backtest.sums import Sums, curve_sums, sum_up, trade_sums
 from botd.backtest.terms import Terms
 from botd.domain.candles import Candles
 from botd.domain.clock import Clock, rfc3339
@@ -58,6 +59,11 @@ class Tape:
     arrays: Arrays
     interval: str
     instrument: Instrument
+
+    @property
+    def elapsed_ms(self) -> int:
+        """From the first to the last open time."""
+        return int(self.time[-1] - self.time[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +174,7 @@ def backtest(history: History, name: str, strategy: SignalStrategy, terms: Terms
 @cache
 def load_kernel() -> None:
     """Load the compiled code (or compile it, where it is not kept yet) by playing two candles."""
+    keep_memory()
     ones = np.ones(2)
     rows = Candles("1m", np.array([60_000, 120_000]), ones, ones, ones, ones, ones)
     instrument = Instrument(symbol="A/B", base="A", quote="B", tick=Decimal(1), step=Decimal(1))
@@ -209,22 +216,26 @@ def average_ranges(history: History, terms: Terms, atr: Callable[..., Floats] = 
 def play(tape: Tape, decisions: Decisions, atr: Floats, terms: Terms, room: Room) -> tuple[int, dict[str, Any]]:
     """Play the candles into ``room``; return how many trades there are, and the keys of ``stats`` except ``name``."""
     count, skipped = trade(tape, decisions, atr, terms, room)
-    sums, totals = trade_sums(tape.time, room, count)
+    return count, made_of(sum_up(tape.time, room, count, skipped), tape, terms)
+
+
+def made_of(sums: Sums, tape: Tape, terms: Terms) -> dict[str, Any]:
+    """Return the keys of ``stats`` except ``name``."""
     account = Account(
         capital=terms.capital,
-        realized_pnl=_exact(totals.realized),
-        unrealized_pnl=_exact(totals.unrealized),
-        equity=_exact(room.equity[-1]),
-        fees=_exact(totals.fees),
-        traded=_exact(totals.traded),
-        skipped_min_notional=skipped,
+        realized_pnl=_exact(sums.realized),
+        unrealized_pnl=_exact(sums.unrealized),
+        equity=_exact(sums.last_equity),
+        fees=_exact(sums.fees),
+        traded=_exact(sums.traded),
+        skipped_min_notional=int(sums.skipped),
     )
-    return count, figures(sums, curve_sums(tape.time, room, count), account, tape.interval)
+    return figures(trade_sums(sums), curve_sums(sums, tape.elapsed_ms), account, tape.interval)
 
 
 def trade(tape: Tape, decisions: Decisions, atr: Floats, terms: Terms, room: Room) -> Outcome:
     """Let the kernel trade the candles into ``room``; return (trades, entries skipped as too small)."""
-    numbers = _numbers(terms, tape.instrument)
+    numbers = numbers_of(terms, tape.instrument)
     return walk(tape.arrays, decisions.enter, decisions.exit, atr, numbers, room)
 
 
@@ -240,7 +251,7 @@ def _warm(history: History, name: str, warmup: int, enter: Flags, leave: Flags) 
 
 
 @lru_cache(maxsize=4096)
-def _numbers(terms: Terms, instrument: Instrument) -> Numbers:
+def numbers_of(terms: Terms, instrument: Instrument) -> Numbers:
     """Return what the kernel knows: NaN for what is not there."""
     step = float(instrument.step)
     least = instrument.min_quantity

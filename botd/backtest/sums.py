@@ -1,7 +1,7 @@
 """The sums of a run, compiled: what :mod:`botd.report.statistics` makes its figures of, without a pass an array.
 
 They are the sums of ``sum_trades`` and ``sum_curve`` there, of float64 arrays without NaN; a test holds the two
-together. A stretch without a position costs next to nothing here, for its returns are exactly zero.
+together. A stretch without a position costs nothing here, for its returns are exactly zero.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from botd.backtest.compiler import compiled
+from botd.backtest.compiler import compiled, part
 from botd.backtest.kernel import END_OF_DATA, Room
-from botd.report.statistics import CurveSums, TradeSums, annual_growth
+from botd.report.statistics import CurveSums, TradeSums, growth_between
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -23,61 +23,70 @@ _ROUNDING = 1e-12  # values that deviate by less, as a share of the greatest, ar
 _DOUBTFUL = 1e-6  # a variance that is less, as a share of the mean square, is computed again by a second pass
 
 
-class Totals(NamedTuple):
-    """Amounts in quote. The entry fee of an open position is realised, as in a bot's own books."""
+class Sums(NamedTuple):
+    """All of them, as floats. A mean, deviation or share of nothing is NaN, the best and worst of nothing infinite.
 
+    ``trades`` counts an open one too, which is in the four amounts after ``trade_greatest`` (its entry fee is
+    realised, as in a bot's own books) and in none before. ``greatest`` is the greatest return either way, zero where
+    it does not matter.
+    """
+
+    trades: float
+    skipped: float
+    closed: float
+    wins: float
+    profit: float
+    loss: float
+    best: float
+    worst: float
+    streak: float
+    holding_ms: float
+    trade_mean: float
+    trade_deviation: float
+    trade_greatest: float
     realized: float
     unrealized: float
     fees: float
     traded: float
+    deepest: float
+    longest_ms: float
+    mean: float
+    deviation: float
+    downside: float
+    greatest: float
+    exposed: float
+    mean_equity: float
+    first_equity: float
+    last_equity: float
 
 
-def curve_sums(time: Ints, room: Room, trades: int) -> CurveSums:
-    """Return the sums of the curve in ``room``, of which ``trades`` are all trades, also one that is open."""
-    deepest, longest_ms, returns, total, squares, downs, exposed, mean_equity = _curve(time, room, trades)
-    mean = total / returns if returns else math.nan
-    variance = (squares - total * mean) / (returns - 1) if returns > 1 else math.nan
-    greatest = 0.0  # matters only where a deviation may be mere rounding
-    if returns > 1 and min(variance, downs / returns) <= _DOUBTFUL * squares / returns:
-        variance, greatest = _again(room.equity, returns, mean)
+def curve_sums(sums: Sums, elapsed_ms: int) -> CurveSums:
+    """Return the part that is about the curve, which spans ``elapsed_ms``."""
     return CurveSums(
-        deepest=deepest,
-        longest_s=longest_ms / 1000,
-        ratio=_ratio(mean, math.sqrt(variance), greatest),
-        downside_ratio=_ratio(mean, math.sqrt(downs / returns) if returns else math.nan, greatest),
-        growth=annual_growth(time, room.equity),
-        exposure=None if math.isnan(exposed) else exposed,
-        mean_equity=mean_equity,
+        deepest=sums.deepest,
+        longest_s=sums.longest_ms / 1000,
+        ratio=_ratio(sums.mean, sums.deviation, sums.greatest),
+        downside_ratio=_ratio(sums.mean, sums.downside, sums.greatest),
+        growth=growth_between(sums.first_equity, sums.last_equity, elapsed_ms),
+        exposure=None if math.isnan(sums.exposed) else sums.exposed,
+        mean_equity=sums.mean_equity,
     )
 
 
-def trade_sums(time: Ints, room: Room, trades: int) -> tuple[TradeSums, Totals]:
-    """Return the sums of the closed ones of the trades in ``room``, and the totals of all."""
-    closed = closed_trades(room, trades)
-    found = _trades(time, room, closed)
-    wins, profit, loss, best, worst, streak, holding_ms, mean, deviation, greatest, realized, fees, traded = found
-    unrealized = 0.0
-    if trades > closed:
-        cost = float(room.quantity[closed] * room.entry_price[closed])
-        unrealized = float(room.quantity[closed] * room.exit_price[closed]) - cost
-        realized, fees, traded = realized - room.fees[closed], fees + room.fees[closed], traded + cost
-    sums = TradeSums(
+def trade_sums(sums: Sums) -> TradeSums:
+    """Return the part that is about closed trades."""
+    closed = int(sums.closed)
+    return TradeSums(
         trades=closed,
-        wins=wins,
-        gross_profit=profit,
-        gross_loss=loss,
-        best=best if closed else None,
-        worst=worst if closed else None,
-        losing_streak=streak,
-        holding_ms=holding_ms,
-        ratio=_ratio(mean, deviation, greatest),
+        wins=int(sums.wins),
+        gross_profit=sums.profit,
+        gross_loss=sums.loss,
+        best=sums.best if closed else None,
+        worst=sums.worst if closed else None,
+        losing_streak=int(sums.streak),
+        holding_ms=int(sums.holding_ms),
+        ratio=_ratio(sums.trade_mean, sums.trade_deviation, sums.trade_greatest),
     )
-    return sums, Totals(realized, unrealized, fees, traded)
-
-
-def closed_trades(room: Room, trades: int) -> int:
-    """Return how many of the trades are closed: all but a last one that is open."""
-    return trades - 1 if trades and room.reason[trades - 1] == END_OF_DATA else trades
 
 
 def _ratio(mean: float, deviation: float, greatest: float) -> float | None:
@@ -88,74 +97,52 @@ def _ratio(mean: float, deviation: float, greatest: float) -> float | None:
 
 
 @compiled
-def _curve(time: Ints, room: Room, trades: int) -> tuple[float, int, int, float, float, float, float, float]:
-    """Sum trade by trade: only from the entry's row to the exit's the equity changes."""
-    equity, exposure = room.equity, room.exposure
-    peak = trough = before = equity[0]
-    deepest, longest, at_peak, row = 0.0, 0, 0, 0
-    total = squares = downs = exposed = sum_equity = 0.0
-    returns = positive = 0
-    for k in range(trades + 1):
-        begin = room.entry_row[k] if k < trades else len(equity)
-        end = room.exit_row[k] + 1 if k < trades else len(equity)
-        sum_equity += before * (begin - row)
-        if before > 0.0:
-            positive += begin - row
-            returns += begin - max(row, 1)
-        if before >= peak:
-            at_peak = begin - 1
-        inverse = 1.0 / before
-        values, shares = equity[begin:end], exposure[begin:end]
-        for i in range(len(values)):
-            value = values[i]
-            sum_equity += value
-            if before > 0.0:
-                returns += 1
-                change = (value - before) * inverse
-                total += change
-                squares += change * change
-                downs += min(change, 0.0) ** 2
-            before, inverse = value, 1.0 / value
-            if value > 0.0:
-                positive += 1
-                exposed += shares[i] * inverse
-            if value >= peak:
-                if at_peak < begin + i - 1:
-                    longest = max(longest, time[begin + i] - time[at_peak])
-                peak = trough = value
-                at_peak = begin + i
-            elif value < trough:
-                trough = value
-                if peak > 0.0:
-                    deepest = max(deepest, (peak - value) / peak)
-        row = end
-    if at_peak < len(equity) - 1:
-        longest = max(longest, time[-1] - time[at_peak])
-    exposed = exposed / positive if positive else math.nan
-    return min(deepest, 1.0), longest, returns, total, squares, downs, exposed, sum_equity / len(equity)
+def sum_up(time: Ints, room: Room, trades: int, skipped: int) -> Sums:
+    """Return the sums of what the kernel left in ``room``; it told ``trades`` and ``skipped``."""
+    closed = trades - 1 if trades > 0 and room.reason[trades - 1] == END_OF_DATA else trades
+    wins, profit, loss, best, worst, streak, holding = _results(time, room, closed)
+    trade_mean, trade_deviation, trade_greatest = _trade_returns(room, closed)
+    realized, unrealized, fees, traded = _amounts(room, trades, closed)
+    deepest, longest, exposed, mean_equity, returns, total, squares, downs = _curve(time, room, trades)
+    mean, deviation, downside, greatest = _deviations(room.equity, returns, total, squares, downs)
+    return Sums(
+        float(trades),
+        float(skipped),
+        float(closed),
+        float(wins),
+        profit,
+        loss,
+        best,
+        worst,
+        float(streak),
+        float(holding),
+        trade_mean,
+        trade_deviation,
+        trade_greatest,
+        realized,
+        unrealized,
+        fees,
+        traded,
+        deepest,
+        float(longest),
+        mean,
+        deviation,
+        downside,
+        greatest,
+        exposed,
+        mean_equity,
+        room.equity[0],
+        room.equity[-1],
+    )
 
 
-@compiled
-def _again(equity: Floats, returns: int, mean: float) -> tuple[float, float]:
-    """Return the sample variance of the returns by a second pass, and the greatest return either way."""
-    variance = greatest = 0.0
-    for i in range(1, len(equity)):
-        if equity[i - 1] > 0.0:
-            change = (equity[i] - equity[i - 1]) / equity[i - 1]
-            variance += (change - mean) ** 2
-            greatest = max(greatest, abs(change))
-    return variance / (returns - 1), greatest
-
-
-@compiled
-def _trades(
-    time: Ints, room: Room, trades: int
-) -> tuple[int, float, float, float, float, int, int, float, float, float, float, float, float]:
+@part
+def _results(time: Ints, room: Room, closed: int) -> tuple[int, float, float, float, float, int, int]:
     wins = streak = run = holding = 0
-    profit = loss = total = greatest = variance = realized = fees = traded = 0.0
+    profit = loss = 0.0
     best, worst = -math.inf, math.inf
-    for k in range(trades):
-        pnl, bought = room.pnl[k], room.quantity[k] * room.entry_price[k]
+    for k in range(closed):
+        pnl = room.pnl[k]
         if pnl > 0.0:
             wins, profit, run = wins + 1, profit + pnl, 0
         else:
@@ -163,14 +150,105 @@ def _trades(
             streak = max(streak, run)
         best, worst = max(best, pnl), min(worst, pnl)
         holding += time[room.exit_row[k]] - time[room.entry_row[k]]
-        change = pnl / bought * 100
+    return wins, profit, loss, best, worst, streak, holding
+
+
+@part
+def _trade_returns(room: Room, closed: int) -> tuple[float, float, float]:
+    """Return mean, sample deviation and greatest of the returns in percent, as a trade's ``return_pct``."""
+    total = greatest = variance = 0.0
+    for k in range(closed):
+        change = room.pnl[k] / (room.quantity[k] * room.entry_price[k]) * 100
         total += change
         greatest = max(greatest, abs(change))
-        realized += pnl
-        fees += room.fees[k]
-        traded += bought + room.quantity[k] * room.exit_price[k]
-    mean = total / trades if trades else math.nan
-    for k in range(trades):
+    mean = total / closed if closed > 0 else math.nan
+    for k in range(closed):
         variance += (room.pnl[k] / (room.quantity[k] * room.entry_price[k]) * 100 - mean) ** 2
-    deviation = math.sqrt(variance / (trades - 1)) if trades > 1 else math.nan
-    return wins, profit, loss, best, worst, streak, holding, mean, deviation, greatest, realized, fees, traded
+    return mean, math.sqrt(variance / (closed - 1)) if closed > 1 else math.nan, greatest
+
+
+@part
+def _amounts(room: Room, trades: int, closed: int) -> tuple[float, float, float, float]:
+    """Return realised and unrealised profit, fees and the notional of all fills."""
+    realized = unrealized = fees = traded = 0.0
+    for k in range(trades):
+        bought, worth = room.quantity[k] * room.entry_price[k], room.quantity[k] * room.exit_price[k]
+        fees += room.fees[k]
+        traded += bought
+        if k < closed:
+            realized += room.pnl[k]
+            traded += worth
+        else:
+            realized -= room.fees[k]
+            unrealized = worth - bought
+    return realized, unrealized, fees, traded
+
+
+@part
+def _curve(time: Ints, room: Room, trades: int) -> tuple[float, int, float, float, int, float, float, float]:
+    """Sum trade by trade: only from the entry's row to the exit's the equity changes."""
+    equity, exposure = room.equity, room.exposure
+    peak = trough = before = equity[0]
+    deepest, longest, at_peak, row = 0.0, 0, 0, 0
+    total = squares = downs = exposed = sum_equity = 0.0
+    inverse, ruined = 1.0 / before, 0  # after a row without equity there is no return: its inverse counts as zero
+    for k in range(trades + 1):
+        begin = room.entry_row[k] if k < trades else len(equity)
+        end = room.exit_row[k] + 1 if k < trades else len(equity)
+        sum_equity += before * (begin - row)
+        if not before > 0.0:
+            ruined += begin - row
+        if before >= peak:
+            at_peak = begin - 1
+        values, shares = equity[begin:end], exposure[begin:end]
+        for i in range(len(values)):
+            value = values[i]
+            sum_equity += value
+            change = (value - before) * inverse
+            total += change
+            squares += change * change
+            downs += min(change, 0.0) ** 2
+            before, inverse = value, 1.0 / value
+            if not value > 0.0:
+                inverse, ruined = 0.0, ruined + 1
+            exposed += shares[i] * inverse
+            if value >= peak:
+                if at_peak < begin + i - 1:
+                    longest = max(longest, time[begin + i] - time[at_peak])
+                    deepest = max(deepest, _depth(peak, trough))
+                peak = trough = value
+                at_peak = begin + i
+            trough = value if value < trough else trough
+        row = end
+    if at_peak < len(equity) - 1:
+        longest = max(longest, time[-1] - time[at_peak])
+        deepest = max(deepest, _depth(peak, trough))
+    positive = len(equity) - ruined
+    returns = positive - 1 if equity[-1] > 0.0 else positive
+    exposed = exposed / positive if positive > 0 else math.nan
+    return min(deepest, 1.0), longest, exposed, sum_equity / len(equity), returns, total, squares, downs
+
+
+@part
+def _depth(peak: float, trough: float) -> float:
+    return (peak - trough) / peak if peak > 0.0 else 0.0
+
+
+@part
+def _deviations(
+    equity: Floats, returns: int, total: float, squares: float, downs: float
+) -> tuple[float, float, float, float]:
+    """Return mean, sample deviation, downside deviation and greatest of the returns."""
+    if returns < 2:
+        return (total if returns else math.nan), math.nan, math.sqrt(downs) if returns else math.nan, abs(total)
+    mean, greatest = total / returns, 0.0
+    variance = (squares - total * mean) / (returns - 1)
+    if min(variance, downs / returns) <= _DOUBTFUL * squares / returns:  # perhaps mere rounding
+        variance = 0.0
+        for i in range(1, len(equity)):
+            if equity[i - 1] > 0.0:
+                change = (equity[i] - equity[i - 1]) / equity[i - 1]
+                variance += (change - mean) ** 2
+                greatest = max(greatest, abs(change))
+        variance /= returns - 1
+    return mean, math.sqrt(variance), math.sqrt(downs / returns), greatest

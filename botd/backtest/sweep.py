@@ -3,31 +3,36 @@
     outcomes = sweep(history, info, [Set({"period": 7}), Set({"period": 14}, Terms(...))])
 
 Every set gives what :func:`botd.backtest.run.backtest` gives for it, to the last bit. Sets that have the same
-parameters share their signals, and all share their indicators (:mod:`botd.backtest.indicators`). The threads of this
-process work on them: kernel and numpy leave the GIL free. A part of the sets is a unit of work for another process or
-machine. Who wants to stop early raises from ``tell``.
+parameters share their signals, and all share their indicators (:mod:`botd.backtest.indicators`). This thread asks the
+strategy, others play meanwhile what it decided, a batch in one call that needs no GIL. A part of the sets is a unit of
+work for another process or machine.
 """
 
 from __future__ import annotations
 
 import os
-import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 import numpy as np
 
+from botd.backtest.batch import Batch, play_batch
 from botd.backtest.history import History
 from botd.backtest.indicators import Indicators, remembering
-from botd.backtest.kernel import Room, make_room
-from botd.backtest.run import Decisions, average_ranges, decide, load_kernel, play, tape_of
+from botd.backtest.kernel import Floats
+from botd.backtest.run import Decisions, average_ranges, decide, load_kernel, made_of, numbers_of, tape_of
+from botd.backtest.sums import Sums
 from botd.backtest.terms import Terms
 from botd.domain.errors import BotdError, InvalidError
 from botd.strategy.base import SignalStrategy
 from botd.strategy.registry import StrategyInfo
+
+BATCH_ROWS = 500_000
+"""Candles times sets that are played in one call: long beside the call, short beside the sweep."""
 
 Tell = Callable[[int, int], None]
 """(sets done, of so many)."""
@@ -53,72 +58,114 @@ class Outcome:
 def sweep(
     history: History, info: StrategyInfo, sets: Sequence[Set], *, threads: int | None = None, tell: Tell | None = None
 ) -> list[Outcome]:
-    """Return an outcome a set, in their order.
+    """Return an outcome a set, in their order. See :func:`outcomes`."""
+    found: dict[int, Outcome] = {}
+    for number, outcome in outcomes(history, info, sets, threads=threads):
+        found[number] = outcome
+        if tell is not None:
+            tell(len(found), len(sets))
+    return [found[number] for number in range(len(sets))]
 
-    InvalidError for an event strategy. A set that does not fit the strategy, or that fails, has its ``error``.
+
+def outcomes(
+    history: History, info: StrategyInfo, sets: Sequence[Set], *, threads: int | None = None
+) -> Iterator[tuple[int, Outcome]]:
+    """Yield (number of the set, its outcome) as they come; ``threads`` play, as many as there are processors.
+
+    InvalidError for an event strategy. A set that does not fit the strategy, or that fails, has its ``error``. Who
+    stops asking early keeps what came; what is being played is waited for, which takes no time to speak of.
     """
     if not issubclass(info.cls, SignalStrategy):
         raise InvalidError(f"strategy {info.name} places its own orders", "sweep signal strategies by the kernel")
     load_kernel()
-    work = _Work(history, info, Indicators(history.candles))
-    outcomes: list[Outcome | None] = [None] * len(sets)
-    done = 0
-    with remembering(info.cls, work.indicators):
-        pool = ThreadPoolExecutor(threads or os.cpu_count() or 1, thread_name_prefix="sweep")
-        try:
-            for future in as_completed([pool.submit(work.run, group, sets) for group in _groups(sets)]):
-                for number, outcome in future.result():
-                    outcomes[number] = outcome
-                    done += 1
-                if tell is not None:
-                    tell(done, len(sets))
-        finally:
-            pool.shutdown(cancel_futures=True)
-    return [outcome for outcome in outcomes if outcome is not None]
-
-
-def _groups(sets: Sequence[Set]) -> Iterator[list[int]]:
-    """Yield the numbers of the sets that have the same parameters."""
-    groups: dict[bytes, list[int]] = {}
-    for number, one in enumerate(sets):
-        groups.setdefault(msgspec.json.encode(dict(one.params), order="sorted", enc_hook=str), []).append(number)
-    yield from groups.values()
+    work = _Work(history, info, sets)
+    threads = threads or os.cpu_count() or 1
+    waiting: deque[tuple[list[int], Future[list[Sums]]]] = deque()
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="sweep")
+    try:
+        with remembering(info.cls, work.indicators):
+            for numbers, batch in work.batches():
+                waiting.append((numbers, pool.submit(play_batch, work.tape.time, work.tape.arrays, batch)))
+                while len(waiting) > 2 * threads or (waiting and waiting[0][1].done()):
+                    yield from work.outcomes(*waiting.popleft())
+        while waiting:
+            yield from work.outcomes(*waiting.popleft())
+        yield from work.failed
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 class _Work:
-    """The sets of one history; each thread has its own room for the kernel."""
+    """The sets of one history; ``failed`` are those that cannot be played."""
 
-    def __init__(self, history: History, info: StrategyInfo, indicators: Indicators) -> None:
-        self.history = history
-        self.info = info
-        self.indicators = indicators
+    def __init__(self, history: History, info: StrategyInfo, sets: Sequence[Set]) -> None:
         self.tape = tape_of(history)
-        self._own = threading.local()
+        self.indicators = Indicators(history.candles)
+        self.failed: list[tuple[int, Outcome]] = []
+        self._history = history
+        self._info = info
+        self._sets = sets
 
-    def run(self, group: list[int], sets: Sequence[Set]) -> list[tuple[int, Outcome]]:
-        """Play sets that have the same parameters."""
+    def batches(self) -> Iterator[tuple[list[int], Batch]]:
+        """Decide for group after group of sets that have the same parameters; yield what is to be played."""
+        most = max(1, BATCH_ROWS // len(self.tape.time))
+        numbers: list[int] = []
+        says: list[int] = []
+        decisions: list[Decisions] = []
+        for group in self._groups():
+            decided = self._decide(group)
+            if decided is None:
+                continue
+            decisions.append(decided)
+            for number in group:
+                numbers.append(number)
+                says.append(len(decisions) - 1)
+                if len(numbers) == most:
+                    yield numbers, self._batch(numbers, says, decisions)
+                    numbers, says, decisions = [], [], [decided]
+        if numbers:
+            yield numbers, self._batch(numbers, says, decisions)
+
+    def outcomes(self, numbers: list[int], played: Future[list[Sums]]) -> Iterator[tuple[int, Outcome]]:
+        """Yield what a batch gave, once it is there."""
+        for number, sums in zip(numbers, played.result(), strict=True):
+            one = self._sets[number]
+            yield number, Outcome(one, made_of(sums, self.tape, one.terms))
+
+    def _groups(self) -> Iterator[list[int]]:
+        groups: dict[bytes, list[int]] = {}
+        for number, one in enumerate(self._sets):
+            groups.setdefault(msgspec.json.encode(dict(one.params), order="sorted", enc_hook=str), []).append(number)
+        yield from groups.values()
+
+    def _decide(self, group: list[int]) -> Decisions | None:
+        name = self._info.name
         try:
-            decisions = self._decide(sets[group[0]].params)
+            strategy = self._info.build(self._sets[group[0]].params)
+            assert isinstance(strategy, SignalStrategy)
+            try:
+                return decide(self._history, name, strategy)
+            except InvalidError:  # perhaps it writes to an array that it shares with others: once more without
+                with self.indicators.aside():
+                    return decide(self._history, name, strategy)
         except BotdError as error:
-            return [(number, Outcome(sets[number], None, error.message)) for number in group]
-        return [(number, Outcome(sets[number], self._play(decisions, sets[number].terms))) for number in group]
+            self.failed += [(number, Outcome(self._sets[number], None, error.message)) for number in group]
+            return None
 
-    def _decide(self, params: Mapping[str, Any]) -> Decisions:
-        strategy = self.info.build(params)
-        assert isinstance(strategy, SignalStrategy)
-        try:
-            return decide(self.history, self.info.name, strategy)
-        except InvalidError:  # perhaps it writes to an array that it shares with others: once more without
-            with self.indicators.aside():
-                return decide(self.history, self.info.name, strategy)
-
-    def _play(self, decisions: Decisions, terms: Terms) -> dict[str, Any]:
-        atr = average_ranges(self.history, terms, self.indicators.ATR)
-        return play(self.tape, decisions, atr, terms, self._room(decisions))[1]
-
-    def _room(self, decisions: Decisions) -> Room:
-        trades = int(np.count_nonzero(decisions.enter)) + 1
-        room: Room | None = getattr(self._own, "room", None)
-        if room is None or len(room.pnl) < trades:
-            room = self._own.room = make_room(len(decisions.enter), trades * 2)
-        return room
+    def _batch(self, numbers: list[int], says: list[int], decisions: list[Decisions]) -> Batch:
+        rows: dict[int, Floats] = {}  # by period
+        ranges = []
+        for number in numbers:
+            terms = self._sets[number].terms
+            if terms.atr_stop is not None and terms.atr_period not in rows:
+                rows[terms.atr_period] = average_ranges(self._history, terms, self.indicators.ATR)
+            ranges.append(-1 if terms.atr_stop is None else list(rows).index(terms.atr_period))
+        own = [numbers_of(self._sets[number].terms, self.tape.instrument) for number in numbers]
+        return Batch(
+            enter=np.stack([one.enter for one in decisions]),
+            leave=np.stack([one.exit for one in decisions]),
+            atr=np.stack(list(rows.values())) if rows else np.empty((1, 0)),
+            says=np.array(says, np.int64),
+            ranges=np.array(ranges, np.int64),
+            numbers=np.array(own),
+        )

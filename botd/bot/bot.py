@@ -329,11 +329,11 @@ class Bot:
 
     def on_order_end(self, order: Order) -> None:
         """An order ended without anything left to fill."""
+        now = self.desk.clock.now_ms()
+        if order.side is Side.SELL and order.status in (OrderStatus.REJECTED, OrderStatus.DENIED):
+            self._guard_rests_ms = now + GUARD_RETRY_MS
         if order.status is OrderStatus.REJECTED:
-            now = self.desk.clock.now_ms()
             self.log.warning("order %s rejected: %s", order.client_order_id, order.reason)
-            if order.side is Side.SELL:
-                self._guard_rests_ms = now + GUARD_RETRY_MS
             self.desk.monitors.on_reject(self.number, now)
         self.exit.on_order_end(order)
         self._protect_soon()

@@ -28,6 +28,15 @@ class RiskObserver(Protocol):
     def on_equity(self, bot: int, equity: Decimal | None, now_ms: int) -> None: ...
 
 
+def _no_word() -> str:
+    """Paper: nothing speaks against it."""
+    return ""
+
+
+def _no_limit() -> None:
+    """No limit."""
+
+
 def _nothing() -> None:
     """No protective orders: botd's own guard is all there is."""
 
@@ -58,3 +67,9 @@ class Desk:
     """Run a call after the present one (the event loop's call_soon)."""
     protect: Callable[[], None] = _nothing
     """Look after every position's protective order (exchanges outside the process)."""
+    unarmed: Callable[[], str] = _no_word
+    """Why live entries may not go now, empty where they may."""
+    most_held: Callable[[], Decimal | None] = _no_limit
+    """What all positions may be worth while live trading is armed."""
+    exchange_trouble: Callable[[], str] = _no_word
+    """Why the exchange is not to be trusted with entries, empty where it is."""

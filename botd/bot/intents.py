@@ -70,6 +70,9 @@ def risk_request(bot: Bot, intent: Intent, quantity: Decimal) -> RiskRequest:
         exits_any_size=market.candle_feed,
         declared_entries=bot.declared_entries,
         portfolio=desk.portfolio,
+        unarmed=desk.unarmed(),
+        most_held=desk.most_held(),
+        exchange_degraded=desk.exchange_trouble(),
     )
 
 

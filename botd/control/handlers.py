@@ -9,6 +9,7 @@ from botd.control.handler import Handler
 from botd.control.handlers_daemon import DaemonHandlers
 from botd.control.handlers_inspect import InspectHandlers
 from botd.control.handlers_lifecycle import LifecycleHandlers
+from botd.control.handlers_live import LiveHandlers
 from botd.control.handlers_trading import TradingHandlers
 from botd.control.requests import COMMANDS
 from botd.control.services import Services
@@ -19,6 +20,7 @@ Method = Callable[[Any, Any], Awaitable[Any]]
 def handlers(services: Services) -> dict[str, Handler]:
     """Return every command of the control socket."""
     life, trade = LifecycleHandlers(services), TradingHandlers(services)
+    live = LiveHandlers(services)
     look, daemon = InspectHandlers(services), DaemonHandlers(services, list(COMMANDS))
     methods: dict[str, Method] = {
         "hello": daemon.hello,
@@ -59,6 +61,12 @@ def handlers(services: Services) -> dict[str, Handler]:
         "market.play": trade.market_play,
         "market.pause": trade.market_pause,
         "market.status": trade.market_status,
+        "live.arm": live.arm,
+        "live.disarm": live.disarm,
+        "live.status": live.status,
+        "limits": live.limits,
+        "resolve": live.resolve,
+        "reconcile": live.reconcile,
         "logs": daemon.logs,
         "backup": daemon.backup,
         "reload": daemon.reload,

@@ -138,7 +138,11 @@ class InspectHandlers:
     async def trades(self, args: Any, caller: Any) -> dict[str, Any]:
         page = await self._list(self._services.archive.trades, args)
         if page["next"] is None and args.until is None:
-            page["rows"] += [self._services.archive.open_trade(bot) for bot in self._bots(args.name) if bot.holds]
+            page["rows"] += [
+                self._services.archive.open_trade(bot)
+                for bot in self._services.orchestrator.bots.values()
+                if bot.holds and args.name in (None, bot.name) and args.symbol in (None, bot.spec.symbol)
+            ]
         return page
 
     async def equity(self, args: Any, caller: Any) -> dict[str, Any]:

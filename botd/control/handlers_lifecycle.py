@@ -42,7 +42,7 @@ class LifecycleHandlers:
             "detail": bot.record.reason,
         }
         if problem is not None:
-            row["warnings"].append(problem.message)
+            row["warnings"].append(problem.message.removeprefix(f"{bot.name}: "))
         return row
 
     async def start(self, args: Any, caller: Any) -> dict[str, Any]:

@@ -45,8 +45,12 @@ class TradingHandlers:
     async def flatten(self, args: Any, caller: Any) -> dict[str, Any]:
         services = self._services
         services.require_bots()
-        services.require_market()
         self._check_symbol(args.symbol)
+        try:
+            services.require_market()
+        except UnavailableError as error:  # what cannot be sold now may at least not grow
+            await self._put(services.kill_switch.scopes((), args.symbol), "halted", caller)
+            raise UnavailableError(f"{error.message}: entries are halted, nothing is sold", error.hint) from None
         async with services.lock:
             held_before = {b.name: b.book.position.quantity for b in services.orchestrator.bots.values()}
             bots = services.kill_switch.flatten(args.symbol, _who(caller))
@@ -91,7 +95,12 @@ class TradingHandlers:
                 rows.append({"scope": name, **action_row(name, "", "", error=error)})
         if args.symbol or not named:
             scopes += services.kill_switch.scopes((), args.symbol)
-        rows += services.kill_switch.set(scopes, state, _who(caller))
+        rows += await self._put(scopes, state, caller)
+        return {"rows": rows}
+
+    async def _put(self, scopes: list[tuple[str, str]], state: str, caller: Any) -> list[dict[str, Any]]:
+        services = self._services
+        rows = services.kill_switch.set(scopes, state, _who(caller))
         try:
             await services.halt_now()
         finally:  # entries go also where the disk refuses to keep why
@@ -99,7 +108,7 @@ class TradingHandlers:
                 services.kill_switch.cancel_entries(scopes)
         if not services.lock.locked():  # else the moment under way takes the cancels along
             await services.commit()
-        return {"rows": rows}
+        return rows
 
     def _check_symbol(self, symbol: str | None) -> None:
         """Refuse a symbol that nobody knows: a misspelt one must not look halted."""

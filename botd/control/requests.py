@@ -219,6 +219,25 @@ class RiskSet(Struct, forbid_unknown_fields=True, kw_only=True):
     name: Name | None = None
 
 
+class LiveArm(Struct, forbid_unknown_fields=True, kw_only=True):
+    """For how much money in positions, and for how long; nothing given: no limit of its own."""
+
+    max_capital: Amount | None = None
+    for_ms: Annotated[int, Meta(ge=60_000, le=366 * 86_400_000)] | None = None
+
+
+class Resolve(Struct, forbid_unknown_fields=True, kw_only=True):
+    """An order in doubt that a person has looked for: it does not work at the exchange."""
+
+    order: Annotated[str, Meta(min_length=1, max_length=36)]
+
+
+class Reconcile(Struct, forbid_unknown_fields=True, kw_only=True):
+    """Look at the whole account now; ``accept_reset``: a test network began anew, and the books may too."""
+
+    accept_reset: bool = False
+
+
 class Backup(Struct, forbid_unknown_fields=True, kw_only=True):
     """A copy of the ledger; ``verify`` reads it again."""
 
@@ -244,6 +263,8 @@ _READ: dict[str, type[Struct]] = {
     "health": Nothing,
     "risk.show": Nothing,
     "market.status": Nothing,
+    "live.status": Nothing,
+    "limits": Nothing,
     "symbols": Nothing,
     "prices": Filter,
     "positions": Filter,
@@ -273,6 +294,10 @@ _OPERATE: dict[str, type[Struct]] = {
     "reduce": TradingState,
     "release": TradingState,
     "risk.set": RiskSet,
+    "live.arm": LiveArm,
+    "live.disarm": Nothing,
+    "resolve": Resolve,
+    "reconcile": Reconcile,
     "market.play": Nothing,
     "market.pause": Nothing,
     "backup": Backup,

@@ -16,6 +16,7 @@ from botd.orchestrator.archive import Archive
 from botd.orchestrator.fleet import Fleet, action_row
 from botd.orchestrator.health import Health, LoopLag
 from botd.orchestrator.kill_switch import KillSwitch
+from botd.orchestrator.live_desk import LiveDesk
 from botd.orchestrator.orchestrator import Orchestrator
 from botd.orchestrator.portfolio import Portfolio
 from botd.orchestrator.risk_desk import RiskDesk
@@ -51,6 +52,7 @@ class Services:
     lag: LoopLag
     records: TrackRecord
     risk: RiskDesk
+    live: LiveDesk
     player: MarketPlayer | None
     commit: Callable[[], Awaitable[None]]
     """Make everything journalled so far durable."""

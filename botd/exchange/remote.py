@@ -89,6 +89,10 @@ class AccountListener(Protocol):
         """The stream of our own events came up (what happened before may have been missed) or went down."""
         ...
 
+    def on_clock_step(self) -> None:
+        """Our clock stepped, or the machine slept: anything may have been missed."""
+        ...
+
 
 class RemoteExchange(Exchange, Protocol):
     """An exchange outside the process: ``in_process`` is False, outcomes may be unknown.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Protocol
 
@@ -68,19 +68,3 @@ class Agenda:
     def again(self, what: str, now_s: float) -> None:
         """Look again soon."""
         self._due[what] = min(self._due[what], now_s + self._schedule.again_s)
-
-
-class Strikes:
-    """Differences of the account that last: by asset, how many looks in a row found one."""
-
-    def __init__(self) -> None:
-        self._counts: dict[str, int] = {}
-
-    def note(self, differences: Mapping[str, Decimal], most: int) -> dict[str, Decimal]:
-        """Take what a look found; return the differences that were found ``most`` times in a row."""
-        self._counts = {asset: self._counts.get(asset, 0) + 1 for asset in differences}
-        return {asset: differences[asset] for asset, count in self._counts.items() if count >= most}
-
-    def clear(self) -> None:
-        """Forget them."""
-        self._counts.clear()

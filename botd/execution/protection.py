@@ -18,6 +18,7 @@ from typing import Any, Literal, Protocol
 import msgspec
 
 from botd.domain.clock import Clock
+from botd.domain.errors import BotdError
 from botd.domain.events import Event
 from botd.domain.instrument import ZERO, Instrument
 from botd.domain.order import Order, OrderStatus, Purpose
@@ -111,11 +112,14 @@ class ProtectiveOrders:
         journal: OrderJournal,
         clock: Clock,
         rules: ProtectionRules | None = None,
+        unable: Callable[[str], str] | None = None,
     ) -> None:
-        """``positions`` gives every bot that holds something or has a leg."""
+        """``positions`` gives every bot that holds something or has a leg; ``unable`` says why the exchange takes no
+        stop orders of a symbol now, empty where it does."""
         self.rules = rules or ProtectionRules()
         self._gateway = gateway
         self._positions = positions
+        self._unable = unable or (lambda symbol: "")
         self._journal = journal
         self._clock = clock
         self._protected: dict[int, Protected] = {}
@@ -124,7 +128,10 @@ class ProtectiveOrders:
     async def run(self) -> None:
         """Protect for ever."""
         while True:
-            self.step()
+            try:
+                self.step()
+            except Exception:  # the task's boundary: one position must not end the others' protection
+                logger.exception("protection: a step failed")
             await self._clock.sleep(STEP_S)
 
     def step(self) -> None:
@@ -132,7 +139,10 @@ class ProtectiveOrders:
         now, gone = self._clock.monotonic(), set(self._protected)
         for position in self._positions():
             gone.discard(position.number)
-            self._tend(position, self._protected.setdefault(position.number, Protected()), now)
+            try:
+                self._tend(position, self._protected.setdefault(position.number, Protected()), now)
+            except BotdError as error:
+                logger.error("%s: its protection could not be looked after: %s", position.name, error.message)
         for number in gone:
             del self._protected[number]
 
@@ -201,7 +211,7 @@ class ProtectiveOrders:
         if now < known.rests_s:
             return
         known.declared = ""
-        refusal = position.refusal() or self._crowded(position)
+        refusal = position.refusal() or self._unable(position.symbol) or self._crowded(position)
         if refusal:
             self._declare(position, known, refusal, now)
             return

@@ -20,11 +20,12 @@ from botd.domain.instrument import split_symbol
 from botd.domain.order import Fill, Order, OrderStatus, Report
 from botd.exchange.remote import RemoteBalance, RemoteExchange, RemoteOrder
 from botd.execution.account import AccountBook
+from botd.execution.differences import Differences
 from botd.execution.durable import OrderArchive
 from botd.execution.evidence import Reading
 from botd.execution.explain import Explained, explain
 from botd.execution.gateway import Gateway
-from botd.execution.household import Agenda, Household, Schedule, Strikes
+from botd.execution.household import Agenda, Household, Schedule
 from botd.execution.learning import Learner
 from botd.execution.orders import OrderJournal
 from botd.execution.others import Others
@@ -58,8 +59,6 @@ class Reconciler:
         self.balances: dict[str, RemoteBalance] = {}
         self.ready = False
         """True once everything was looked at since the start."""
-        self.degraded: dict[int, str] = {}
-        """Bots whose asset differs, with the reason."""
         self.others = Others(instance)
         self.reset_seen = False
         """A test network began anew: nothing of ours is there."""
@@ -72,7 +71,9 @@ class Reconciler:
         self._clock = clock
         self._testnet = testnet
         self._agenda = Agenda(self.schedule)
-        self._strikes = Strikes()
+        self.differences = Differences(
+            household, self.schedule.strikes, lambda d: self._tell("account.difference", **d)
+        )
         self._looking = asyncio.Lock()
         self._introduced = False
         self._looked: set[str] = set()
@@ -81,7 +82,7 @@ class Reconciler:
         self._active: set[str] = set()
         """Symbols whose trades may have news."""
         self._strays: list[Report] = []
-        self._counts = dict.fromkeys(("looks", "failed", "transfers", "differences"), 0)
+        self._counts = dict.fromkeys(("looks", "failed", "transfers"), 0)
         self.trades = TradeReader(
             exchange=exchange, gateway=gateway, learner=learner, account=self.account, archive=archive, clock=clock,
             tell=journal.event,
@@ -120,7 +121,10 @@ class Reconciler:
     async def run(self) -> None:
         """Reconcile for ever."""
         while True:
-            await self.step()
+            try:
+                await self.step()
+            except Exception:  # the task's boundary: whatever was told must not end the looking
+                logger.exception("reconcile: a look failed")
             await self._clock.sleep(STEP_S)
 
     async def step(self) -> None:
@@ -145,6 +149,11 @@ class Reconciler:
         if not self.ready and len(self._looked) == 2 and not self._undecided:
             self.ready = True
             logger.info("reconcile: the account was read")
+
+    async def look_now(self) -> None:
+        """Look at everything at once."""
+        self._agenda.everything()
+        await self.step()
 
     def refusals(self) -> list[str]:
         """Return why nothing may be opened on this account, a line each."""
@@ -229,7 +238,11 @@ class Reconciler:
 
     def statistics(self) -> dict[str, Any]:
         """Return counters and flags for ``health``."""
-        flags = {"ready": self.ready, "degraded": len(self.degraded), "externals": len(self.others.externals)}
+        flags = {
+            "ready": self.ready,
+            "degraded": len(self.differences.degraded),
+            "externals": len(self.others.externals),
+        }
         return {**flags, **self._counts, "refusals": self.refusals()}
 
     # -- open orders
@@ -294,9 +307,7 @@ class Reconciler:
     async def _look_at_balances(self) -> None:
         account = self.account
         if account.opened_ms is None:
-            self.balances = await self._exchange.find_balances()
-            account.open(self.balances, self._clock.now_ms())
-            self._tell("account.opened", **{asset: str(held.total) for asset, held in self.balances.items()})
+            await self._open_account()
             return
         account.watch()
         self.balances = await self._exchange.find_balances()
@@ -306,6 +317,24 @@ class Reconciler:
             concerned = {s for s in self._symbols() if differences.keys() & set(split_symbol(s))}
             differences = await self._read_trades(concerned - active)
         self._judge(differences)
+
+    async def _open_account(self) -> None:
+        """Begin the books with what the exchange holds, at a moment when no fill can be on its way."""
+        fills, self._undecided = self._gateway.table.counts["fills"], True
+        self.balances = await self._exchange.find_balances()
+        await self._look_at_orders()
+        same = await self._exchange.find_balances() == self.balances
+        if not same or not self._is_settled() or self._gateway.table.counts["fills"] != fills:
+            self._agenda.again("balances", self._clock.monotonic())
+            return
+        self._undecided = False
+        self.account.open(self.balances, self._clock.now_ms())
+        self._tell("account.opened", **{asset: str(held.total) for asset, held in self.balances.items()})
+
+    def _is_settled(self) -> bool:
+        """Tell whether every working order is where the exchange said it is."""
+        table = self._gateway.table
+        return not table.doubts and all(order.status in _SEEN for order in table.open_orders())
 
     async def _read_trades(self, symbols: Iterable[str]) -> dict[str, Decimal]:
         """Read the trades of symbols; return what the balances differ by then."""
@@ -323,12 +352,12 @@ class Reconciler:
 
     def _judge(self, differences: Mapping[str, Decimal]) -> None:
         """Say what a look at the balances means: nothing, a deposit, a new beginning, or trouble."""
-        lasting = self._strikes.note(differences, self.schedule.strikes)
+        lasting = self.differences.note(differences)
         self._undecided = bool(differences) and not lasting
         if differences:
             self._agenda.again("balances", self._clock.monotonic())
         if not lasting:
-            self._agree(differences)
+            self.differences.agree(differences)
             return
         if self._began_anew():
             if not self.reset_seen:
@@ -336,42 +365,19 @@ class Reconciler:
                 self._tell("account.reset_seen")
                 logger.warning("the test network began anew: none of our orders, trades and balances is there")
             return
-        settled = not self._gateway.table.doubts and all(o.status in _SEEN for o in self._gateway.open_orders())
-        if settled and lasting.keys() == differences.keys() and min(lasting.values()) > 0:
+        if self._is_settled() and lasting.keys() == differences.keys() and min(lasting.values()) > 0:
             for asset, amount in lasting.items():  # a trade takes as it gives: where nothing is missing, something came
                 self._transfer(asset, amount, self._clock.now_ms(), "nothing is missing elsewhere")
-            self._strikes.clear()
-            self._agree({})
+            self.differences.forget()
+            self.differences.agree({})
             return
-        self._differ(lasting)
+        self.differences.differ(lasting)
 
     def _began_anew(self) -> bool:
         """Tell whether a test network forgot everything: every cursor's trade, and every order of ours."""
         cursors = self.account.cursors
         gone = all(o.client_order_id in self._gateway.table.doubts for o in self._gateway.open_orders())
         return self._testnet and bool(cursors) and self.trades.vanished >= set(cursors) and gone
-
-    def _differ(self, lasting: Mapping[str, Decimal]) -> None:
-        self._counts["differences"] += 1
-        reason = "unexplained: " + ", ".join(f"{amount:+f} {asset}" for asset, amount in lasting.items())
-        bots = [c.bot for c in self._household.claims() if lasting.keys() & set(split_symbol(c.symbol))]
-        fresh = [bot for bot in bots if bot not in self.degraded]
-        if fresh or (not bots and self._counts["differences"] == 1):
-            self._tell("account.difference", **{asset: str(amount) for asset, amount in lasting.items()})
-            logger.error("the account differs, %s; it stays so until it agrees or is accepted", reason)
-        self.degraded.update(dict.fromkeys(fresh, reason))
-        if fresh:
-            self._household.on_difference(fresh, reason)
-
-    def _agree(self, differences: Mapping[str, Decimal]) -> None:
-        """Bots none of whose assets differs any more may open again."""
-        claims = {claim.bot: claim for claim in self._household.claims()}
-        for bot in list(self.degraded):
-            claim = claims.get(bot)
-            if claim is None or not differences.keys() & set(split_symbol(claim.symbol)):
-                del self.degraded[bot]
-                if claim is not None:
-                    self._household.on_agreement([bot])
 
     def _transfer(self, asset: str, amount: Decimal, time_ms: int, why: str) -> None:
         self._counts["transfers"] += 1

@@ -62,7 +62,10 @@ class Resolver:
     async def run(self) -> None:
         """Resolve for ever."""
         while True:
-            self.begin()
+            try:
+                self.begin()
+            except Exception:  # the task's boundary: one case must not end the others
+                logger.exception("resolver: a step failed")
             await self._clock.sleep(STEP_S)
 
     async def step(self) -> None:

@@ -122,7 +122,7 @@ class TradeReader:
 
     async def _order_of(self, trade: RemoteTrade) -> Order | None:
         order = self._gateway.table.find_by_exchange_id(trade.symbol, trade.exchange_order_id)
-        if order is not None:
+        if order is not None or (trade.symbol, trade.exchange_order_id) in self._externals:
             return order
         kept = await self._archive.by_exchange_id(trade.symbol, trade.exchange_order_id)
         since = self._account.opened_ms

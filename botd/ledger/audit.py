@@ -21,7 +21,9 @@ import msgspec
 from botd.domain.clock import random_token
 from botd.domain.errors import ConfigError, ForbiddenError
 from botd.domain.events import Event
+from botd.domain.failpoints import failpoint
 from botd.domain.order import Fill, Order, OrderStatus
+from botd.ledger.backup import sync
 from botd.ledger.records import amount, optional_amount
 from botd.ledger.tables import Row
 
@@ -152,8 +154,7 @@ def key(ledger: Path) -> bytes:
     path = key_path(ledger)
     try:
         if not path.exists():
-            with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-                file.write(random_token(_HEX, 64) + "\n")
+            _make_key(path)
         text = path.read_text().strip()
     except OSError as error:
         raise ForbiddenError(f"{path}: {error.strerror}", "the key of the audit must be readable by botd") from error
@@ -164,10 +165,24 @@ def key(ledger: Path) -> bytes:
     return bytes.fromhex(text)
 
 
+def _make_key(path: Path) -> None:
+    """Make the file aside and move it into place: half a key would be in the way of every start."""
+    aside = path.with_name(path.name + ".new")
+    aside.unlink(missing_ok=True)
+    with open(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(random_token(_HEX, 64) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    failpoint("audit.before_key")
+    os.replace(aside, path)
+    sync(path.parent)
+
+
 def anchor(ledger: Path, at: Head, time: str) -> None:
-    """Note the head of the chain in its file."""
+    """Note the head of the chain in its file. It begins a line of its own, whatever was cut off before."""
+    failpoint("audit.before_anchor")
     with anchors_path(ledger).open("a") as file:
-        file.write(f"{time} {at.id} {at.mac}\n")
+        file.write(f"\n{time} {at.id} {at.mac}\n")
 
 
 # -- reading it
@@ -183,18 +198,11 @@ def entries(connection: sqlite3.Connection, since_ms: int = 0, after: int = 0) -
 def verify(connection: sqlite3.Connection, ledger: Path) -> Finding:
     """Read the whole chain and hold it against the key and the anchors."""
     broken: list[str] = []
-    secret, number, mac, codes = key(ledger), 0, "", {}
+    number, mac, codes = 0, "", {}
     noted = _anchors(ledger)
     wanted = {at for at, _ in noted}
-    for found, time_ms, kind, entry, stored in entries(connection):
-        number += 1
-        if found != number:
-            broken.append(_gap(number, int(str(found))))
-            number = int(str(found))
-        expected = _code(secret, mac, number, time_ms, kind, entry)
-        if expected != stored:
-            broken.append(f"entry {number} ({kind}) is not as it was written, or what came before it is not")
-        mac = str(stored)
+    for number, mac, wrong in _walk(connection, key(ledger)):
+        broken += wrong
         if number in wanted:
             codes[number] = mac
     for at, code in noted:
@@ -203,6 +211,27 @@ def verify(connection: sqlite3.Connection, ledger: Path) -> Finding:
         elif codes.get(at, "") != code and at:
             broken.append(f"entry {at} is not the one that was anchored")
     return Finding(entries=number, head=mac, anchors=len(noted), broken=broken)
+
+
+def damages(connection: sqlite3.Connection, ledger: Path) -> Iterator[str]:
+    """Tell in words where the chain does not hold. Anchors do not count: a backup put back lacks the last entries."""
+    for _number, _mac, wrong in _walk(connection, key(ledger)):
+        yield from (f"the audit: {words}" for words in wrong)
+
+
+def _walk(connection: sqlite3.Connection, secret: bytes) -> Iterator[tuple[int, str, list[str]]]:
+    """Yield each entry's number and code, and what is wrong there."""
+    number, mac = 0, ""
+    for found, time_ms, kind, entry, stored in entries(connection):
+        wrong = []
+        number += 1
+        if found != number:
+            wrong.append(_gap(number, int(str(found))))
+            number = int(str(found))
+        if _code(secret, mac, number, time_ms, kind, entry) != stored:
+            wrong.append(f"entry {number} ({kind}) is not as it was written, or what came before it is not")
+        mac = str(stored)
+        yield number, mac, wrong
 
 
 def _gap(expected: int, found: int) -> str:
@@ -214,7 +243,8 @@ def _anchors(ledger: Path) -> Sequence[tuple[int, str]]:
     path = anchors_path(ledger)
     lines = path.read_text().splitlines() if path.exists() else []
     parts = [line.split() for line in lines]
-    return [(int(part[1]), part[2] if len(part) > 2 else "") for part in parts if len(part) > 1 and part[1].isdecimal()]
+    whole = [part for part in parts if len(part) == 3 and part[1].isdecimal() and len(part[2]) == 64]  # not cut off
+    return [(int(number), mac) for _, number, mac in whole]
 
 
 def _code(secret: bytes, before: str, *fields: object) -> str:

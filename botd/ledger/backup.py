@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 from botd.domain.clock import Clock, rfc3339
 from botd.domain.errors import UnavailableError
+from botd.domain.failpoints import failpoint
 from botd.ledger import failures
 from botd.ledger.tables import TABLES
 
@@ -42,10 +43,13 @@ def copy_database(path: Path, target: Path, *, verify: bool) -> None:
     part = target.with_name(target.name + ".part")
     part.unlink(missing_ok=True)
     try:
+        failpoint("backup.before_copy")
         _copy(path, part, verify=verify)
-        _sync(part)
+        sync(part)
+        failpoint("backup.before_rename")
         os.replace(part, target)
-        _sync(target.parent)
+        failpoint("backup.after_rename")
+        sync(target.parent)
     finally:
         part.unlink(missing_ok=True)
 
@@ -110,7 +114,8 @@ def _free_name(directory: Path, stem: str, now_ms: int) -> Path:
     return name
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Make a file durable, or a rename in a directory."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -36,6 +36,12 @@ def _foreign(value: Any) -> Any:
 _encode = msgspec.json.Encoder(enc_hook=_foreign).encode
 
 
+def _was_ok(reply: str) -> bool:
+    """Say whether an encoded reply tells of success; the server hands replies over encoded."""
+    told = msgspec.json.decode(reply)
+    return isinstance(told, dict) and told.get("ok") is True
+
+
 @dataclass(slots=True)
 class Batch:
     """Rows that become durable together or not at all, and who waits for that.
@@ -204,8 +210,8 @@ class Journal:
         """
         row = (request_id, uid, pid, cmd, _encode(args).decode(), _encode(reply).decode(), time_ms)
         self._append("commands", row)
-        given, ok = msgspec.Raw(row[4].encode()), isinstance(reply, dict) and reply.get("ok") is True
-        self._append("audit", audit.of_command(request_id, uid, pid, cmd, given, ok, time_ms))
+        given = msgspec.Raw(row[4].encode())
+        self._append("audit", audit.of_command(request_id, uid, pid, cmd, given, _was_ok(row[5]), time_ms))
 
     def event(self, event: Event) -> None:
         """Write an event; followers hear of it once it is durable."""

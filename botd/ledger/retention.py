@@ -9,6 +9,7 @@ from __future__ import annotations
 import sqlite3
 
 from botd.domain.clock import Clock
+from botd.domain.failpoints import failpoint
 from botd.ledger import schema
 from botd.ledger.checksums import sealed
 from botd.ledger.tables import TABLES
@@ -46,6 +47,7 @@ class Retention:
         more = self._prune_decisions(connection, now - DECISIONS_MS)
         more |= self._prune_events(connection, now - EVENTS_MS)
         more |= self._thin_equity(connection, now - self._equity_ms)
+        failpoint("ledger.before_prune")
         connection.execute("COMMIT")
         return more
 

@@ -17,9 +17,10 @@ import msgspec
 
 from botd.domain.clock import Clock, random_token
 from botd.domain.errors import ConfigError
+from botd.domain.failpoints import failpoint
 from botd.ledger import failures
 from botd.ledger.audit import TRIGGERS
-from botd.ledger.backup import copy_database
+from botd.ledger.backup import copy_database, sync
 from botd.ledger.checksums import seal_all, sealed
 from botd.ledger.records import ACCOUNT
 from botd.ledger.tables import ALL, CHECKSUM, TABLES
@@ -86,6 +87,7 @@ def prepare(path: Path, world: Mapping[str, Any], clock: Clock) -> str:
         connection = connect(path, write=True)
         try:
             _recognise(connection, path, VERSION)
+            _check_log(connection, path)
             upgrade(connection, path, VERSION, STEPS)
             _check_world(connection, path, world)
             _check_whole(connection, path)
@@ -94,7 +96,7 @@ def prepare(path: Path, world: Mapping[str, Any], clock: Clock) -> str:
             connection.close()
     except (sqlite3.Error, OSError) as error:
         raise failures.on_open(path, error) from error
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, ValueError) as error:  # ValueError: a message of SQLite's that is no UTF-8, too
         raise failures.damaged(path, str(error)) from error
 
 
@@ -109,13 +111,17 @@ def upgrade(connection: sqlite3.Connection, path: Path, target: int, steps: Mapp
     version = int(connection.execute("PRAGMA user_version").fetchone()[0])
     if version == target:
         return False
+    failpoint("migration.before_copy")
     copy_database(path, kept_copy(path, version), verify=True)
+    failpoint("migration.after_copy")
     connection.execute("BEGIN IMMEDIATE")
     try:
         for number in range(version, target):
             steps[number](connection)
         connection.execute(f"PRAGMA user_version = {target}")
+        failpoint("migration.before_commit")
         connection.execute("COMMIT")
+        failpoint("migration.after_commit")
     except BaseException:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
@@ -152,7 +158,9 @@ def _create(path: Path, world: Mapping[str, Any], clock: Clock) -> None:
     finally:
         connection.close()
     sync(aside)
+    failpoint("ledger.before_birth")
     os.replace(aside, path)
+    failpoint("ledger.after_birth")
     sync(path.parent)
 
 
@@ -233,7 +241,7 @@ def refusal(path: Path, world: Mapping[str, Any]) -> ConfigError | None:
             connection.close()
     except ConfigError as error:
         return error
-    except (sqlite3.Error, OSError, msgspec.MsgspecError):
+    except (sqlite3.Error, OSError, msgspec.MsgspecError, ValueError):
         return None  # the start looks closer, and says what is wrong
     return None
 
@@ -254,6 +262,20 @@ def _check_world(connection: sqlite3.Connection, path: Path, world: Mapping[str,
         f"another world wants another state_dir: put `state_dir: {_beside(directory, word)}` into the configuration; "
         f"or begin anew here: mv {directory} {_beside(directory, str(old.get('market.source', 'old')))}",
     )
+
+
+def _check_log(connection: sqlite3.Connection, path: Path) -> None:
+    """Refuse a log that ends before what was moved from it into the file: it would put old pages over new ones."""
+    has = int(meta(connection, "batch") or 0)
+    beneath = sqlite3.connect(f"file:{quote(str(path))}?mode=ro&immutable=1", uri=True)  # the file without its log
+    try:
+        moved = int(meta(beneath, "batch") or 0)
+    except (sqlite3.DatabaseError, ValueError):
+        return  # botd was killed while moving: only with the log the file is whole
+    finally:
+        beneath.close()
+    if moved > has:
+        raise failures.damaged(path, f"its write-ahead log was cut off: it ends with batch {has}, {moved} was kept")
 
 
 def _check_whole(connection: sqlite3.Connection, path: Path) -> None:
@@ -304,12 +326,3 @@ def _beside(directory: Path, word: str) -> Path:
     """Return a directory beside ``directory`` that does not exist yet, named after ``word``."""
     names = (f"{directory.name}-{word}{number}" for number in ("", *(f"-{n}" for n in range(2, 100))))
     return next((place for name in names if not (place := directory.with_name(name)).exists()), directory / word)
-
-
-def sync(path: Path) -> None:
-    """Make a file durable, or a rename in a directory."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -22,7 +22,7 @@ import msgspec
 from botd.domain.clock import Clock
 from botd.domain.errors import UnavailableError
 from botd.domain.events import Event
-from botd.ledger import backup, failures, load, schema
+from botd.ledger import audit, backup, failures, load, schema
 from botd.ledger.checksums import damages
 from botd.ledger.journal import Batch, Journal
 from botd.ledger.readers import Readers
@@ -87,6 +87,8 @@ class Ledger:
             return cls(path, world, instance, clock=clock, retry_s=retry_s)
         except sqlite3.Error as error:
             raise failures.on_open(path, error) from error
+        except ValueError as error:
+            raise failures.damaged(path, str(error)) from error
 
     def load(self) -> Loaded:
         """Return the state as last committed (synchronous, for the start)."""
@@ -184,7 +186,7 @@ class Ledger:
         return await self._readers.run(lambda: backup.backup(self.path, directory, self._clock, verify=verify))
 
     async def check(self) -> str | None:
-        """Read every row there is, and return what is damaged (None: nothing); no entries are allowed from then on.
+        """Read every row and the audit's chain, and return what is damaged (None: nothing); no entries from then on.
 
         Beside the loop, on a reader's thread: a few seconds for a million rows.
         """
@@ -192,8 +194,10 @@ class Ledger:
         def first() -> str | None:
             connection = schema.connect(self.path, write=False)
             try:
-                return next(damages(connection, indexes=self._size() <= INDEXES_TO_BYTES), None)
-            except sqlite3.DatabaseError as error:
+                small = self._size() <= INDEXES_TO_BYTES
+                found = next(damages(connection, indexes=small), None)
+                return found or next(audit.damages(connection, self.path), None)
+            except (sqlite3.DatabaseError, ValueError) as error:
                 return str(error)
             finally:
                 connection.close()

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from botd.domain.clock import Clock, rfc3339
 from botd.domain.errors import UnavailableError
+from botd.domain.failpoints import failpoint
 from botd.ledger import audit, failures, schema
 from botd.ledger.checksums import sealed
 from botd.ledger.journal import Batch
@@ -140,7 +141,9 @@ class Writer:
         last = todo[-1]
         progress = [("batch", str(last.sequence)), ("event_seq", str(last.event_seq))]
         apply_rows(connection, TABLES["meta"], progress)
+        failpoint("ledger.before_commit")
         connection.execute("COMMIT")
+        failpoint("ledger.after_commit")
         self._chain.head = head
         self._committed = last.sequence
         self.transactions += 1
@@ -186,7 +189,9 @@ class Writer:
             self._anchor()
         try:
             if idle and self.transactions % _CHECKPOINT_EACH == 0:
+                failpoint("ledger.before_checkpoint")
                 self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+                failpoint("ledger.after_checkpoint")
             if self._idled or self.transactions % _PRUNE_EACH == 0:
                 while self._retention.step(self._connection) and self._queue.empty():
                     pass

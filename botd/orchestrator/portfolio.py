@@ -27,12 +27,14 @@ class Portfolio:
         market: MarketManager,
         bots: Callable[[], Iterable[Bot]],
         currency: str,
+        worth: Callable[[str], Decimal | None] | None = None,
     ) -> None:
-        """``currency`` is what everything is valued in (USDT)."""
+        """``currency`` is what everything is valued in (USDT); ``worth`` values assets that the market does not."""
         self._exchange = exchange
         self._gateway = gateway
         self._market = market
         self._bots = bots
+        self._worth = worth
         self.currency = currency
         self._bids: dict[str, tuple[float, Decimal]] = {}
 
@@ -40,7 +42,8 @@ class Portfolio:
         """Return the worth of one unit of ``asset`` in the account's currency."""
         if asset == self.currency:
             return Decimal(1)
-        return self.bid(f"{asset}/{self.currency}")
+        bid = self.bid(f"{asset}/{self.currency}")
+        return self._worth(asset) if bid is None and self._worth is not None else bid
 
     def bid(self, symbol: str) -> Decimal | None:
         """Return what a unit sells for now, None where there is no price; made exact once a price."""

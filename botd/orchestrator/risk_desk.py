@@ -8,6 +8,7 @@ from botd.bot.bot import Bot
 from botd.domain.clock import Clock
 from botd.orchestrator.health import OK
 from botd.orchestrator.orchestrator import Orchestrator
+from botd.risk.controls import BY_NAME
 from botd.risk.gate import RiskGate
 from botd.risk.settings import ACCOUNT
 from botd.risk.table import risk_rows
@@ -55,4 +56,9 @@ class RiskDesk:
         """Do ``risk set`` for the account, or for one bot."""
         number = ACCOUNT if bot is None else bot.number
         rows = self._gate.set(changes, now_ms=self._clock.now_ms(), bot=number, by=by)
-        return rows if bot is None else [{**row, "scope": f"bot:{bot.name}"} for row in rows]
+        named = {} if bot is None else {"scope": f"bot:{bot.name}"}
+        return [{**row, **named, "units": _units(row["control"])} for row in rows]
+
+
+def _units(control: str) -> dict[str, str]:
+    return {part.name: part.unit.value for part in BY_NAME[control].parts}

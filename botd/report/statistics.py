@@ -259,12 +259,16 @@ def portfolio_drawdown(curves: Sequence[tuple[Times, Floats]]) -> Drawdown | Non
 
 
 def annual_growth(time: Times, equity: Floats) -> float | None:
-    """Return CAGR as a fraction: (last / first) ^ (year / elapsed) - 1; None for less than two rows."""
-    if len(time) < 2 or equity[0] <= 0 or not equity[-1] >= 0 or time[-1] <= time[0]:
+    """Return CAGR of a curve as a fraction; None for less than two rows."""
+    return growth_between(float(equity[0]), float(equity[-1]), int(time[-1] - time[0])) if len(time) > 1 else None
+
+
+def growth_between(first: float, last: float, elapsed_ms: int) -> float | None:
+    """Return CAGR as a fraction: (last / first) ^ (year / elapsed) - 1; None where that is not defined."""
+    if not (first > 0 and last >= 0 and elapsed_ms > 0):
         return None
-    years = float(time[-1] - time[0]) / YEAR_MS
     try:
-        return _finite(float(equity[-1] / equity[0]) ** (1 / years) - 1)
+        return _finite((last / first) ** (YEAR_MS / elapsed_ms) - 1)
     except OverflowError:  # a gain in an hour, compounded over a year
         return None
 

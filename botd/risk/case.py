@@ -30,7 +30,8 @@ class RiskRequest(msgspec.Struct, frozen=True, kw_only=True):
     ``bot_equity`` None: a price is missing. ``stale_ms``: the age of the price where it is older than
     ``freshness_limit_ms`` (None: the control's own limit), None while fresh. ``not_ready``: the parts that
     trading needs and lacks.
-    ``volume``: base volume of the last 1m candle. ``armed``: live trading is armed for the account.
+    ``volume``: base volume of the last 1m candle. ``unarmed``: why live entries may not go, empty where they may;
+    ``most_held``: what all positions may be worth while live trading is armed, None for no such limit.
     ``declared_entries``: entries (an hour, a day) that the strategy declares as its normal rate.
     ``exchange_degraded``: why the exchange is not to be trusted, empty where it is. ``exits_any_size``: the
     exchange takes sales below the minimum notional (candle feeds, where the rules of fills sell every
@@ -51,7 +52,8 @@ class RiskRequest(msgspec.Struct, frozen=True, kw_only=True):
     freshness_limit_ms: int | None = None
     not_ready: Sequence[str] = ()
     volume: float | None = None
-    armed: bool = False
+    unarmed: str = "live trading is not armed"
+    most_held: Decimal | None = None
     declared_entries: tuple[int, int] = (0, 0)
     exchange_degraded: str = ""
     exits_any_size: bool = False

@@ -49,9 +49,10 @@ def position(case: Case, limits: Limits) -> Room:
 
 
 def exposure(case: Case, limits: Limits) -> Room:
-    """What the account may hold altogether, less what it holds and has on order."""
+    """What the account may hold altogether, or was armed for, less what it holds and has on order."""
     used = _held(case.portfolio.gross_exposure())
-    return Room("value", _of_account(case, limits["value"]) - used, used)
+    most, armed_for = _of_account(case, limits["value"]), case.request.most_held
+    return Room("value", (most if armed_for is None else least(most, number(armed_for))) - used, used)
 
 
 def funds(case: Case, limits: Limits) -> Room:

@@ -20,8 +20,8 @@ def mode(case: Case, limits: Limits) -> str:
     if not case.desk.live_ok:
         detail = "preset off is for paper only"
         return case.failed("mode", "MODE_NOT_ARMED", wanted, "preset paper or live", detail)
-    if not case.request.armed:
-        return case.failed("mode", "MODE_NOT_ARMED", wanted, "armed", "live trading cannot be armed in this version")
+    if case.request.unarmed:
+        return case.failed("mode", "MODE_NOT_ARMED", wanted, "armed", case.request.unarmed)
     return case.passed("mode", wanted, "armed")
 
 

@@ -103,7 +103,7 @@ CONTROLS: tuple[Control, ...] = (
         effect="deny",
         presets=ALWAYS,
         fixed=True,
-        help="paper bots pass; live trading cannot be armed in this version",
+        help="paper bots pass; a live bot's entries wait for: botctl live arm",
     ),
     Control(
         name="trading_state",

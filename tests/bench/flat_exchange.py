@@ -137,13 +137,13 @@ class _Sender(asyncio.Protocol):
         began, sent, turn, known = time.monotonic(), 0, 0, 0
         tickers: list[_Stream] = []
         candles: list[_Stream] = []
-        while True:
+        while not self._transport.is_closing():
             if len(self._streams) != known:
                 known = len(self._streams)
                 candles = [stream for stream in self._streams.values() if stream.topic.startswith("kline")]
                 tickers = [stream for stream in self._streams.values() if stream.topic == "bookTicker"]
             due = int((time.monotonic() - began) * self._rate) // self._burst * self._burst
-            while sent < due:
+            while sent < due and not self._transport.is_closing():
                 now_ms, block = int(time.time() * 1000), []
                 for _ in range(self._burst):
                     turn += 1

@@ -64,7 +64,12 @@ def market(count: int, *, speed: float, autoplay: bool = False) -> dict[str, Any
 
 
 def populate(wire: Wire, bots: int, markets: int) -> None:
-    """Create the bots and start them."""
+    """Create the bots and start them, once the market serves: the first ping is answered before."""
+    until = time.monotonic() + 20.0
+    while {row["name"]: row["status"] for row in wire.call("health")["checks"]}["market"] != "ok":
+        if time.monotonic() > until:
+            raise RuntimeError("the market does not come up")
+        time.sleep(0.02)
     wire.call("apply", {"bots": specs(bots, symbols(markets))}, 120)
     done = wire.call("start", {"all": True}, 120)
     failed = [row for row in done["rows"] if row["result"] == "failed"]

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import json
-import resource
 import sys
 from decimal import Decimal
 from pathlib import Path
@@ -21,7 +20,7 @@ from botd.domain.clock import WallClock
 from botd.market.store.candle_store import CandleStore
 from botd.strategy.base import SignalStrategy
 from botd.strategy.registry import Registry
-from tests.bench.lab_peers import grid
+from tests.bench.lab_peers import grid, peak_mb
 
 SYMBOL = "BTC/USDT"
 TERMS = Terms(
@@ -34,7 +33,7 @@ def main() -> None:
     """Run what the arguments ask for."""
     store, sets = CandleStore(Path(sys.argv[1])), int(sys.argv[2]) if len(sys.argv) > 2 else 0
     told = swept(store, sets) if sets else played(store)
-    told["memory_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    told["memory_mb"] = peak_mb()
     print(json.dumps(told))
 
 

@@ -51,6 +51,7 @@ class LiveAccount:
         self.foreign: list[RemoteOrder] = []
         self.transfers: list[tuple[str, Decimal]] = []
         self.streams: list[bool] = []
+        self.steps = 0
         self._numbers = itertools.count(1)
         self.exchange.listen(self.reports.append)
         self.exchange.listen_account(self)
@@ -66,6 +67,9 @@ class LiveAccount:
 
     def on_stream(self, up: bool) -> None:
         self.streams.append(up)
+
+    def on_clock_step(self) -> None:
+        self.steps += 1
 
     def order(self, side: str = "buy", quantity: str = "0.01", kind: str = "market", **values: Any) -> Order:
         """Return an order of bot 7 with the next id; prices as text."""

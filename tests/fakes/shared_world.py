@@ -113,7 +113,11 @@ class Side:
         heard, length = self.ears[lane].candles, interval_ms(lane[1])
         assert heard, f"nothing was delivered of {lane}"
         end = self.world.clock.now_ms() // length * length
-        assert heard == [truth(lane, opened) for opened in range(heard[0].open_time, end, length)]
+        times = [candle.open_time for candle in heard]
+        missed = sorted(set(range(times[0], end, length)) - set(times))
+        assert not missed, (lane, missed, times[-1], self.events[-6:], self.world.say())
+        assert times == list(range(times[0], end, length)), lane
+        assert heard == [truth(lane, opened) for opened in times]
         assert [event for event in self.events if event.topic == "market.gap"] == []
         self.assert_array(lane)
         return len(heard)

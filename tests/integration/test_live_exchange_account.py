@@ -305,6 +305,31 @@ def test_a_wrong_clock_is_measured_again() -> None:
     play(scene)
 
 
+def test_a_step_of_our_clock_is_told_and_changes_no_time_stamp() -> None:
+    async def scene() -> None:
+        async with venue() as front, account(front) as live:
+            straight = live.clock.now_ms
+            live.clock.now_ms = lambda: straight() + 60_000  # type: ignore[method-assign]
+            await live.until(lambda: live.steps)
+            assert (await live.settled(live.submit())).status is not OrderStatus.REJECTED
+
+    play(scene)
+
+
+def test_a_pair_that_is_gone_is_known_as_delisted() -> None:
+    async def scene() -> None:
+        async with venue() as front, account(front) as live:
+            live.site.attended.update({BTC, "BNB/USDT"})
+            del front.market.listings["BNBUSDT"], front.exchange.venue.rows["BNBUSDT"]
+            for _ in range(2):
+                await live.site.refresh_listing()
+                statuses = {symbol: row.status for symbol, row in live.exchange.instruments().items()}
+                assert statuses == {BTC: "TRADING", "BNB/USDT": "DELISTED"}
+            assert front.record.of("/api/v3/exchangeInfo")[-1].parameters == {"symbols": '["BTCUSDT"]'}
+
+    play(scene)
+
+
 def test_orders_carry_the_exchanges_time() -> None:
     async def scene() -> None:
         made = Exchange({"USDT": "10000"}, faults=[named("clock_ahead", delay_ms=30_000)])

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from botd.domain.order import OrderStatus, OrderType, Purpose
+from botd.exchange.binance.questions import Questions
+from botd.exchange.binance.signing import make_signer
 from botd.exchange.governor import Lane
 from botd.exchange.remote import QueryFailedError
-from tests.fakes.binance.exchange import Fees, named
+from tests.fakes.binance.exchange import DEFAULT_KEY, Fees, named
 from tests.fakes.binance.exchange.wire import Exchange
 from tests.fakes.live_account import BTC, account, play, venue
 
@@ -219,17 +221,20 @@ def test_all_orders_of_a_symbol_end_in_one_request() -> None:
 def test_trades_are_read_page_by_page_and_day_by_day() -> None:
     async def scene() -> None:
         async with venue() as front, account(front) as live:
-            for _ in range(3):
+            for _ in range(5):
                 await live.settled(live.submit(quantity="0.001"))
-            first = (await live.exchange.find_trades(BTC))[0]
-            assert len(await live.exchange.find_trades(BTC, from_id=first.trade_id)) == 3
-            assert len(await live.exchange.find_trades(BTC, from_id=str(int(first.trade_id) + 1))) == 2
+            booked = [str(trade.id) for trade in front.exchange.books.trades]
             since = live.clock.now_ms() - 50 * 3_600_000
-            asked = len(front.record.of("/api/v3/myTrades"))
-            assert len(await live.exchange.find_trades(BTC, since_ms=since)) == 3
-            assert len(front.record.of("/api/v3/myTrades")) - asked == 3  # a window is a day at most
+            signer = make_signer(DEFAULT_KEY.key, DEFAULT_KEY.secret)
+            for page, requests in ((1000, 1), (2, 6)):  # the latest; then two empty days, one that is full, and by id
+                questions = Questions(live.site, signer, page)
+                asked = len(front.record.of("/api/v3/myTrades"))
+                assert [trade.trade_id for trade in await questions.find_trades(BTC, since_ms=since)] == booked
+                assert len(front.record.of("/api/v3/myTrades")) - asked == requests
+                assert [trade.trade_id for trade in await questions.find_trades(BTC, from_id=booked[1])] == booked[1:]
+            assert await live.exchange.find_trades(BTC, since_ms=live.clock.now_ms() + 1_000) == []
             orders = await live.exchange.questions.find_orders(BTC)
-            assert [order.status for order in orders] == [FILLED] * 3
+            assert [order.status for order in orders] == [FILLED] * 5
 
     play(scene)
 

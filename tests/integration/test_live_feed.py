@@ -347,7 +347,7 @@ def test_the_end_of_a_connections_life_costs_nothing() -> None:
     async def scene(bench: LiveBench) -> None:
         reader = bench.read()
         await bench.ready()
-        await bench.play(1260)
+        await bench.play(1260, step_ms=2_000)
         bench.assert_complete()
         assert not any(reader.denied) and not bench.opens_denied()
         statistics = bench.feed.statistics()
@@ -363,7 +363,7 @@ def test_connections_that_end_without_a_word_after_their_life_cost_no_candle() -
     async def scene(bench: LiveBench) -> None:
         bench.read()
         await bench.ready()
-        await bench.play(620)
+        await bench.play(620, step_ms=1_000)
         bench.assert_complete()
         assert bench.state() == "LIVE"
         assert bench.feed.statistics()["lost"] >= 2

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 
 import msgspec
@@ -77,6 +76,20 @@ def test_who_wants_a_lane_makes_the_publisher_follow_it() -> None:
         await world.ready()
         assert set(publisher.market.lanes()) == {(BTC, "1m"), (ETH, "5m")}
         await world.play(6)
+        world.assert_complete()
+
+    with_world(scene)
+
+
+def test_many_candles_that_a_publisher_catches_up_with_at_once_are_all_told() -> None:
+    async def scene(world: SharedWorld) -> None:
+        publisher = world.publisher()
+        world.follower()
+        await world.ready()
+        publisher.silent = True
+        await world.play(25, wait=False)
+        publisher.speak()
+        await world.recovered(3.0)
         world.assert_complete()
 
     with_world(scene)
@@ -313,10 +326,11 @@ def test_a_follower_whose_clock_is_wrong_says_so_and_takes_no_old_price_for_a_ne
         world.publisher()
         follower = world.follower()
         await world.ready()
-        follower.feed._clock = behind = type(world.clock)(world.clock.now_ms() - 40_000)
-        follower.feed._prices._clock = behind
-        await world.step(100)
-        await until(lambda: "our clock is 40 s behind" in follower.feed.detail)
-        await asyncio.sleep(0)
+        for behind_s in (40, 80):
+            follower.feed._clock = behind = type(world.clock)(world.clock.now_ms() - behind_s * 1000)
+            follower.feed._prices._clock = behind
+            await world.step(100)
+            await until(lambda behind_s=behind_s: f"are {behind_s} s apart" in follower.feed.detail)
+        assert follower.denied() or follower.market.quote(BTC).time_ms <= world.clock.now_ms()
 
     with_world(scene)

@@ -29,11 +29,11 @@ BELOW = {
 }
 """What each room may look at: downwards, past rooms too, never up or aside. (Control speaks of bots, it owns none.)"""
 
-ROOT_MODULES = {"app", "world", "feeds", "cli", "offline"}
+ROOT_MODULES = {"app", "world", "feeds", "checks", "live_account", "paper_account", "cli", "offline"}
 """Modules beside the rooms that may know rooms: the composition root, the command, and the façade for botctl with
 what it imports."""
 
-COMPOSITION = {"botd/app.py", "botd/world.py", "botd/feeds.py"}
+COMPOSITION = {f"botd/{name}.py" for name in ("app", "world", "feeds", "checks", "live_account", "paper_account")}
 CONCRETE = {
     "botd.exchange.simulated.SimulatedExchange",
     "botd.exchange.binance.binance.BinanceExchange",
@@ -124,7 +124,7 @@ def test_only_the_composition_root_knows_concrete_classes() -> None:
 
 def test_nobody_imports_the_composition_root_but_the_command() -> None:
     importers = {name for name in FILES for module, _ in ours(name) if module.startswith(("botd.app", "botd.world"))}
-    assert importers <= {"botd/cli.py", "botd/app.py"}
+    assert importers <= {"botd/cli.py", "botd/app.py", "botd/checks.py"}
 
 
 def test_botctl_knows_the_protocol_and_inside_functions_the_offline_facade() -> None:

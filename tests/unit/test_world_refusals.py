@@ -12,7 +12,7 @@ from botd.domain.errors import ConfigError
 from botd.world import World
 
 
-def test_live_mode_is_refused(tmp_path: Path) -> None:
-    config = from_mapping({"state_dir": str(tmp_path), "market": {"source": "exchange"}})
-    with pytest.raises(ConfigError, match="paper only"):
+def test_live_orders_go_to_binance_only(tmp_path: Path) -> None:
+    config = from_mapping({"state_dir": str(tmp_path), "exchange": "kraken", "market": {"source": "exchange"}})
+    with pytest.raises(ConfigError, match="mode: live: not on kraken yet"):
         World(dataclasses.replace(config, mode="live"))

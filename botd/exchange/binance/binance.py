@@ -188,6 +188,7 @@ class BinanceExchange:
 
     def listen_account(self, listener: AccountListener) -> None:
         self._account = listener
+        self.site.time.on_step.append(listener.on_clock_step)
 
     def know(self, symbols: Mapping[str, str]) -> None:
         self._desk.know(symbols)
@@ -264,11 +265,7 @@ class BinanceExchange:
 
     async def _keep(self) -> None:
         """Keep the time, the listing and a connection fresh; for ever."""
-        parts: tuple[tuple[str, float, Callable[[], Any]], ...] = (
-            ("listing", LISTING_S, self.site.refresh_listing),
-            ("connection", WARM_S, self._warm),
-        )
-        due = {name: self._clock.monotonic() + every for name, every, _ in parts}
+        warm_s = tried_s = self._clock.monotonic()
         while True:
             await self._clock.sleep(_TURN_S)
             if step := self.site.time.notice_step():
@@ -276,10 +273,13 @@ class BinanceExchange:
                 self.site.time.distrust()
             if self.site.time.age_s >= TIME_S:
                 await self._try("time", self.site.measure_time)
-            for name, every, work in parts:
-                if self._clock.monotonic() >= due[name]:
-                    due[name] = self._clock.monotonic() + every
-                    await self._try(name, work)
+            now = self._clock.monotonic()
+            if self.site.listing_age_s >= LISTING_S and now - tried_s >= WARM_S:
+                tried_s = now
+                await self._try("listing", self.site.refresh_listing)
+            if now - warm_s >= WARM_S:
+                warm_s = now
+                await self._try("connection", self._warm)
 
     async def _try(self, name: str, work: Callable[[], Any]) -> None:
         try:

@@ -94,11 +94,12 @@ class KeyPermissions(msgspec.Struct, rename="camel", frozen=True):
 
 
 class Questions:
-    """See the module."""
+    """See the module. ``page``: rows in one answer."""
 
-    def __init__(self, site: Site, signer: Signer) -> None:
+    def __init__(self, site: Site, signer: Signer, page: int = PAGE) -> None:
         self._site = site
         self._signer = signer
+        self._page = page
 
     async def find_order(self, symbol: str, client_order_id: str) -> RemoteOrder | None:
         """Return an order by its client id; None where the exchange answers that it knows no such order."""
@@ -121,7 +122,7 @@ class Questions:
     async def find_orders(self, symbol: str, *, from_id: str | None = None, since_ms: int | None = None,
                           ) -> list[RemoteOrder]:  # fmt: skip
         """Return one page (1000) of a symbol's orders, ended ones too, oldest first: from an order id, or a time."""
-        params: dict[str, Any] = {"symbol": self._name(symbol), "limit": PAGE}
+        params: dict[str, Any] = {"symbol": self._name(symbol), "limit": self._page}
         if from_id is not None:
             params["orderId"] = int(from_id)
         elif since_ms is not None:
@@ -132,9 +133,9 @@ class Questions:
                           since_ms: int | None = None) -> list[RemoteTrade]:  # fmt: skip
         """Return our executions, oldest first: after a trade id (inclusive), of one order, or since a time.
 
-        A window of the exchange is a day at most, a page 1000 rows: as many are asked for as it takes.
+        A page has 1000 rows, a window of the exchange is a day at most: as many are asked for as it takes.
         """
-        base: dict[str, Any] = {"symbol": self._name(symbol), "limit": PAGE}
+        base: dict[str, Any] = {"symbol": self._name(symbol), "limit": self._page}
         if order_id is not None:
             rows = await self._trades(base | {"orderId": int(order_id)})
         elif from_id is not None:
@@ -185,18 +186,21 @@ class Questions:
         while True:
             rows = await self._trades(base | {"fromId": first})
             found += rows
-            if len(rows) < PAGE:
+            if len(rows) < self._page:
                 return found
             first = max(row.id for row in rows) + 1
 
     async def _trades_since(self, base: dict[str, Any], since_ms: int) -> list[WireTrade]:
-        """Windows of a day, until one is full: from there on by trade id, which goes on to the present."""
-        found: list[WireTrade] = []
-        start, now = since_ms, self._site.time.now_ms()
+        """The latest page, where that goes back far enough; else windows of a day until one is full, and from there on
+        by trade id, which goes on to the present."""
+        found = await self._trades(base)
+        if len(found) < self._page or min(row.time for row in found) < since_ms:
+            return [row for row in found if row.time >= since_ms]
+        found, start, now = [], since_ms, self._site.time.now_ms()
         while start <= now:
             rows = await self._trades(base | {"startTime": start, "endTime": start + DAY_MS - 1})
             found += rows
-            if len(rows) >= PAGE:
+            if len(rows) >= self._page:
                 return found + await self._trades_from(base, max(row.id for row in rows) + 1)
             start += DAY_MS
         return found

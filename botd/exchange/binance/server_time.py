@@ -26,6 +26,8 @@ class ServerTime:
         self._offset_ms: int | None = None
         self._measured_s = float("-inf")
         self.steps = 0
+        self.on_step: list[Callable[[], None]] = []
+        """Who is to be told when our clock stepped, whoever noticed."""
 
     def now_ms(self) -> int:
         """Return the exchange's time, as far as it was measured."""
@@ -72,4 +74,6 @@ class ServerTime:
         self._offset_ms = offset
         self._governor.set_offset(offset)
         self.steps += 1
+        for tell in self.on_step:
+            tell()
         return step

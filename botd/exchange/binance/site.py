@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import json
 import ssl
+from collections.abc import Iterable
+from decimal import Decimal
 from typing import Any, TypeVar
 
 import msgspec
@@ -16,7 +18,7 @@ import msgspec
 from botd.domain.clock import Clock
 from botd.domain.errors import NotFoundError
 from botd.exchange.binance.client import BinanceClient, NoAnswerError, RestError, decoded
-from botd.exchange.binance.listing import ExchangeInfo, Listing
+from botd.exchange.binance.listing import GONE, ExchangeInfo, Listing
 from botd.exchange.binance.server_time import ServerTime
 from botd.exchange.binance.weights import weight_of
 from botd.exchange.governor import Governor, Lane
@@ -29,6 +31,11 @@ _REFRESHED = 100
 """Symbols in one request: its url stays short."""
 
 Kind = TypeVar("Kind")
+
+
+class _Book(msgspec.Struct, rename="camel"):
+    symbol: str
+    bid_price: Decimal
 
 
 class _Time(msgspec.Struct, rename="camel"):
@@ -68,7 +75,9 @@ class Site:
         )
         self.attended: set[str] = set()
         """Symbols whose filters and statuses are to stay fresh: whoever trades or watches one adds it."""
+        self._clock = clock
         self._listing = Listing()
+        self._listed_s = float("-inf")
         self._loading = asyncio.Lock()
 
     async def ask(self, endpoint: str, params: dict[str, Any], kind: type[Kind], patience_s: float = 30.0) -> Kind:
@@ -92,6 +101,17 @@ class Site:
             self.client.counts["failures"] += answer.status == 200  # the others are counted
             raise
 
+    async def bids(self, symbols: Iterable[str]) -> dict[str, Decimal]:
+        """Return what a unit of each listed symbol sells for now."""
+        names = {self._listing.pairs[symbol].name: symbol for symbol in symbols if symbol in self._listing.pairs}
+        found: dict[str, Decimal] = {}
+        wanted = sorted(names)
+        for start in range(0, len(wanted), _REFRESHED):
+            chosen = json.dumps(wanted[start : start + _REFRESHED], separators=(",", ":"))
+            books = await self.ask("ticker/bookTicker", {"symbols": chosen}, list[_Book])
+            found |= {names[book.symbol]: book.bid_price for book in books if book.symbol in names}
+        return found
+
     @property
     def listing(self) -> Listing:
         """What was loaded last; empty before :meth:`load_listing`."""
@@ -106,7 +126,8 @@ class Site:
 
     async def refresh_listing(self) -> None:
         """Load the attended symbols again. (All of them would hold up everybody else for a tenth of a second.)"""
-        names = sorted(self._listing.pairs[symbol].name for symbol in self.attended & self._listing.pairs.keys())
+        pairs = [self._listing.pairs[symbol] for symbol in self.attended & self._listing.pairs.keys()]
+        names = sorted(pair.name for pair in pairs if pair.instrument.status != GONE)
         async with self._loading:
             try:
                 for start in range(0, len(names), _REFRESHED):
@@ -114,10 +135,17 @@ class Site:
                     self._listing.update(await self.ask("exchangeInfo", {"symbols": chosen}, ExchangeInfo))
             except NotFoundError:  # one is gone, and the exchange does not say which
                 await self._load_all()
+            self._listed_s = self._clock.monotonic()
+
+    @property
+    def listing_age_s(self) -> float:
+        """For how long nobody has loaded the listing, or the attended part of it."""
+        return self._clock.monotonic() - self._listed_s
 
     async def _load_all(self) -> None:
         self._listing.take(await self.ask("exchangeInfo", {"showPermissionSets": "false"}, ExchangeInfo))
         self.governor.orders.set_limits(self._listing.order_limits)
+        self._listed_s = self._clock.monotonic()
 
     async def measure_time(self) -> int:
         """Measure the exchange's time; return by how much its clock is ahead of ours, in ms."""

@@ -76,6 +76,7 @@ class LaneGate:
         """Open time of the candle to deliver next; None before :meth:`begin`."""
         self.due_ms = inf
         """When :meth:`on_time` has something to do."""
+        self.hold_ms: float = HOLD_MS
         self.counts = dict.fromkeys(_COUNTED, 0)
         self._spread_ms = spread_ms
         self._held: dict[int, Known] = {}
@@ -102,8 +103,7 @@ class LaneGate:
         """All that opened before was compared."""
         self._at_head = False
         """Whether the next candle, or one before those that wait, is asked for."""
-        self._attempt = 0
-        self._ask_ms = inf
+        self._attempt, self._ask_ms = 0, inf
         self._silent = 0
         self._patience = _SILENT_CLOSES
         self._renew_ms = inf
@@ -272,7 +272,7 @@ class LaneGate:
                 self._hole_ms, self._absent = now_ms, 0
                 self.counts["holds"] += 1
                 self._ask_now(now_ms)
-            elif now_ms - self._hole_ms >= HOLD_MS or self._absent >= _TRIES:
+            elif now_ms - self._hole_ms >= self.hold_ms or self._absent >= _TRIES:
                 self._pass_over()
                 self._advance(out, now_ms)
                 return
@@ -377,7 +377,7 @@ class LaneGate:
             due = self._audit_ms
         self._at_head = at_head
         if self._hole_ms is not None:
-            due = min(due, self._hole_ms + HOLD_MS)
+            due = min(due, self._hole_ms + self.hold_ms)
         if now_ms < self._probe_ms:
             due = min(due, self._probe_ms)
         self.due_ms = min(due, self._renew_ms if self.state == STALE else self.next_open + self.length + STALE_MS)

@@ -188,9 +188,9 @@ _BY_TOPIC: dict[str, Callable[[Any], Message]] = {
 
 
 _ENVELOPE, _STREAM_NAME = b'{"stream":"', 48
-_BY_LETTER: dict[int, Callable[[Any], _CombinedBook | _CombinedKline]] = {
-    ord("b"): _decoder(_CombinedBook),
-    ord("k"): _decoder(_CombinedKline),
+_BY_LETTER: dict[bytes, Callable[[Any], _CombinedBook | _CombinedKline]] = {
+    b"b": _decoder(_CombinedBook),
+    b"k": _decoder(_CombinedKline),
 }
 """By the letter after the ``@`` of the stream's name: the two kinds that come by the thousand."""
 
@@ -201,7 +201,8 @@ def decode(frame: Frame) -> Message | None:
     WireError for everything else: no JSON, cut short, a member missing or of the wrong type.
     """
     if type(frame) is bytes and frame.startswith(_ENVELOPE):
-        quick = _BY_LETTER.get(frame[frame.find(b"@", 0, _STREAM_NAME) + 1])
+        at = frame.find(b"@", 0, _STREAM_NAME) + 1
+        quick = _BY_LETTER.get(frame[at : at + 1])
         if quick is not None:
             try:
                 return quick(frame).data

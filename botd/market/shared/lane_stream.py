@@ -58,7 +58,7 @@ class Mend:
         ours_last = int(ours.time[-1]) if len(ours) else 0
         surplus = sum(opened > ours_last for opened in found.candles)
         lacks = found.length + len(newer) - surplus < len(ours)
-        self.anew = found.garbage or bool(differs) or lacks or found.whole < wanted or surplus > 1
+        self.anew = not found.candles or found.garbage or bool(differs) or lacks or found.whole < wanted
         told = differs + newer if found.candles else []
         self.told = told or (candle_list(ours)[-_TOLD_ANEW:] if self.anew else [])
         self.last = ours_last if self.anew else max(newest, ours_last)

@@ -129,9 +129,9 @@ def encode(value: News | Kept) -> str:
 
 
 def decode_news(raw: object, now_ms: int) -> News | None:
-    """Return a message, None when it is none; its quotes and candles are still to be looked at."""
+    """Return a message, None when it is none; its time, quotes and candles are still to be looked at."""
     news = _decoded(_news, raw)
-    if news is None or news.schema != SCHEMA or news.seq < 1 or not _is_time(news.time, now_ms):
+    if news is None or news.schema != SCHEMA or news.seq < 1 or news.time <= 0:
         return None
     return news if 0 < news.epoch < now_ms + EPOCH_AHEAD_MS else None
 

@@ -14,6 +14,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable
+from math import inf
 from typing import Any
 
 from redis.exceptions import RedisError
@@ -23,6 +24,7 @@ from botd.domain.clock import Clock, seeded_random
 from botd.domain.errors import UnavailableError
 from botd.domain.instrument import Instrument
 from botd.market.binance.binance_feed import FedMarket
+from botd.market.binance.completeness import HOLD_MS
 from botd.market.binance.live_lanes import LiveLanes
 from botd.market.cache.redis_link import RedisLink
 from botd.market.feed import Lane
@@ -95,6 +97,10 @@ class SharedFeed:
         self._subscribed_s: float | None = None
         self._listen_anew = False
         self._lagging_ms = 0
+        self._cut_off_ms = 0
+        """When Redis was last not to be asked."""
+        self._ahead = (0, -LEADERLESS_S)
+        """How far the last message was ahead that was too far to be believed, and when that was."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._counts = dict.fromkeys(("news", "old", "missed", "garbage", "subscribed"), 0)
 
@@ -179,9 +185,11 @@ class SharedFeed:
 
     def _on_message(self, raw: object) -> None:
         now, now_s = self._clock.now_ms(), self._clock.monotonic()
-        news = decode_news(raw, now + self._time.offset_ms)
-        if news is None:
+        news = decode_news(raw, now)
+        if news is None or news.time > now + FUTURE_MS:
             self._garbage(raw)
+            if news is not None:
+                self._ahead = news.time - now, now_s
             return
         verdict = self._fence.judge(news.epoch, news.seq, now_s)
         if verdict == OLD:
@@ -273,11 +281,21 @@ class SharedFeed:
 
     async def _watch_time(self) -> None:
         while True:
+            self._be_patient()
             self._lanes.on_time()
             if self._prices.suspects:
                 suspects, self._prices.suspects = set(self._prices.suspects), dict(self._prices.suspects)
                 await self._prices.ask(suspects)
             await self._clock.sleep(self._tick_s)
+
+    def _be_patient(self) -> None:
+        """While Redis cannot be asked, and until it was, a hole proves nothing: the lanes hold what waits behind it."""
+        now = self._clock.now_ms()
+        if self._link.is_open or self._subscribed_s is None:
+            self._cut_off_ms = now
+        hold_ms = HOLD_MS if now - self._cut_off_ms > HOLD_MS else inf
+        for lane in self._lanes.lanes.values():
+            lane.gate.hold_ms = hold_ms
 
     # -- what others ask
 
@@ -325,8 +343,11 @@ class SharedFeed:
             found.append(f"redis {self._link.where}: not subscribed")
         elif self._heart_s is None or self._clock.monotonic() - self._heart_s > LEADERLESS_S:
             found.append("nobody publishes")
-        if self._time.offset_ms > FUTURE_MS / 2:
-            found.append(f"our clock is {self._time.offset_ms / 1000:.0f} s behind")
+        ahead_ms, said_s = self._ahead
+        if self._clock.monotonic() - said_s > LEADERLESS_S:
+            ahead_ms = self._time.offset_ms
+        if abs(ahead_ms) > FUTURE_MS / 2:
+            found.append(f"our clock and the publisher's are {abs(ahead_ms) / 1000:.0f} s apart")
         return found + self._prices.troubles() + self._lanes.troubles()
 
     def statistics(self) -> dict[str, Any]:

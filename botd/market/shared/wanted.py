@@ -39,7 +39,7 @@ class WantedLane:
         self.in_step = False
         """Whether the lane's stream was compared with our candles; not any more when something went wrong."""
         self.fresh: list[Candle] = []
-        """Those that closed since then, when they follow it without a hole."""
+        """Some that closed since then."""
         self._changed = changed
 
     @property
@@ -54,8 +54,9 @@ class WantedLane:
 
     def on_closed(self, candle: Candle) -> None:
         """A candle closed: it stands in the market's array by now."""
-        if len(self.fresh) < _MOST_FRESH:
-            self.fresh.append(candle)
+        if len(self.fresh) >= _MOST_FRESH:
+            self.fresh.clear()  # nobody writes now, or many come at once: the array has them
+        self.fresh.append(candle)
         self._changed(self)
 
     def on_open(self, open_time: int, price: float) -> None:

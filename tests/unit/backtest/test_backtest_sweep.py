@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 import talib
 
+import botd.backtest.sweep
 from botd.backtest import indicators as room
 from botd.backtest.history import from_candles
 from botd.backtest.indicators import Indicators, remembering
 from botd.backtest.run import backtest
-from botd.backtest.sweep import Set, sweep
+from botd.backtest.sweep import Set, outcomes, sweep
 from botd.backtest.terms import Terms
 from botd.domain.candles import Candles
 from botd.domain.clock import VirtualClock
@@ -58,16 +59,19 @@ def alone(rows: Candles, info: StrategyInfo, one: Set) -> dict[str, Any]:
     return backtest(from_candles(rows, BTC), info.name, strategy, one.terms, VirtualClock()).statistics
 
 
-@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize(("threads", "rows"), [(1, 1), (3, 4 * 5000), (2, 500_000)])
 @pytest.mark.parametrize("name", ["rsi", "macd", "mean_reversion", "ema_cross", "breakout"])
-def test_every_set_gives_what_it_gives_alone_to_the_last_bit(candles: Candles, name: str, threads: int) -> None:
+def test_every_set_gives_what_it_gives_alone_to_the_last_bit(
+    candles: Candles, name: str, threads: int, rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(botd.backtest.sweep, "BATCH_ROWS", rows)
     info = Registry.standard().load(name)
     parameter = next(iter(info.parameters))
     sets = [Set({parameter: value}, terms) for value in (9, 12, 20) for terms in TERMS]
-    outcomes = sweep(from_candles(candles, BTC), info, sets, threads=threads)
-    assert [outcome.set for outcome in outcomes] == sets
-    assert [outcome.statistics for outcome in outcomes] == [alone(candles, info, one) for one in sets]
-    assert len({str(outcome.statistics) for outcome in outcomes}) == len(sets)
+    swept = sweep(from_candles(candles, BTC), info, sets, threads=threads)
+    assert [outcome.set for outcome in swept] == sets
+    assert [outcome.statistics for outcome in swept] == [alone(candles, info, one) for one in sets]
+    assert len({str(outcome.statistics) for outcome in swept}) == len(sets)
 
 
 def test_distinct_indicators_are_computed_once(
@@ -101,15 +105,15 @@ def test_a_page_of_the_users_shares_what_it_computes_of_the_candles(candles: Can
     page = info.cls.signals.__globals__
     assert page["ta"] is talib and page["SMA"] is talib.SMA
     sets = [Set({"period": period}) for period in (5, 9, 20)]
-    outcomes = sweep(from_candles(candles, BTC), info, sets)
-    assert [outcome.statistics for outcome in outcomes] == [alone(candles, info, one) for one in sets]
+    swept = sweep(from_candles(candles, BTC), info, sets)
+    assert [outcome.statistics for outcome in swept] == [alone(candles, info, one) for one in sets]
 
 
 def test_a_page_that_writes_to_an_indicator_gets_its_own(candles: Candles, tmp_path: Path) -> None:
     info = own(tmp_path, "smooth[:100] = 0.0")
     sets = [Set({"period": period}) for period in (5, 9, 9)]
-    outcomes = sweep(from_candles(candles, BTC), info, sets)
-    assert [outcome.statistics for outcome in outcomes] == [alone(candles, info, one) for one in sets]
+    swept = sweep(from_candles(candles, BTC), info, sets)
+    assert [outcome.statistics for outcome in swept] == [alone(candles, info, one) for one in sets]
 
 
 def test_a_full_memory_forgets_and_goes_on(candles: Candles, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,10 +132,10 @@ def test_constants_and_other_names_of_ta_lib_are_as_they_are(candles: Candles) -
 
 def test_a_set_that_does_not_fit_says_why_and_the_others_are_played(candles: Candles, rsi: StrategyInfo) -> None:
     sets = [Set({"period": 1}), Set({"period": 9}), Set({"oversold": 60, "overbought": 40})]
-    outcomes = sweep(from_candles(candles, BTC), rsi, sets)
-    assert outcomes[0].error.startswith("strategy rsi: period must be an integer from 2 to 500, not 1")
-    assert "must not be above" in outcomes[2].error
-    assert outcomes[1].statistics is not None and not outcomes[1].error
+    swept = sweep(from_candles(candles, BTC), rsi, sets)
+    assert swept[0].error.startswith("strategy rsi: period must be an integer from 2 to 500, not 1")
+    assert "must not be above" in swept[2].error
+    assert swept[1].statistics is not None and not swept[1].error
 
 
 def test_an_event_strategy_is_refused(candles: Candles) -> None:
@@ -139,15 +143,22 @@ def test_an_event_strategy_is_refused(candles: Candles) -> None:
         sweep(from_candles(candles, BTC), Registry.standard().load("grid"), [Set()])
 
 
-def test_what_tell_raises_ends_the_sweep_and_leaves_the_page_as_it_was(candles: Candles, rsi: StrategyInfo) -> None:
-    told: list[tuple[int, int]] = []
-
-    def tell(done: int, of: int) -> None:
-        told.append((done, of))
-        if done >= 2:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        sweep(from_candles(candles, BTC), rsi, [Set({"period": n}) for n in range(5, 60)], threads=1, tell=tell)
-    assert told == [(1, 55), (2, 55)]
+def test_who_stops_early_keeps_what_came_and_leaves_the_page_as_it_was(
+    candles: Candles, rsi: StrategyInfo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(botd.backtest.sweep, "BATCH_ROWS", 10 * len(candles))
+    sets = [Set({"period": n}) for n in range(5, 60)]
+    found = outcomes(from_candles(candles, BTC), rsi, sets, threads=1)
+    came = [next(found) for _ in range(15)]
+    assert rsi.cls.signals.__globals__["talib"] is not talib
+    found.close()
+    assert [number for number, _ in came] == list(range(15))
+    assert came[3][1].statistics == alone(candles, rsi, sets[3])
     assert rsi.cls.signals.__globals__["talib"] is talib
+
+
+def test_tell_hears_of_every_set(candles: Candles, rsi: StrategyInfo) -> None:
+    told: list[tuple[int, int]] = []
+    sets = [Set({"period": period}) for period in (9, 1, 14)]
+    sweep(from_candles(candles, BTC), rsi, sets, tell=lambda done, of: told.append((done, of)))
+    assert told == [(1, 3), (2, 3), (3, 3)]

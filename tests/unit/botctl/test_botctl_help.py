@@ -61,12 +61,13 @@ def test_the_contract_has_all_its_verbs():
     promised += (
         " health wait why top orders fills trades positions equity close risk halt reduce release flatten prices"
     )
-    promised += " candles symbols market strategies data logs events audit backup daemon config doctor demo completion"
+    promised += " candles symbols market strategies data logs events audit live limits reconcile resolve backup daemon config doctor demo completion"
     assert verbs == set(promised.split())
     for sub in (
         "daemon start|stop|restart|status|reload|ping|unit",
         "config init|check",
         "audit show|verify|export",
+        "live arm|disarm|status",
         "risk show|set",
         "data download|import|ls|verify",
     ):

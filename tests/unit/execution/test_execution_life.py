@@ -275,7 +275,7 @@ class Life(RuleBasedStateMachine):
                 assert order.status is OrderStatus.NOT_PLACED, order
             else:
                 assert (order.status, order.filled) == (there.status, there.filled)
-        assert self.room.reconciler.explain().match and self.room.reconciler.degraded == {}
+        assert self.room.reconciler.explain().match and self.room.reconciler.differences.degraded == {}
         assert self.room.gateway.table.doubts == {} and self.room.resolver.rows() == []
         self.loop.close()
 

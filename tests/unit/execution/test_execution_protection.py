@@ -274,6 +274,13 @@ def test_a_position_whose_strategy_sells_by_itself_is_declared() -> None:
     assert it.room.exchange.sent == [] and it.state.declared == "its strategy places sales of its own"
 
 
+def test_a_symbol_of_which_the_exchange_takes_no_stops_is_declared() -> None:
+    it = Protected()
+    it.protection._unable = lambda symbol: f"no stop orders of {symbol}"
+    it.protection.step()
+    assert it.room.exchange.sent == [] and it.state.declared == "no stop orders of BTC/USDT"
+
+
 # -- after a restart
 
 

@@ -279,7 +279,7 @@ def test_what_is_missing_three_times_degrades_its_bots_until_it_agrees_again() -
         room.exchange.held["USDT"] += 3
         room.exchange.held["BTC"] -= 1
         await room.look()
-        assert room.told[1] == ("agreement", [1]) and room.reconciler.degraded == {}
+        assert room.told[1] == ("agreement", [1]) and room.reconciler.differences.degraded == {}
 
     run(script())
 
@@ -335,7 +335,7 @@ def test_balances_read_between_two_fills_are_no_difference() -> None:
         room.exchange.find_balances = busy  # type: ignore[method-assign, assignment]
         await room.look()
         room.exchange.find_balances = held  # type: ignore[method-assign]
-        assert room.reconciler._strikes._counts == {}
+        assert room.reconciler.differences._looks == {}
 
     run(script())
 
@@ -374,7 +374,7 @@ def test_a_difference_at_the_start_keeps_everything_closed_until_it_is_judged() 
         await after.reconciler.step()
         assert not after.reconciler.ready
         await after.look(2, every_s=11)
-        assert after.reconciler.ready and after.reconciler.degraded == {1: "unexplained: -1000 USDT"}
+        assert after.reconciler.ready and after.reconciler.differences.degraded == {1: "unexplained: -1000 USDT"}
 
     run(script())
 

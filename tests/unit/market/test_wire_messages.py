@@ -164,3 +164,15 @@ def test_recorded_frames_say_what_plain_json_says(name: str) -> None:
             case wire.Trade() | wire.AggTrade():
                 assert (found.price, found.quantity) == (float(plain["p"]), float(plain["q"]))
     assert kinds[wire.BookTicker] > 10
+
+
+@pytest.mark.parametrize("name", ["btcusdt@bookTicker", "btcusdt@kline_1m"])
+def test_a_stream_whose_data_are_of_another_kind_is_decoded_or_refused_as_any_other(name: str) -> None:
+    """The short way goes by the stream's name; where that does not fit, the long way judges."""
+    for data in (b'{"e":"trade"}', b"{}", b"null", b'{"u":1,"s":"BTCUSDT"}'):
+        with pytest.raises(wire.WireError):
+            wire.decode(b'{"stream":"%b","data":%b}' % (name.encode(), data))
+    assert wire.decode(b'{"stream":"btcusdt@balance","data":{"e":"balance"}}') is None
+    for cut in (b'{"stream":"btcusdt@', b'{"stream":"@', b'{"stream":"'):
+        with pytest.raises(wire.WireError):
+            wire.decode(cut)

@@ -13,7 +13,7 @@ from botd.domain.order import OrderStatus, OrderType, Purpose, Side
 from botd.risk.controls import CONTROLS
 from tests.fakes.risk_case import BTC, NOON, Portfolio, Room, alone, intent, limit, only, request, resting, sale, spec
 
-LIVE = {"spec": spec(mode="live"), "armed": True}
+LIVE = {"spec": spec(mode="live"), "unarmed": ""}
 
 
 # -- the whole

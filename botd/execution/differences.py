@@ -1,0 +1,61 @@
+"""Differences between the account and the books that last: which bots they concern, and since when they are gone.
+
+It judges nothing but duration; it never changes a book.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+
+from botd.domain.instrument import split_symbol
+from botd.execution.household import Household
+
+logger = logging.getLogger("botd.execution")
+
+
+class Differences:
+    """By asset, how many looks in a row found one; by bot, why it may not open."""
+
+    def __init__(self, household: Household, most: int, tell: Callable[[dict[str, str]], None]) -> None:
+        """``most`` looks in a row must find a difference before it counts; ``tell`` writes it down."""
+        self.degraded: dict[int, str] = {}
+        self._household = household
+        self._most = most
+        self._tell = tell
+        self._looks: dict[str, int] = {}
+        self._told: frozenset[str] = frozenset()
+
+    def note(self, differences: Mapping[str, Decimal]) -> dict[str, Decimal]:
+        """Take what a look found; return the differences that were found often enough."""
+        self._looks = {asset: self._looks.get(asset, 0) + 1 for asset in differences}
+        return {asset: differences[asset] for asset, looks in self._looks.items() if looks >= self._most}
+
+    def forget(self) -> None:
+        """They were explained."""
+        self._looks.clear()
+
+    def differ(self, lasting: Mapping[str, Decimal]) -> None:
+        """Degrade the bots whose assets these are."""
+        reason = "unexplained: " + ", ".join(f"{amount:+f} {asset}" for asset, amount in lasting.items())
+        bots = [c.bot for c in self._household.claims() if lasting.keys() & set(split_symbol(c.symbol))]
+        if self._told != lasting.keys():
+            self._told = frozenset(lasting)
+            self._tell({asset: str(amount) for asset, amount in lasting.items()})
+            logger.error("the account differs, %s; it stays so until it agrees or is accepted", reason)
+        fresh = [bot for bot in bots if bot not in self.degraded]
+        self.degraded.update(dict.fromkeys(fresh, reason))
+        if fresh:
+            self._household.on_difference(fresh, reason)
+
+    def agree(self, differences: Mapping[str, Decimal]) -> None:
+        """Let bots open again none of whose assets differs any more."""
+        self._told &= differences.keys()
+        claims = {claim.bot: claim for claim in self._household.claims()}
+        for bot in list(self.degraded):
+            claim = claims.get(bot)
+            if claim is None or not differences.keys() & set(split_symbol(claim.symbol)):
+                del self.degraded[bot]
+                if claim is not None:
+                    self._household.on_agreement([bot])

@@ -1,0 +1,179 @@
+"""The real account: the exchange across the network, and who looks after what is there. Part of the composition root.
+
+    site (hosts, budget, time, listing) -> exchange -> gateway -> resolver, reconciler, protective orders
+
+Made where the configuration says ``mode: live``; on paper none of this exists.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from decimal import Decimal
+from typing import Any
+
+from botd.bot.bot import Bot
+from botd.bot.protected import ProtectedPosition
+from botd.config import Config
+from botd.domain.clock import Clock
+from botd.domain.errors import BotdError
+from botd.domain.instrument import Instrument
+from botd.exchange.binance.binance import BinanceExchange
+from botd.exchange.binance.signing import make_signer
+from botd.exchange.binance.site import Site
+from botd.execution.client_ids import parse_client_order_id
+from botd.execution.durable import DurableOrders
+from botd.execution.explain import Explained
+from botd.execution.gateway import Gateway
+from botd.execution.learning import Learner
+from botd.execution.protection import ProtectiveOrders
+from botd.execution.reconcile import Reconciler
+from botd.execution.resolver import Resolver
+from botd.ledger.store import Ledger
+from botd.market.feed import Quote
+from botd.orchestrator.health import DEGRADED, OK
+from botd.orchestrator.household import BotHousehold
+
+logger = logging.getLogger("botd.account")
+
+VALUE_EVERY_S = 60.0
+
+Bots = Callable[[], Iterable[Bot]]
+
+
+class LiveAccount:
+    """One account on Binance. ``bots`` are asked for when needed: they are made after it."""
+
+    def __init__(self, config: Config, clock: Clock, ledger: Ledger, bots: Bots, currency: str) -> None:
+        assert config.keys is not None  # without a key the configuration is one of paper
+        ends, instance = config.endpoints, ledger.instance
+        self.site = Site(clock, testnet=config.testnet, rest=ends.rest, stream=ends.stream, ws_api=ends.ws_api)
+        signer = make_signer(config.keys.api_key.reveal(), config.keys.api_secret.reveal())
+        self.exchange = BinanceExchange(
+            site=self.site,
+            signer=signer,
+            clock=clock,
+            owner_of=lambda text: made[1] if (made := parse_client_order_id(text)) and made[0] == instance else None,
+            seed=instance,
+        )
+        self.governor = self.site.governor
+        self._durable = DurableOrders(ledger)
+        self.commit_intent = self._durable.commit_intent
+        self._config = config
+        self._clock = clock
+        self._ledger = ledger
+        self._household = BotHousehold(bots)
+        self._currency = currency
+        self._bids: dict[str, Decimal] = {}
+        self._bots = bots
+
+    def attend(self, gateway: Gateway) -> None:
+        """Make who looks after the orders of ``gateway``."""
+        journal, clock = self._ledger.journal, self._clock
+        learner = Learner(self.exchange, gateway)
+        self.reconciler = Reconciler(
+            exchange=self.exchange,
+            gateway=gateway,
+            learner=learner,
+            archive=self._durable,
+            household=self._household,
+            journal=journal,
+            clock=clock,
+            instance=self._ledger.instance,
+            testnet=self._config.testnet,
+        )
+        self.resolver = Resolver(
+            exchange=self.exchange, gateway=gateway, learner=learner, account=self.reconciler, clock=clock
+        )
+        self.protection = ProtectiveOrders(gateway=gateway, positions=self._positions, journal=journal, clock=clock)
+
+    @property
+    def drains(self) -> dict[str, Callable[[], Mapping[str, str | None]]]:
+        """The rows that changed, by space of the ledger."""
+        return {"account": self.reconciler.drain_changes, "protection": self.protection.drain_changes}
+
+    @property
+    def restores(self) -> dict[str, Callable[[Mapping[str, str]], None]]:
+        """Who takes the rows back."""
+        return {"account": self.reconciler.restore, "protection": self.protection.restore}
+
+    def list_instruments(self, found: Mapping[str, Instrument]) -> None:
+        """The exchange reads its own listing."""
+
+    def prime(self, symbol: str, quote: Quote) -> None:
+        """Nothing is matched here."""
+
+    def protect(self) -> None:
+        """Bring every position's protection one step further."""
+        self.protection.step()
+
+    def trouble(self) -> str:
+        """Return why the exchange is not to be trusted with entries."""
+        return self.exchange.unreliable
+
+    def explain(self) -> Explained:
+        """Say whose is what."""
+        return self.reconciler.explain()
+
+    async def open(self) -> None:
+        """Sign in. UnavailableError: out of reach, may be called again; ConfigError: a key that will not do."""
+        await self.exchange.start()
+
+    async def run(self) -> None:
+        """Look after the account for ever: first at all of it, then protection, then everything together."""
+        while not self.reconciler.ready:
+            await self.reconciler.step()
+            await self._clock.sleep(0.1)
+        await asyncio.gather(
+            self.reconciler.run(), self.resolver.run(), self.protection.run(), self._value_other_assets()
+        )
+
+    def worth(self, asset: str) -> Decimal | None:
+        """Return what a unit of an asset that no bot follows sells for; 0 where nobody buys it for the currency."""
+        symbol = f"{asset}/{self._currency}"
+        if self.site.listing.pairs and symbol not in self.site.listing.pairs:
+            return Decimal(0)
+        return self._bids.get(symbol)
+
+    async def close(self) -> None:
+        """Wait for the orders under way; before the ledger closes."""
+        await self.resolver.close()
+        await self.exchange.close()
+        await self.site.close()
+
+    def refusals(self) -> list[str]:
+        """Return why nothing may be opened on this account."""
+        waits = [] if self.exchange.is_ready() else [f"exchange: {self.exchange.detail or 'not signed in yet'}"]
+        return waits + self.reconciler.refusals()
+
+    def health(self) -> tuple[str, str]:
+        """Return status and detail of the exchange."""
+        refusals = self.reconciler.refusals()
+        if self.exchange.status == OK and refusals:
+            return DEGRADED, "; ".join(refusals)
+        return self.exchange.status, self.exchange.detail
+
+    def statistics(self) -> dict[str, Any]:
+        """Return counters of all parts."""
+        return {
+            "exchange": self.exchange.statistics(),
+            "reconcile": self.reconciler.statistics(),
+            "resolve": self.resolver.statistics(),
+            "protection": self.protection.rows(),
+        }
+
+    async def _value_other_assets(self) -> None:
+        """Ask once a minute what the account's other assets are worth: equity counts them."""
+        while True:
+            held = {f"{asset}/{self._currency}" for asset, held in self.exchange.balances().items() if held.total}
+            wanted = (held & self.site.listing.pairs.keys()) - {bot.spec.symbol for bot in self._bots()}
+            if wanted:
+                try:
+                    self._bids.update(await self.site.bids(wanted))
+                except BotdError as error:
+                    logger.info("prices of other assets could not be read: %s", error.message)
+            await self._clock.sleep(VALUE_EVERY_S)
+
+    def _positions(self) -> Iterable[ProtectedPosition]:
+        return [ProtectedPosition(bot) for bot in self._bots() if bot.holds or bot.orders()]
