@@ -87,7 +87,9 @@ class World:
         self._build_market()
         self._build_exchange()
         self._build_risk()
+        self._build_settlement()
         self._build_bots()
+        self._build_views()
         self._recover()
 
     def _build_market(self) -> None:
@@ -155,8 +157,7 @@ class World:
         self.monitors = Monitors(self.settings, self.states)
         self.gate = RiskGate(self.settings, self.states, self.monitors)
 
-    def _build_bots(self) -> None:
-        config = self.config
+    def _build_settlement(self) -> None:
         on_defer = None if self.market.candle_feed else self._drain_soon
         self.evaluator = Evaluator(self.market.window, self.clock, on_defer=on_defer)
         self.drawdown = FleetDrawdown(lambda: self.orchestrator.bots.values(), lambda bot: self.views.equity(bot))
@@ -181,6 +182,9 @@ class World:
             },
         )
         self.market.set_hooks(self._prepare, self.settlement.settle, self.settlement.between)
+
+    def _build_bots(self) -> None:
+        config = self.config
         self.desk = Desk(
             clock=self.clock,
             market=self.market,
@@ -213,10 +217,9 @@ class World:
             enabled=config.enable_bots,
         )
         base = config.market.interval if self.source is not None else None
-        self.parser = SpecParser(self.registry, self._instruments, base)
+        self.parser = SpecParser(self.registry, self._instruments, base, config.mode)
         self.fleet = Fleet(self.orchestrator, self.parser)
         self.kill_switch = KillSwitch(self.desk, self.orchestrator, self.states)
-        self._build_views()
 
     def _build_views(self) -> None:
         self.views = Views(self.orchestrator, self.portfolio, self.market, self.states, self.clock, *self.names)

@@ -10,7 +10,7 @@ from typing import Any
 
 from botd.domain.bot_spec import BotSpec
 from botd.domain.candle import INTERVALS
-from botd.domain.errors import InvalidError, NotFoundError
+from botd.domain.errors import ConflictError, InvalidError, NotFoundError
 from botd.domain.instrument import Instrument
 from botd.strategy.registry import Registry
 
@@ -23,11 +23,19 @@ SPEC_KEYS = ("name", "strategy", "symbol", "interval", "capital", "params", *FRA
 class SpecParser:
     """Checks specs against what exists: strategies, symbols, intervals."""
 
-    def __init__(self, registry: Registry, symbols: Mapping[str, Instrument], base_interval: str | None) -> None:
-        """``base_interval`` is the smallest interval that the market has, None where any is served."""
+    def __init__(
+        self,
+        registry: Registry,
+        symbols: Mapping[str, Instrument],
+        base_interval: str | None,
+        daemon_mode: str = "paper",
+    ) -> None:
+        """``base_interval`` is the smallest interval that the market has, None where any is served. In a daemon that
+        trades live every bot does, and says so itself."""
         self._registry = registry
         self.symbols = symbols
         self._base_interval = base_interval
+        self._daemon_mode = daemon_mode
 
     def parse(self, raw: Mapping[str, Any]) -> BotSpec:
         """Return the spec; errors name the key, what is wrong and what would be right."""
@@ -49,6 +57,11 @@ class SpecParser:
         mode = str(raw.get("mode") or "paper")
         if mode not in ("paper", "live"):
             raise InvalidError(f"{name}: mode must be paper or live, not {mode!r}")
+        if mode == "paper" and self._daemon_mode == "live":
+            raise ConflictError(
+                f"{name}: this botd trades live, and paper bots have no place in its books",
+                "create it --live (mode: live in a fleet), or in a botd with mode: paper",
+            )
         return BotSpec(
             name=name,
             strategy=info.name,

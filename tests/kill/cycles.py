@@ -27,8 +27,8 @@ from tests.kill.failing_disk import KILL, FailingDisk, why_not
 from tests.kill.worlds import World, books, cursor, differences, rows, unsound
 
 READY_S = 5.0
-SPEED = 30_000
-"""Of the market while kills go on: some 500 candles a second."""
+SPEED = 12_000
+"""Of the market while kills go on: 200 candles a second."""
 BIRTHS = ("ledger.before_birth", "ledger.after_birth", "audit.before_key")
 COMMITS = ("ledger.before_commit", "ledger.after_commit")
 MIGRATIONS = ("migration.before_copy", "migration.after_copy", "migration.before_commit", "migration.after_commit")
