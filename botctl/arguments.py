@@ -8,14 +8,14 @@ from __future__ import annotations
 import re
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
 
 from botctl.completion import complete_bot
 from botctl.exit_codes import FAILED, USAGE, Fault
-from botctl.session import Session
+from botctl.session import Session, clean
 from botctl.times import parse_duration_s, parse_rfc3339_ms
 
 _NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?")
@@ -81,6 +81,33 @@ def pairs(given: tuple[tuple[str, str], ...], what: str) -> dict[str, str]:
     return found
 
 
+def pair_hint(words: Sequence[str], before: str) -> str:
+    """Return how to write words as KEY=VALUE where they were an option or two words, else nothing.
+
+    ``alpha --stop-loss off`` after "botctl set " gives ``botctl set alpha stop_loss=off``.
+    """
+    name = next((word for word in words[:1] if not word.startswith("-") and "=" not in word), "")
+    rest = [word for word in words[1 if name else 0 :] if word not in ("--set", "-s", "=")]
+    shown: list[str] = []
+    while rest:
+        key, equals, value = rest.pop(0).lstrip("-").partition("=")
+        if not equals:
+            if not rest or "=" in rest[0] or rest[0].startswith("--"):
+                return ""
+            value = rest.pop(0)
+        shown.append(f"{key.replace('-', '_')}={value}")
+    return "write it as " + clean(before + " ".join(filter(None, [name, *shown]))) if shown else ""
+
+
+def in_pairs(told: str) -> str:
+    """Return what botd says of create's options as the keys of ``set``: ``--stop-loss 2%`` is ``stop_loss=2%``."""
+
+    def key(found: re.Match[str]) -> str:
+        return found[1].replace("-", "_") + (f"={found[2]}" if found[2] else "")
+
+    return re.sub(r"--([a-z][a-z-]*)(?: (\d\S*))?", key, told.replace("--set ", ""))
+
+
 def plain_value(text: str) -> str:
     """Return a value for the wire: ``2%`` becomes ``0.02``, everything else stays as it is."""
     if text.endswith("%"):
@@ -132,9 +159,27 @@ def confirm(session: Session, question: str, yes: bool) -> None:
         return
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise Fault(USAGE, f"{question}: not without --yes", "there is no terminal to ask on")
-    if not click.confirm(question + "?", err=True):
+    if not _agreed(question):
         session.say("nothing was done")
         raise click.exceptions.Exit(FAILED)
+
+
+def _agreed(question: str) -> bool:
+    """Ask until the answer is yes or no; an empty line is a no, and so is the end of input."""
+    while True:
+        print(f"{clean(question)}? [y/N] ", end="", file=sys.stderr, flush=True)
+        try:
+            answer = sys.stdin.readline()
+        except KeyboardInterrupt:
+            print(file=sys.stderr)
+            raise
+        if not answer:
+            print(file=sys.stderr)
+        if (said := answer.strip().lower()) in ("y", "yes"):
+            return True
+        if said in ("", "n", "no"):
+            return False
+        print("please answer y or n", file=sys.stderr)
 
 
 def moment_ms(session: Session, text: str | None, *, wall: bool = False) -> int | None:

@@ -138,9 +138,9 @@ def run(arguments: list[str] | None = None) -> int:
         return _failed(USAGE, error.format_message())
     except (KeyboardInterrupt, click.Abort):  # click has ended the line
         return INTERRUPTED
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit):  # what click makes of it, and the end of an answer to TAB
         # The reader went away (head, a closed pager): nothing to say, and nothing left to flush.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return OK
     except OSError as error:  # stdout: a full disk, a closed descriptor
         return _failed(FAILED, f"cannot write: {error.strerror or error}")
@@ -162,10 +162,17 @@ def _usage_hint(error: click.UsageError) -> str:
 def _failed(exit_code: int, message: str, hint: str = "") -> int:
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError:
+        _drop_output()
     report_error(message.replace("\n", " "), hint)
     return exit_code
+
+
+def _drop_output() -> None:
+    """Let what is not written yet go nowhere."""
+    with suppress(OSError):  # what is left after a flush that failed, as TAB's answer, was asked to go
+        sys.stdout.flush()
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def main() -> None:

@@ -10,6 +10,7 @@ import errno
 import json
 import os
 import socket
+import stat
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -25,6 +26,7 @@ LISTENING = "listening"
 MISSING = "no such socket"
 REFUSED = "nobody listens there (left behind by a botd that was killed)"
 DENIED = "no permission"
+NO_SOCKET = "not a socket"
 
 
 def home() -> str | None:
@@ -85,7 +87,7 @@ def start_hint(endpoint: str | None) -> str:
 
 
 def probe(path: str) -> str:
-    """Say what is at ``path``: LISTENING, MISSING, REFUSED or DENIED. Takes about 0.1 ms."""
+    """Say what is at ``path``: LISTENING, MISSING, REFUSED, DENIED or NO_SOCKET. Takes about 0.1 ms."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as stream:
         stream.settimeout(1.0)
         try:
@@ -95,7 +97,9 @@ def probe(path: str) -> str:
         except OSError as error:
             if error.errno in (errno.EACCES, errno.EPERM):
                 return DENIED
-            return REFUSED if error.errno in (errno.ECONNREFUSED, errno.ENOTSOCK) else MISSING
+            if error.errno not in (errno.ECONNREFUSED, errno.ENOTSOCK):
+                return MISSING
+            return REFUSED if stat.S_ISSOCK(os.stat(path).st_mode) else NO_SOCKET
     return LISTENING
 
 
@@ -110,6 +114,8 @@ def locate(endpoint: str | None) -> str:
     listed = "; ".join(f"{path}: {found}" for path, found in tried)
     if any(found == DENIED for _, found in tried):
         raise Fault(FORBIDDEN, f"no permission to reach botd (tried {listed})", "run as its owner or join its group")
+    if asked_for(endpoint) and tried[0][1] == NO_SOCKET:
+        raise Fault(UNAVAILABLE, f"{tried[0][0]}: not a socket", "give the path of botd's control.sock")
     raise Fault(UNAVAILABLE, f"botd is not running (tried {listed})", start_hint(endpoint))
 
 
@@ -208,7 +214,7 @@ class Client:
         )
 
     def _still_there(self, cmd: str) -> None:
-        if probe(self.path) in (MISSING, REFUSED):
+        if probe(self.path) in (MISSING, REFUSED, NO_SOCKET):
             self.close()
             raise Fault(UNAVAILABLE, f"{cmd}: botd went away before it answered", "see botctl daemon status, then ls")
         if self._refusals.poll(0):

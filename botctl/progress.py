@@ -33,6 +33,8 @@ class Progress:
 
     def __call__(self, done: int, total: int, note: str = "") -> None:
         """Show it, unless the last time is not long ago and nothing but the number changed."""
+        if not total and not note:
+            return  # nothing is known yet: a full bar of nothing would be untrue
         now = self._clock()
         pause = _FRAME_S if self._terminal else _LINE_S
         if self._silent or (now - self._shown < pause and note == self._note and (done < total or not self._terminal)):

@@ -75,11 +75,11 @@ class Session:
     def say(self, text: str) -> None:
         """Tell something on stderr, unless the user wants it quiet."""
         if not self.quiet:
-            print(clean(text), file=sys.stderr, flush=True)
+            tell(clean(text))
 
     def warn(self, text: str) -> None:
         """Tell a warning on stderr; -q does not hide it."""
-        print(f"botctl: warning: {clean(text)}", file=sys.stderr, flush=True)
+        tell(f"botctl: warning: {clean(text)}")
 
     @contextmanager
     def printing(self, form: str, *, headers: bool) -> Iterator[None]:
@@ -122,9 +122,14 @@ class Session:
 pass_session = click.make_pass_decorator(Session, ensure=True)
 
 
+def tell(line: str) -> None:
+    """Print a line on stderr; where nobody can take it (a full disk, a reader gone) the run goes on without."""
+    try:
+        print(line, file=sys.stderr, flush=True)
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+
+
 def report_error(message: str, hint: str = "") -> None:
     """Print one error, and its remedy on the next line."""
-    print(f"botctl: error: {clean(message)}", file=sys.stderr)
-    if hint:
-        print(f"  hint: {clean(hint)}", file=sys.stderr)
-    sys.stderr.flush()
+    tell(f"botctl: error: {clean(message)}" + (f"\n  hint: {clean(hint)}" if hint else ""))

@@ -1,4 +1,4 @@
-"""The audit trail read without a daemon: its entries, and whether the chain still holds.
+"""The audit trail read without a daemon: its entries, whether the chain still holds, and the ledger's rows beside it.
 
 The ledger is opened read-only; a running botd is not disturbed.
 """
@@ -16,7 +16,7 @@ import msgspec
 from botd.config import Config
 from botd.domain.clock import rfc3339
 from botd.domain.errors import NotFoundError
-from botd.ledger import audit, failures, schema
+from botd.ledger import agreement, audit, checksums, failures, schema
 
 MOST_FINDINGS = 20
 
@@ -33,22 +33,45 @@ def rows(checked: Config, since_ms: int = 0, kind: str | None = None, last: int 
 
 
 def verify(checked: Config) -> dict[str, Any]:
-    """Return whether the chain holds: entries, head, anchors, and what is broken (the first so many)."""
+    """Return whether the chain holds and the rows of the ledger say the same: entries, head, anchors, and what is
+    broken (the first so many). ``chain_holds`` speaks of the chain alone."""
     with _open(checked) as (connection, path):
         if not audit.key_path(path).exists():
             raise NotFoundError(
                 f"{audit.key_path(path)}: the key of the audit is not there", "put it back from where you keep it"
             )
+        connection.execute("BEGIN")  # one moment, where botd runs
         found = audit.verify(connection, path)
+        broken = [*found.broken, *row_damages(connection)]
     return {
         "ledger": str(path),
-        "holds": not found.broken,
+        "holds": not broken,
+        "chain_holds": not found.broken,
         "entries": found.entries,
         "head": found.head,
         "anchors": found.anchors,
-        "broken": found.broken[:MOST_FINDINGS],
-        "broken_count": len(found.broken),
+        "broken": broken[:MOST_FINDINGS],
+        "broken_count": len(broken),
     }
+
+
+def row_damages(connection: sqlite3.Connection) -> Iterator[str]:
+    """Tell in words the rows that do not fit their checksums, and those that the audit tells otherwise."""
+    yield from checksums.damages(connection, indexes=True)
+    yield from agreement.differences(connection)
+
+
+def damages(path: Path) -> list[str]:
+    """Return what is wrong with the ledger at ``path``: its rows, its chain, what an anchor knows and it does not."""
+    connection = schema.connect(path, write=False)
+    try:
+        connection.execute("BEGIN")
+        found = list(row_damages(connection))
+        if audit.key_path(path).exists():
+            found += audit.verify(connection, path).broken
+        return found
+    finally:
+        connection.close()
 
 
 @contextmanager

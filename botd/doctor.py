@@ -11,14 +11,17 @@ import os
 import resource
 import shutil
 import socket
+import sqlite3
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from botd import offline
+from botd.audit_trail import damages
 from botd.domain.clock import WallClock, rfc3339
 from botd.domain.errors import BotdError
+from botd.ledger import failures
 
 if TYPE_CHECKING:
     from botd.config import Config
@@ -40,6 +43,7 @@ MODULES = (
 )
 MIB = 1 << 20
 DISK_WARNING, DISK_FAILED = 1024 * MIB, 200 * MIB
+RESTORE = "put a copy made by `botctl backup --verify` in its place; until then botd opens no positions"
 TIME_ERROR = 5
 """What adjtimex(2) returns while the clock is not synchronised."""
 
@@ -128,9 +132,19 @@ def _ledger(config: Config) -> Row:
     if refusal is not None:
         return _row("ledger", FAILED, refusal.message, refusal.hint)
     try:
-        return _row("ledger", OK, str(path) if path.exists() else "none yet: it is made at the first start")
-    except OSError as error:
-        return _row("ledger", FAILED, f"{path}: {error.strerror}", "run as its owner")
+        if not path.exists() or not path.stat().st_size:
+            return _row("ledger", OK, "none yet: it is made at the first start")
+        found = damages(path)
+    except (OSError, BotdError) as error:
+        words = error.message if isinstance(error, BotdError) else f"{path}: {error.strerror}"
+        return _row("ledger", FAILED, words, "run as its owner")
+    except sqlite3.Error as error:
+        refused = failures.on_open(path, error)
+        return _row("ledger", FAILED, refused.message, refused.hint)
+    if found:
+        more = f", and {len(found) - 1} more: botctl audit verify" if len(found) > 1 else ""
+        return _row("ledger", FAILED, f"{path} is damaged: {found[0]}{more}", RESTORE)
+    return _row("ledger", OK, f"{path}: every row and the audit read")
 
 
 def _disk(config: Config) -> Row:

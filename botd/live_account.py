@@ -108,6 +108,11 @@ class LiveAccount:
         """Bring every position's protection one step further."""
         self.protection.step()
 
+    def protection_of(self, bot: int) -> tuple[str, float]:
+        """Return where the stop of a bot's position is, and for how long it was nowhere."""
+        known = self.protection.where(bot)
+        return (known.place, known.seconds) if known is not None else ("placing", 0.0)
+
     def trouble(self) -> str:
         """Return why the exchange is not to be trusted with entries."""
         return self.exchange.unreliable

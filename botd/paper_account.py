@@ -74,6 +74,10 @@ class PaperAccount:
         """Nothing speaks against opening."""
         return []
 
+    def protection_of(self, bot: int) -> tuple[str, float]:
+        """The guard never leaves a position alone."""
+        return "botd", 0.0
+
     def trouble(self) -> str:
         """The exchange is to be trusted."""
         return ""

@@ -206,6 +206,7 @@ class World:
             unarmed=self.arming.refusal,
             most_held=lambda: self.arming.most,
             exchange_trouble=self.account.trouble,
+            protection=self.account.protection_of,
         )
         self.registry = Registry.standard(config.strategies_dir)
         factory = BotFactory(self.desk, self.registry, self._instruments)

@@ -12,11 +12,14 @@ from botctl.arguments import (
     bots_argument,
     confirm,
     fraction_text,
+    in_pairs,
+    pair_hint,
     pairs,
     selector_of,
     yes_option,
 )
 from botctl.commands.create import FRACTIONS
+from botctl.completion import complete_setting
 from botctl.exit_codes import USAGE, Fault
 from botctl.output import Row, output_options, show_actions
 from botctl.session import DEFAULT_TIMEOUT_S, SLOW_TIMEOUT_S, Session, clean
@@ -25,8 +28,8 @@ from botctl.session import DEFAULT_TIMEOUT_S, SLOW_TIMEOUT_S, Session, clean
 def action_line(row: Row) -> str:
     """Return ``alpha  stopped -> running  detail``, the line of an action."""
     before, after = row.get("before"), row.get("after")
-    same = "changed" if row.get("result") == "changed" else "unchanged"  # set changes a bot and not its state
-    moved = f"{before} -> {after}" if before != after else f"{after} ({same})"
+    result = row.get("result") or "unchanged"  # set changes a bot and not its state
+    moved = f"{before} -> {after}" if before != after else f"{after} ({result})"
     return clean("  ".join(filter(None, [str(row.get("name", "")), moved, str(row.get("detail") or "")])))
 
 
@@ -127,7 +130,7 @@ def rm_command(session: Session, names: tuple[str, ...], everything: bool, label
     """Remove bots; their orders, fills and trades are kept.
 
     A bot with a position or open orders is refused (5). --force removes it all the same, after asking, and prints
-    what is now unassigned. See botctl ls --removed.
+    what is now unassigned. --all asks first, too. See botctl ls --removed.
 
     \b
     Example:
@@ -135,10 +138,10 @@ def rm_command(session: Session, names: tuple[str, ...], everything: bool, label
       botctl rm alpha --force --yes
     """
     selector = selector_of(names, everything, labels)
-    if force:
-        confirm(session, f"remove {' '.join(names) or 'them'}, and leave what is held without a guard", yes)
-        selector = {**selector, "force": True}
-    return act(session, "rm", selector)
+    if force or everything:
+        who = " ".join(names) or ("all bots" if everything else "them")
+        confirm(session, f"remove {who}" + (", and leave what is held without a guard" if force else ""), yes)
+    return act(session, "rm", {**selector, "force": True} if force else selector)
 
 
 @click.command("start-all")
@@ -167,9 +170,25 @@ def stop_all_command(session: Session, close: bool, yes: bool) -> int:
     return _stop(session, {"all": True}, close, yes)
 
 
-@click.command("set")
+class SetCommand(click.Command):
+    """The verb that takes KEY=VALUE: who writes it as create's options is shown how."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        given = list(args)
+        try:
+            return super().parse_args(ctx, args)
+        except (click.NoSuchOption, click.BadArgumentUsage, click.BadParameter) as error:
+            if hint := pair_hint(given, f"{ctx.command_path} "):
+                wrong = getattr(error, "option_name", "")
+                raise Fault(USAGE, f"set {wrong}: no such option" if wrong else error.format_message(), hint) from None
+            raise
+
+
+@click.command("set", cls=SetCommand)
 @bot_argument
-@click.argument("changes", nargs=-1, required=True, type=KeyValue(), metavar="KEY=VALUE...")
+@click.argument(
+    "changes", nargs=-1, required=True, type=KeyValue(), metavar="KEY=VALUE...", shell_complete=complete_setting
+)
 @output_options
 def set_command(session: Session, name: str, changes: tuple[tuple[str, str], ...]) -> int:
     """Change a bot's parameters, capital, sizing or stops.
@@ -182,10 +201,15 @@ def set_command(session: Session, name: str, changes: tuple[tuple[str, str], ...
       botctl set alpha period=21 stop_loss=1.5%
     """
     wire = {key: _value(key, value) for key, value in pairs(changes, "set").items()}
-    return act(session, "set", {"name": name, "changes": wire})
+    try:
+        return act(session, "set", {"name": name, "changes": wire})
+    except Fault as fault:
+        raise Fault(fault.exit_code, in_pairs(fault.message), in_pairs(fault.hint), fault.code) from None
 
 
 def _value(key: str, value: str) -> str:
+    if "-" in key:  # no parameter of a strategy has one either
+        raise Fault(USAGE, f"{key}: no such key", f"did you mean {key.replace('-', '_')}?")
     if key not in FRACTIONS or value in ("off", "none", ""):
         return value
     try:

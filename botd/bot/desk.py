@@ -37,6 +37,11 @@ def _no_limit() -> None:
     """No limit."""
 
 
+def _by_botd(bot: int) -> tuple[str, float]:
+    """Paper: the guard is what protects."""
+    return "botd", 0.0
+
+
 def _nothing() -> None:
     """No protective orders: botd's own guard is all there is."""
 
@@ -73,3 +78,5 @@ class Desk:
     """What all positions may be worth while live trading is armed."""
     exchange_trouble: Callable[[], str] = _no_word
     """Why the exchange is not to be trusted with entries, empty where it is."""
+    protection: Callable[[int], tuple[str, float]] = _by_botd
+    """Where the stop of a bot's position is (exchange, botd, or placing), and its seconds without either."""

@@ -82,6 +82,7 @@ class Gateway:
         self._queued: set[str] = set()
         self._becoming_durable: set[str] = set()
         """Orders of which no byte was sent: they wait for their turn, or for the ledger."""
+        self._closed = False
         self._sent: dict[str, float] = {}
         """When the orders were sent (monotonic seconds) that nothing was reported of yet."""
         self._cancels: dict[str, CancelRequest] = {}
@@ -212,6 +213,13 @@ class Gateway:
         """Cancel an order of another instance of botd: a person decided so."""
         self._exchange.cancel(client_order_id)
 
+    def close(self) -> None:
+        """Send nothing any more, before the exchange and the ledger are closed: what was not sent yet is over."""
+        self._closed = True
+        for order in self.open_orders():
+            if self._is_unsent(order):
+                self.cancel(order)
+
     def on_report(self, report: Report) -> None:
         """Apply what the exchange says."""
         self._sent.pop(report.client_order_id, None)
@@ -285,6 +293,9 @@ class Gateway:
         """Make the intent durable; only then a byte is sent. In the journal apart from what is under way: half of
         it must not become durable with the intent."""
         assert self._commit_intent is not None
+        if self._closed:
+            self.table.finish(order, OrderStatus.DENIED, "botd is shutting down")
+            return
         began_s = self._clock.monotonic()
         self._becoming_durable.add(order.client_order_id)
         try:

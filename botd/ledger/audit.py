@@ -99,9 +99,18 @@ def of_fill(fill: Fill) -> Row:
     return fill.time_ms, "fill", _encode(entry).decode()
 
 
-def of_command(request_id: str, uid: int, pid: int, cmd: str, args: object, ok: bool, time_ms: int) -> Row:
-    """Return the entry of a command, with who gave it."""
-    entry = {"cmd": cmd, "uid": uid, "pid": pid, "request": request_id, "args": args, "ok": ok}
+def of_command(
+    request_id: str, uid: int, pid: int, cmd: str, args: object, code: str, time_ms: int, *, admitted: bool = True
+) -> Row:
+    """Return the entry of a command, with who gave it; ``code`` says why it was refused, or failed in part.
+
+    One that is not ``admitted`` was turned away before anything was done: the caller may not, or it was ill-formed.
+    """
+    entry = {"cmd": cmd, "uid": uid, "pid": pid, "request": request_id, "args": args, "ok": not code}
+    if code:
+        entry["code"] = code
+    if not admitted:
+        entry["admitted"] = False
     return time_ms, "command", _encode(entry).decode()
 
 
@@ -213,6 +222,24 @@ def verify(connection: sqlite3.Connection, ledger: Path) -> Finding:
     return Finding(entries=number, head=mac, anchors=len(noted), broken=broken)
 
 
+def older_copy(connection: sqlite3.Connection, ledger: Path) -> str:
+    """Return in words what the last anchor knows and the chain does not, empty where they fit. Costs two short reads.
+
+    A ledger put back from an older copy ends before it; one that was written on since then has other entries there.
+    """
+    noted = _anchors(ledger, last_bytes=1024)
+    if not noted:
+        return ""
+    (number, code), last = noted[-1], head(connection).id
+    if number > last:
+        missed = f"entries {last + 1} to {number}" if number > last + 1 else f"entry {number}"
+        return f"the audit misses {missed}: was an older copy of the ledger put back?"
+    row = connection.execute("SELECT mac FROM audit WHERE id = ?", (number,)).fetchone()
+    if number and (row is None or row[0] != code):
+        return f"entry {number} of the audit is not the one that was anchored: was another ledger put in its place?"
+    return ""
+
+
 def damages(connection: sqlite3.Connection, ledger: Path) -> Iterator[str]:
     """Tell in words where the chain does not hold. Anchors do not count: a backup put back lacks the last entries."""
     for _number, _mac, wrong in _walk(connection, key(ledger)):
@@ -239,9 +266,15 @@ def _gap(expected: int, found: int) -> str:
     return f"entries {expected} to {last} are missing" if last > expected else f"entry {expected} is missing"
 
 
-def _anchors(ledger: Path) -> Sequence[tuple[int, str]]:
+def _anchors(ledger: Path, last_bytes: int | None = None) -> Sequence[tuple[int, str]]:
     path = anchors_path(ledger)
-    lines = path.read_text().splitlines() if path.exists() else []
+    text = b""
+    if path.exists():
+        with path.open("rb") as file:
+            if last_bytes is not None:
+                file.seek(max(0, path.stat().st_size - last_bytes))
+            text = file.read()
+    lines = text.decode("ascii", "replace").splitlines()
     parts = [line.split() for line in lines]
     whole = [part for part in parts if len(part) == 3 and part[1].isdecimal() and len(part[2]) == 64]  # not cut off
     return [(int(number), mac) for _, number, mac in whole]

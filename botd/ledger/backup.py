@@ -16,23 +16,33 @@ from botd.domain.clock import Clock, rfc3339
 from botd.domain.errors import UnavailableError
 from botd.domain.failpoints import failpoint
 from botd.ledger import failures
+from botd.ledger.checksums import damages
 from botd.ledger.tables import TABLES
 
 Fingerprint = dict[str, str | int]
 
 
 def backup(path: Path, directory: Path, clock: Clock, *, verify: bool) -> dict[str, Any]:
-    """Copy the ledger to ``<directory>/ledger-<UTC>.db``; return path, bytes, verified and seconds."""
+    """Copy the ledger to ``<directory>/ledger-<UTC>.db``; return path, bytes, verified, damage and seconds.
+
+    ``verify`` reads every row of the copy: one that holds damaged rows, as the ledger does then, is kept under a name
+    that says so, and ``damage`` names the first.
+    """
     started = clock.monotonic()
     try:
         directory.mkdir(parents=True, exist_ok=True)
         target = _free_name(directory, path.stem, clock.wall_ms())
         copy_database(path, target, verify=verify)
+        damage = _first_damage(target) if verify else None
+        if damage is not None:
+            target = target.replace(target.with_name(f"{target.stem}-damaged{target.suffix}"))
+            sync(directory)
         size = target.stat().st_size
     except (sqlite3.Error, OSError) as error:
         raise failures.on_open(directory, error) from error
     seconds = round(clock.monotonic() - started, 3)
-    return {"path": str(target), "bytes": size, "verified": verify, "seconds": seconds}
+    sound = verify and damage is None
+    return {"path": str(target), "bytes": size, "verified": sound, "damage": damage, "seconds": seconds}
 
 
 def copy_database(path: Path, target: Path, *, verify: bool) -> None:
@@ -88,6 +98,14 @@ def _verify(part: Path, expected: Fingerprint) -> None:
             f"the copy differs from the ledger in {key}: {actual.get(key)} instead of {expected[key]}",
             "check the disk, then back up again",
         )
+
+
+def _first_damage(copy: Path) -> str | None:
+    connection = sqlite3.connect(f"file:{quote(str(copy))}?mode=ro", uri=True)
+    try:
+        return next(damages(connection, indexes=False), None)
+    finally:
+        connection.close()
 
 
 def fingerprint(connection: sqlite3.Connection) -> Fingerprint:

@@ -36,10 +36,16 @@ def _foreign(value: Any) -> Any:
 _encode = msgspec.json.Encoder(enc_hook=_foreign).encode
 
 
-def _was_ok(reply: str) -> bool:
-    """Say whether an encoded reply tells of success; the server hands replies over encoded."""
+def _code_of(reply: str) -> str:
+    """Return why an encoded reply tells of no success: the code of the refusal, or of the first row that failed."""
     told = msgspec.json.decode(reply)
-    return isinstance(told, dict) and told.get("ok") is True
+    told = told if isinstance(told, dict) else {}
+    if told.get("ok") is not True:
+        return str((told.get("error") or {}).get("code") or "INTERNAL")
+    result = told.get("result")
+    rows = result.get("rows") if isinstance(result, dict) else None
+    failed = [row["error"] for row in rows or () if isinstance(row, dict) and row.get("error")]
+    return str(failed[0].get("code") or "INTERNAL") if failed and isinstance(failed[0], dict) else ""
 
 
 @dataclass(slots=True)
@@ -211,7 +217,14 @@ class Journal:
         row = (request_id, uid, pid, cmd, _encode(args).decode(), _encode(reply).decode(), time_ms)
         self._append("commands", row)
         given = msgspec.Raw(row[4].encode())
-        self._append("audit", audit.of_command(request_id, uid, pid, cmd, given, _was_ok(row[5]), time_ms))
+        self._append("audit", audit.of_command(request_id, uid, pid, cmd, given, _code_of(row[5]), time_ms))
+
+    def refusal(
+        self, request_id: str, uid: int, pid: int, cmd: str, args: dict[str, Any], code: str, time_ms: int
+    ) -> None:
+        """Write that a command was turned away, with the code: the audit knows, and its id may be used again."""
+        entry = audit.of_command(request_id, uid, pid, cmd, args, code, time_ms, admitted=False)
+        self._append("audit", entry)
 
     def event(self, event: Event) -> None:
         """Write an event; followers hear of it once it is durable."""

@@ -19,6 +19,7 @@ from botd.domain.clock import Clock, random_token
 from botd.domain.errors import ConfigError
 from botd.domain.failpoints import failpoint
 from botd.ledger import failures
+from botd.ledger.agreement import UNAUDITED
 from botd.ledger.audit import TRIGGERS
 from botd.ledger.backup import copy_database, sync
 from botd.ledger.checksums import seal_all, sealed
@@ -43,6 +44,9 @@ def _to_2(connection: sqlite3.Connection) -> None:
     connection.execute(f"CREATE TABLE audit ({columns}, mac TEXT NOT NULL) STRICT")
     for trigger in TRIGGERS:
         connection.execute(trigger)
+    for name in UNAUDITED:
+        last = f"SELECT 'unaudited_{name}', coalesce(max(id), 0) FROM {name}"
+        connection.execute(f"INSERT INTO meta (key, value) {last}")
     seal_all(connection)
 
 

@@ -66,6 +66,8 @@ class Ledger:
             self._sequence = int(schema.meta(connection, "batch") or 0)
             self._event_seq = int(schema.meta(connection, "event_seq") or 0)
             self._outcomes = load.last_outcomes(connection)
+            self.older = audit.older_copy(connection, path)
+            """What the anchors say is missing of the audit's end, as after an older copy was put back; else empty."""
         finally:
             connection.close()
         self.journal = Journal(self._outcomes)
@@ -233,6 +235,7 @@ class Ledger:
             "schema": schema.VERSION,
             "error": self.error,
             "damage": self.damage,
+            "older_copy": self.older,
             "pending": self.pending,
             "batches": self._sequence,
             "event_seq": self._event_seq,

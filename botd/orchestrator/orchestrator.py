@@ -301,7 +301,10 @@ class Orchestrator:
             bot.cancel_entries()
             if bot.holds:
                 stop = bot.guard.stop()
-                guard = f"stop {short(Decimal(repr(stop)))} rests with botd" if stop is not None else "no stop"
+                where = (
+                    "rests on the exchange" if self._desk.protection(bot.number)[0] == "exchange" else "rests with botd"
+                )
+                guard = f"stop {short(Decimal(repr(stop)))} {where}" if stop is not None else "no stop"
                 lines.append(f"{bot.name} holds {bot.book.position.quantity:f} {bot.instrument.base}, {guard}")
         return lines
 

@@ -97,7 +97,8 @@ class TrackRecord:
             traded=sum((Decimal(row["quantity"]) * Decimal(row["price"]) for row in fills), ZERO),
             skipped_min_notional=bot.skipped_min_notional,
         )
-        return {"name": bot.name, **statistics(curve, [_trade(row) for row in trades], account, bot.spec.interval)}
+        figures = statistics(curve, [_trade(row) for row in trades], account, bot.spec.interval)
+        return {"name": bot.name, **figures, "seconds_unprotected": round(bot.desk.protection(bot.number)[1], 1)}
 
     def fleet_drawdown_pct(self) -> float | None:
         """Return the fleet's deepest drawdown in percent."""

@@ -137,6 +137,13 @@ class Views:
             "decision": None if bot.last_decision is None else bot.last_decision.outcome,
         }
 
+    @staticmethod
+    def _guard(bot: Bot) -> str:
+        """Return where stop and target are guarded: exchange (the stop rests there), placing, botd, or none."""
+        if bot.guard.stop() is None:
+            return "botd" if bot.book.position.target is not None else "none"
+        return bot.desk.protection(bot.number)[0]
+
     def position(self, bot: Bot) -> dict[str, Any] | None:
         """Return what a bot holds and what guards it, None when flat."""
         position = bot.book.position
@@ -149,7 +156,7 @@ class Views:
             "side": "long",
             "stop": _level(stop),
             "target": _level(position.target),
-            "guard": "botd" if stop is not None or position.target is not None else "none",
+            "guard": self._guard(bot),
         }
 
     def position_row(self, bot: Bot) -> dict[str, Any]:

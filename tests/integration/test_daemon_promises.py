@@ -18,7 +18,10 @@ import pytest
 from tests.e2e.conftest import Botd
 
 TRADER = ("--strategy", "ema_cross", "--symbol", "BTC/USDT", "--interval", "1m", "--capital", "1000")
-FAST = {"market": {"symbols": ["BTC/USDT", "ETH/USDT"], "speed": 0, "seed": 3}}
+FAST: dict[str, Any] = {
+    "market": {"symbols": ["BTC/USDT", "ETH/USDT"], "speed": 0, "seed": 3, "autoplay": False},
+    "paper": {"maker_fee": "0%", "taker_fee": "0%", "slippage": "0%"},
+}
 
 
 @pytest.fixture
@@ -38,6 +41,7 @@ def make(tmp_path: Path) -> Iterator[Callable[..., Botd]]:
 
 def at_candle(botd: Botd, count: int) -> None:
     """Play until the market has so many candles a symbol, then pause it."""
+    botd.run("market", "play")
     botd.until(lambda: botd.json("market", "status")["candles"] >= 2 * count, 30)
     botd.run("market", "pause")
 
@@ -94,12 +98,12 @@ def test_hup_takes_what_can_change_and_names_the_rest_and_usr1_tells_of_the_loop
 
 
 def test_a_market_that_was_paused_stands_still_after_kill_9_whatever_autoplay_says(make: Callable[..., Botd]) -> None:
-    botd = make(FAST)
+    botd = make({"market": {**FAST["market"], "autoplay": True}})
     at_candle(botd, 10)
     cursor = botd.json("market", "status")["cursor"]
     botd.kill()
     botd.start()
-    botd.until(lambda: botd.json("health")["status"] == "ok", 20)
+    botd.run("wait", "--for", "health=ok", "--timeout", "20")
     status = botd.json("market", "status")
     assert (status["state"], status["cursor"]) == ("paused", cursor)
     botd.run("market", "play")

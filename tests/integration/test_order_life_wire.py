@@ -104,6 +104,7 @@ class Daemon:
         for task in self.tasks:
             task.cancel()
         await asyncio.gather(*self.tasks, return_exceptions=True)
+        self.gateway.close()
         if killed:
             self.exchange.listen(lambda report: None)
         await self.resolver.close()

@@ -17,8 +17,8 @@ FOUND, SAME, SILENT, MONEY = "found", "same", "SILENT", "MONEY"
 def flip(
     known: Known, flips: int, seed: int, scratch: Path, report: Callable[[str], None]
 ) -> dict[str, Counter[str]]:
-    """Flip a bit, open, put it back; as many of each kind of byte as its share of the file asks for, rows and audit
-    at least half. Return the outcomes by kind."""
+    """Flip a bit, open, put it back: half of them in rows of the ledger and of the audit, half anywhere. Return the
+    outcomes by kind of byte."""
     copy(known.directory, scratch)
     path = scratch / FILE
     whole = path.read_bytes()
@@ -40,9 +40,9 @@ def flip(
 
 def _draw(path: Path, flips: int, dice: random.Random) -> Iterator[tuple[int, int, str]]:
     pages = Pages(path)
-    rows = pages.places("row") + pages.places("audit row")
+    rows = (pages.places("row"), pages.places("audit row"))
     for number in range(flips):
-        at = dice.choice(rows) if number % 2 else dice.randrange(len(pages.kinds))
+        at = dice.choice(rows[number // 2 % 2]) if number % 2 else dice.randrange(len(pages.kinds))
         yield at, dice.randrange(8), pages.kinds[at]
 
 

@@ -46,17 +46,19 @@ class Campaign:
         self.counts: Counter[str] = Counter()
         self.wrong: list[str] = []
         self.slowest_s = 0.0
+        self.slowest_allowed_s = READY_S
+        self.fills = 0
         self.starts = 0
         self.acknowledged = 0
         self._report = report
         self._rounds = 0
-        self._calm: dict[str, Botd] = {}
+        self._calm: dict[str, Victim] = {}
         self.disk = None if why_not() else FailingDisk(home)
 
     @property
     def kills(self) -> int:
         """How many kills there were."""
-        return sum(count for name, count in self.counts.items() if not name.startswith("fault"))
+        return sum(count for name, count in self.counts.items() if not name.startswith("disk"))
 
     def round(self, world: World, kills: int) -> None:
         """Kill a botd of ``world`` so often, play on, and compare with the undisturbed run."""
@@ -81,7 +83,7 @@ class Campaign:
         """Count a start."""
         self.starts += 1
         self.slowest_s = max(self.slowest_s, seconds)
-        if seconds > READY_S:
+        if seconds > self.slowest_allowed_s:
             self.say(f"READY only after {seconds:.1f} s ({how})")
 
     def _compare(self, victim: Victim) -> None:
@@ -91,7 +93,7 @@ class Campaign:
         name = f"round {self._rounds} ({world.name})"
         for said in [*unsound(path), *differences(books(path, world, up_to), books(calm, world, up_to))]:
             self.say(f"{name}: {said}")
-        self.counts["fault: compared fills"] += len(rows(path, "SELECT id FROM fills"))
+        self.fills += len(rows(path, "SELECT id FROM fills"))
         for copy in (victim.botd.state_dir / "backups").glob("ledger-*.db"):
             with contextlib.closing(sqlite3.connect(copy)) as connection:
                 if connection.execute("PRAGMA integrity_check(1)").fetchone()[0] != "ok":
@@ -99,23 +101,26 @@ class Campaign:
 
     def _calm_run(self, world: World, up_to: int) -> Path:
         """Return the ledger of a botd that nobody disturbed, played at least as far."""
-        botd = self._calm.get(world.name)
-        if botd is None:
-            botd = self._calm[world.name] = Botd(self.home / f"calm-{world.name}", world.config(0))
-            victim = Victim.beside(botd, world, self)
-            victim.populate()
-            victim.play_on(up_to)
-        elif cursor(botd.state_dir / "ledger.db") < up_to:
-            Victim.beside(botd, world, self).play_on(up_to)
-        return botd.state_dir / "ledger.db"
+        calm = self._calm.get(world.name)
+        if calm is None:
+            calm = self._calm[world.name] = Victim(self.home / f"calm-{world.name}", world, self, speed=0)
+            calm.populate()
+        if not calm.path.exists() or cursor(calm.path) < up_to:
+            calm.play_on(up_to)
+        return calm.path
+
+    def close(self) -> None:
+        """End what still runs."""
+        for calm in self._calm.values():
+            calm.close()
 
 
 class Victim:
     """One botd over many lives."""
 
-    def __init__(self, home: Path, world: World, campaign: Campaign, botd: Botd | None = None) -> None:
+    def __init__(self, home: Path, world: World, campaign: Campaign, speed: float = SPEED) -> None:
         self.world = world
-        self.botd = botd or Botd(home, world.config(SPEED))
+        self.botd = Botd(home, world.config(speed))
         self.path = self.botd.state_dir / "ledger.db"
         self._campaign = campaign
         self._dice = campaign.dice
@@ -125,11 +130,6 @@ class Victim:
         self._gone: set[str] = set()
         """Bots whose removal was answered."""
         self._probes = 0
-
-    @classmethod
-    def beside(cls, botd: Botd, world: World, campaign: Campaign) -> Victim:
-        """Return a handle on a botd that is not to be killed."""
-        return cls(Path(), world, campaign, botd)
 
     # -- its lives
 
@@ -159,9 +159,7 @@ class Victim:
             self._live("ledger.before_prune", dice.randint(1, 3), patience_s=3)
         elif kind < 0.90:
             self._live(dice.choice(BACKUPS), 1, patience_s=5, then=lambda: self._call("backup", {"verify": True}))
-        elif kind < 0.93:
-            self._live("audit.before_anchor", 1, patience_s=5, then=lambda: self.botd.process.terminate())
-        elif kind < 0.95:
+        elif kind < 0.92:
             point = dice.choice(("ledger.before_checkpoint", "ledger.after_checkpoint"))
             self._live(point, 1, patience_s=10)
         else:
@@ -169,8 +167,9 @@ class Victim:
             self._live(dice.choice(MIGRATIONS), 1, patience_s=0)
 
     def finish(self) -> None:
-        """Let it be: play to the end, or stand still where it is; then end it in order."""
+        """Let it be: play to the end, or stand still where it is; then end it in order, and kill it at the very end."""
         self._end()
+        self.botd.environment["BOTD_FAILPOINT"] = "audit.before_anchor:1"
         if self.world.ends:
             self.botd.configure(self.world.config(0))
             self._start()
@@ -180,17 +179,19 @@ class Victim:
             self._start()
             self._look_after()
             self._call("market.pause", {})
-        self._close()
+        self.botd.process.terminate()
+        self._dies(20)
+        self._kill("audit.before_anchor")
 
     def play_on(self, up_to: int) -> None:
-        """Play at full speed until a time, or to the end; then end it in order."""
-        if self.botd.process is None or self.botd.process.poll() is not None:
-            self._start()
-        done = "ended" if self.world.ends else None
-        self._until(
-            lambda: (now := self._call("market.status", {}))["state"] == done or (not done and now["time"] > up_to), 300
-        )
-        self._close()
+        """Play at full speed to the end, and end in order; a market that never ends: to a time, and stand still."""
+        if self.world.ends:
+            self._until(lambda: self._call("market.status", {})["state"] == "ended", 120)
+            self.close()
+            return
+        self._call("market.play", {})
+        self._until(lambda: self._call("market.status", {})["time"] > up_to, 120)
+        self._call("market.pause", {})
 
     # -- ways to die
 
@@ -255,7 +256,7 @@ class Victim:
         time.sleep(0.1)
         disk.heal()
         self._until(lambda: self._ledger_is_well(), 10)
-        self._campaign.counts[f"fault {errno.errorcode[error]} on {operation}"] += 1
+        self._campaign.counts[f"disk gives {errno.errorcode[error]} on {operation}"] += 1
 
     def _ledger_is_well(self) -> bool:
         checks = self._call("health", {})["checks"]
@@ -333,7 +334,8 @@ class Victim:
         if self.botd.process is not None and self.botd.process.poll() is None:
             self._kill("at random")
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """End it in order."""
         self._client.close()
         if (code := self.botd.stop()) != 0:
             self._campaign.say(f"botd ended with {code}:\n{self.botd.log()[-600:]}")

@@ -20,10 +20,12 @@ def why_not() -> str:
 class FailingDisk:
     """The library, built in ``directory``; ``environment`` brings a process under it."""
 
-    def __init__(self, directory: Path) -> None:
-        self.library = directory / "disk_shim.so"
+    def __init__(self, directory: Path, library: Path | None = None) -> None:
+        self.library = library or directory / "disk_shim.so"
         self.fault = directory / "fault"
         self.log = directory / "disk.log"
+        if library is not None:
+            return
         command = ["cc", "-shared", "-fPIC", "-O1", "-o", self.library, SOURCE, "-ldl"]
         subprocess.run(command, check=True, capture_output=True)
 

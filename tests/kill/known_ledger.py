@@ -18,7 +18,6 @@ from botd.ledger.journal import Journal
 from botd.ledger.tables import ALL
 from tests.fakes.ledger_rows import START, fill, open_ledger, order, position, record, trade
 
-BOTS = 5
 FILE, LOG = "ledger.db", "ledger.db-wal"
 _FILES = (FILE, LOG, "audit.key", "audit.heads")
 
@@ -46,9 +45,9 @@ class Opened:
     all: str = ""
 
 
-def journal_batch(journal: Journal, number: int) -> None:
+def journal_batch(journal: Journal, number: int, bots: int) -> None:
     """Append a batch of one bot's turn: an order that fills, money that moves, a trade now and then."""
-    bot = 1 + number % BOTS
+    bot = 1 + number % bots
     cash = Decimal(1000) - Decimal(number) / 100
     journal.order(order(bot, number))
     journal.order(order(bot, number, status=OrderStatus.FILLED, filled=Decimal("0.01"), filled_notional=Decimal(600)))
@@ -62,24 +61,26 @@ def journal_batch(journal: Journal, number: int) -> None:
         journal.trade(trade(bot, bars=number))
 
 
-def make(directory: Path, batches: int, *, checkpoint_at: int = 0, closed: bool = False) -> Known:
+def make(directory: Path, batches: int, *, bots: int = 5, checkpoint_at: int = 0, closed: bool = False) -> Known:
     """Write a ledger of ``batches`` batches; copy its files as a crash would leave them, or (``closed``) after its
     end. ``checkpoint_at`` moves the log into the file once, at that batch."""
-    return asyncio.run(_make(directory, batches, checkpoint_at, closed))
+    return asyncio.run(_make(directory, batches, bots, checkpoint_at, closed))
 
 
-async def _make(directory: Path, batches: int, checkpoint_at: int, closed: bool) -> Known:
+async def _make(directory: Path, batches: int, bots: int, checkpoint_at: int, closed: bool) -> Known:
     live = directory / "live"
     live.mkdir(parents=True)
     kept, writer._CHECKPOINT_EACH = writer._CHECKPOINT_EACH, 10**9
     try:
         ledger = open_ledger(live)
-        for number in range(1, BOTS + 1):
+        for number in range(1, bots + 1):
             ledger.journal.bot(record(number))
+            ledger.journal.book(number, Decimal(1000), Decimal(0), Decimal(0))
+            ledger.journal.position(position(number))
         reader = schema.connect(live / FILE, write=False)
         states: dict[int, tuple[str, str]] = {0: _state(reader)}
         for number in range(1, batches + 1):
-            journal_batch(ledger.journal, number)
+            journal_batch(ledger.journal, number, bots)
             await ledger.commit()
             states[number] = _state(reader)
             if number == checkpoint_at:

@@ -100,6 +100,16 @@ def test_a_remote_exchange_without_commits_is_refused() -> None:
                 instance="ABCDE", send_later=lambda delay, call: None)  # fmt: skip
 
 
+def test_at_the_end_nothing_is_sent_any_more_that_was_not_sent_yet(room: RemoteRoom) -> None:
+    waiting, queued = room.order(), room.order(delay_s=1.0)
+    room.gateway.close()
+    room.commits[0][1](None)
+    room.later[0]()
+    late = room.order()
+    assert [order.status.value for order in (waiting, queued, late)] == ["canceled", "canceled", "denied"]
+    assert (room.exchange.sent, len(room.commits), room.gateway.open_orders()) == ([], 1, [])
+
+
 # -- cancels
 
 

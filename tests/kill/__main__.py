@@ -1,0 +1,103 @@
+"""The campaign of kills and damage; prints what it reached, and ends with 1 where a rule was broken.
+
+    python -m tests.kill                                  all of it: about an hour
+    python -m tests.kill --cycles 100 --cuts 0 --flips 0  only kills
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import random
+import shutil
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+from tests.kill.bit_flips import MONEY, SILENT, flip, share_found
+from tests.kill.cycles import READY_S, Campaign
+from tests.kill.known_ledger import make
+from tests.kill.torn_log import SECTOR, cut, lose, tear
+from tests.kill.worlds import replay, synthetic
+
+ROUND = 40
+CANDLES = 6000
+NOTICED = 0.99
+
+
+def kills(home: Path, cycles: int, seed: int) -> bool:
+    """Kill a botd so often, in rounds of which each ends in a comparison with an undisturbed run."""
+    home.mkdir()
+    campaign = Campaign(home, seed, lambda said: print(f"BROKEN: {said}", flush=True))
+    began, worlds = time.monotonic(), (replay(home, CANDLES, seed), synthetic(seed))
+    number = 0
+    try:
+        while campaign.kills < cycles:
+            campaign.round(worlds[number % 2], min(ROUND, cycles - campaign.kills))
+            number += 1
+            print(f"  {campaign.kills} kills, {time.monotonic() - began:.0f} s", flush=True)
+    finally:
+        campaign.close()
+    print(f"{campaign.kills} kills in {number} rounds, each ended with the books of an undisturbed run", end="")
+    print(f" but for {len(campaign.wrong)} findings" if campaign.wrong else "")
+    print(f"  {campaign.acknowledged:,} commands acknowledged, {campaign.fills:,} fills compared")
+    print(f"  {campaign.starts} starts, READY within {campaign.slowest_s:.2f} s at most (allowed: {READY_S:g} s)")
+    for where, count in sorted(campaign.counts.items()):
+        print(f"    {where:44} {count}")
+    return not campaign.wrong
+
+
+def torn(home: Path, cuts: int, seed: int) -> bool:
+    """Cut the log at every 512 bytes, and lose sectors; also of a log that was moved into the file before."""
+    dice, wrong = random.Random(seed), 0
+    for name, checkpoint_at, share in (("a log", 0, 0.6), ("a log moved into its file", 40, 0.4)):
+        known = make(home / f"torn{checkpoint_at}", 40, bots=200 if checkpoint_at else 5, checkpoint_at=checkpoint_at)
+        places = range(0, len(known.log), SECTOR)
+        for damage, part in ((cut, 0.8), (lose, 0.2)):
+            chosen = dice.sample(places, min(len(places), round(cuts * share * part)))
+            counts = tear(known, chosen, damage, home / "scratch", lambda said: print(f"BROKEN: {said}", flush=True))
+            wrong += counts["WRONG"]
+            print(f"{name}, {damage.__name__} at {len(chosen)} of {len(places)} sectors: {_told(counts)}", flush=True)
+    return not wrong
+
+
+def flips(home: Path, number: int, seed: int) -> bool:
+    """Flip single bits of a ledger's file."""
+    known = make(home / "flips", 200, closed=True)
+    counts = flip(known, number, seed, home / "scratch", lambda said: print(f"BROKEN: {said}", flush=True))
+    for kind, outcomes in sorted(counts.items()):
+        print(f"{sum(outcomes.values()):6} bits of {kind:10}: {_told(outcomes)}")
+    share = share_found(counts, "row", "audit row")
+    print(f"  of flips in ledger and audit rows {share:.2%} were noticed before anything trades")
+    return share >= NOTICED and not any(outcomes[MONEY] + outcomes[SILENT] for outcomes in counts.values())
+
+
+def _told(counts: Counter[str]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
+
+
+def main() -> int:
+    """Run what is asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cycles", type=int, default=1000, metavar="N", help="kills")
+    parser.add_argument("--cuts", type=int, default=3750, metavar="N", help="damages of the log: four in five are cuts")
+    parser.add_argument("--flips", type=int, default=1500, metavar="N", help="bits")
+    parser.add_argument("--seed", type=int, default=1, metavar="S")
+    options = parser.parse_args()
+    logging.disable(logging.CRITICAL)  # what the ledger says of each damage is not news here
+    home = Path(tempfile.mkdtemp(prefix="kill-"))
+    print(f"seed {options.seed}, in {home}", flush=True)
+    sound = [
+        not options.flips or flips(home, options.flips, options.seed),
+        not options.cuts or torn(home, options.cuts, options.seed),
+        not options.cycles or kills(home / "k", options.cycles, options.seed),
+    ]
+    if all(sound):
+        shutil.rmtree(home)
+    return 0 if all(sound) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
