@@ -30,10 +30,11 @@ class Column:
     """One column: where its value is (``position.quantity``), its title, how its cells look.
 
     ``wide`` columns are shown by ``-o wide`` only (and always in tsv and csv). Where a terminal is too narrow, the
-    column with ``drop`` 1 goes first, then 2 and so on; ``prose`` is cut before names are, to that many characters.
+    column with ``drop`` 1 goes first, then 2 and so on; ``prose`` becomes narrower before names do, down to that many
+    characters: it goes on in the next line, or is cut where ``one_line``.
     """
 
-    __slots__ = ("drop", "form", "key", "paint", "path", "prose", "right", "title", "wide")
+    __slots__ = ("drop", "form", "key", "one_line", "paint", "path", "prose", "right", "title", "wide")
 
     def __init__(
         self,
@@ -46,6 +47,7 @@ class Column:
         prose: int = 0,
         paint: str = "",
         drop: int = 0,
+        one_line: bool = False,
     ) -> None:
         self.key = key
         self.path = key.split(".") if "." in key else None
@@ -56,6 +58,7 @@ class Column:
         self.prose = prose
         self.paint = paint
         self.drop = drop
+        self.one_line = one_line
 
     def value(self, row: Any) -> Any:
         """Return the row's value, None where there is none."""
@@ -163,4 +166,13 @@ def moment(value: Any) -> str:
     return shown or "-"
 
 
+def brief_moment(shown: str, width: int) -> str:
+    """Return a time that :func:`moment` made in fewer characters: without the year, then without the seconds."""
+    if len(shown) != MOMENT_SIZES[0] or shown[10] != " ":
+        return shown
+    return shown if width >= MOMENT_SIZES[0] else shown[5:] if width >= MOMENT_SIZES[1] else shown[5:16]
+
+
+MOMENT_SIZES = (19, 14, 11)
+"""``2026-01-01 10:00:00``, ``01-01 10:00:00``, ``01-01 10:00``."""
 _RIGHT = {money, gain, exact, percent, ratio, count, age}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -170,7 +171,7 @@ def _failed(exit_code: int, message: str, hint: str = "") -> int:
 
 def _drop_output() -> None:
     """Let what is not written yet go nowhere."""
-    with suppress(OSError):  # what is left after a flush that failed, as TAB's answer, was asked to go
+    with suppress(OSError):
         sys.stdout.flush()
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 

@@ -99,8 +99,15 @@ def probe(path: str) -> str:
                 return DENIED
             if error.errno not in (errno.ECONNREFUSED, errno.ENOTSOCK):
                 return MISSING
-            return REFUSED if stat.S_ISSOCK(os.stat(path).st_mode) else NO_SOCKET
+            return REFUSED if _is_socket(path) else NO_SOCKET
     return LISTENING
+
+
+def _is_socket(path: str) -> bool:
+    try:
+        return stat.S_ISSOCK(os.stat(path).st_mode)
+    except OSError:
+        return True  # gone since
 
 
 def locate(endpoint: str | None) -> str:

@@ -45,10 +45,14 @@ def _by_unit(key: str, value: Any) -> str:
     if key.endswith("_pct"):
         return percent(value)
     if key.endswith("_s"):
-        return format_age(float(value))
+        return format_age(float(value)) if value >= 1 or value <= 0 else f"{value * 1000:.3g} ms"
     if is_moment(value):
         return format_ms(value)
-    return f"{value:.10g}" if isinstance(value, float) else text(value)
+    if key.endswith("_ms"):
+        return f"{value:.3g} ms" if isinstance(value, float) and abs(value) < 100 else f"{value:,.0f} ms"
+    if isinstance(value, float):
+        return f"{value:.2f}" if abs(value) >= 1000 else f"{value:.6g}"
+    return text(value)
 
 
 def details(values: dict[str, Any], indent: str = "") -> list[str]:

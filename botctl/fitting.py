@@ -1,6 +1,7 @@
 """How a table fits a terminal: which columns stay, how text is cut; wide characters count as the two cells they take.
 
-Numbers are never cut: a column of them stays whole or goes. Knows no verb and no terminal but its width.
+Numbers are never cut: a column of them stays whole or goes. Times lose their year, then their seconds; sentences go on
+in the next line. Knows no verb and no terminal but its width.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import re
 import sys
 from collections.abc import Sequence
 
-from botctl.cells import Column
+from botctl.cells import MOMENT_SIZES, Column, brief_moment, moment
 
 GAP = 2
 _COLOR = re.compile(r"\x1b\[[\d;]*m")
@@ -49,6 +50,26 @@ def shorten(text: str, width: int) -> str:
     return kept + "…"
 
 
+def wrapped(text: str, width: int) -> list[str]:
+    """Return a text in lines of at most ``width`` cells, broken between words; a longer word is broken, too."""
+    lines = [""]
+    for word in text.split():
+        joined = f"{lines[-1]} {word}" if lines[-1] else word
+        if display_width(joined) <= width:
+            lines[-1] = joined
+            continue
+        if lines[-1]:
+            lines.append("")
+        while display_width(word) > width > 1:
+            part = word[:width]
+            while display_width(part) > width:
+                part = part[:-1]
+            lines[-1], word = part, word[len(part) :]
+            lines.append("")
+        lines[-1] = word
+    return lines
+
+
 def padded(text: str, width: int, right: bool = False) -> str:
     """Return a text in exactly ``width`` cells."""
     shown = shorten(text, width)
@@ -73,7 +94,7 @@ def fit(columns: Sequence[Column], cells: list[list[str]], width: int) -> tuple[
     """Return the numbers of the columns that fit, and the titles of those left out; shortens ``cells`` in place.
 
     Columns without any content go first, then those with ``drop``, the lowest first, then the last ones. What stays
-    is cut only as far as it must: names get their room before sentences.
+    is cut only as far as it must: times get their room first, then names, then sentences.
     """
     natural = [
         max(display_width(column.title), *(display_width(line[i]) for line in cells))
@@ -93,22 +114,40 @@ def fit(columns: Sequence[Column], cells: list[list[str]], width: int) -> tuple[
     _share(width - _taken(sizes, kept), kept, sizes, natural, columns)
     for line in cells:
         for index in kept:
-            line[index] = shorten(line[index], sizes[index])
+            line[index] = _fitted(columns[index], line[index], sizes[index])
     return kept, [columns[index].title for index in sorted(left_out)]
+
+
+def _fitted(column: Column, cell: str, width: int) -> str:
+    """Return a cell as it is shown in ``width``; sentences may have several lines."""
+    if column.form is moment:
+        return shorten(brief_moment(cell, width), width)
+    if column.prose and not column.one_line:
+        return "\n".join(wrapped(cell, width))
+    return shorten(cell, width)
 
 
 def _least(column: Column, size: int) -> int:
     if column.right:
         return size
+    if column.form is moment:
+        return max(display_width(column.title), min(size, MOMENT_SIZES[-1]))
     return max(display_width(column.title), min(size, column.prose or WORD))
 
 
 def _share(room: int, kept: list[int], sizes: list[int], natural: list[int], columns: Sequence[Column]) -> None:
-    """Widen the columns with what is left: names first, then sentences alike, those that need least first.
+    """Widen the columns with what is left: times alike, then names, then sentences, those that need least first.
 
     Where even the first column is wider than the terminal, it becomes narrower.
     """
-    wanting = sorted(kept, key=lambda i: (columns[i].prose > 0, natural[i] - sizes[i]))
+    times = [i for i in kept if columns[i].form is moment and natural[i] == MOMENT_SIZES[0]]
+    for size in MOMENT_SIZES:
+        needed = sum(max(0, size - sizes[i]) for i in times)
+        if needed <= room:
+            sizes[:] = [max(size, old) if i in times else old for i, old in enumerate(sizes)]
+            room -= needed
+            break
+    wanting = sorted((i for i in kept if i not in times), key=lambda i: (columns[i].prose > 0, natural[i] - sizes[i]))
     for place, index in enumerate(wanting):
         part = room // (len(wanting) - place) if columns[index].prose else room
         more = min(natural[index] - sizes[index], part)

@@ -32,9 +32,14 @@ class Follower:
         self._path = ""
         self._epoch: Any = None
         self._last = 0
+        self._until = None if session.timeout_s is None else time.monotonic() + session.timeout_s
+
+    def _left(self) -> float:
+        """Return the seconds for which it may go on."""
+        return float("inf") if self._until is None else self._until - time.monotonic()
 
     def follow(self, since_seq: int | None, newest: int) -> Iterator[Event]:
-        """Yield events after ``since_seq`` (None: the ``newest`` ones), then all that come, for ever."""
+        """Yield events after ``since_seq`` (None: the ``newest`` ones), then all that come, until ``--timeout``."""
         self._subscribe(self._session.call("hello"))
         head = self._session.call("events", {"limit": max(1, newest)})
         self._epoch = head.get("epoch")
@@ -43,8 +48,8 @@ class Follower:
         if since_seq is None and newest:
             yield from rows
         yield from self._resume()
-        while True:
-            if self._socket.poll(SILENCE_S * 1000):
+        while (left := self._left()) > 0:
+            if self._socket.poll(min(SILENCE_S, left) * 1000):
                 yield from self._live()
             else:
                 yield from self._resume()
@@ -69,7 +74,7 @@ class Follower:
                 for event in self._missed():
                     missed.append(event)
             except Fault as fault:
-                if fault.exit_code not in (UNAVAILABLE, TIMEOUT):
+                if fault.exit_code not in (UNAVAILABLE, TIMEOUT) or self._left() <= 0:
                     raise
                 self._session.client.close()
                 if not told:

@@ -39,14 +39,15 @@ class Progress:
         pause = _FRAME_S if self._terminal else _LINE_S
         if self._silent or (now - self._shown < pause and note == self._note and (done < total or not self._terminal)):
             return
+        shown = self.text(done, total, note) if total else note
         changed, self._note, self._shown = note != self._note, note, now
         if not self._terminal:
             if note or not changed:
-                print(clean(self.text(done, total, note)), file=sys.stderr, flush=True)
+                print(clean(shown), file=sys.stderr, flush=True)
             return
         width = shutil.get_terminal_size().columns - 1
-        filled = _BAR * done // total if total else _BAR
-        line = f"[{'#' * filled}{'.' * (_BAR - filled)}] {self.text(done, total, note)}"
+        filled = _BAR * done // total if total else 0
+        line = f"[{'#' * filled}{'.' * (_BAR - filled)}] {shown}"
         sys.stderr.write("\r" + clean(line)[:width].ljust(width))
         sys.stderr.flush()
         self._drawn = True

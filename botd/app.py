@@ -59,7 +59,7 @@ class Daemon:
     """One botd: a world (ledger, market, exchange, bots) and the control plane in front of it."""
 
     def __init__(self, config: Config, logs: Logs, notifier: Notifier) -> None:
-        self._config = config
+        self._config = self._begun_with = config
         self._logs = logs
         self._notifier = notifier
         self._world = World(config)
@@ -93,6 +93,9 @@ class Daemon:
         )
         self._plane.bind()
         self._tell("daemon.ready", {"version": __version__, "mode": self._config.mode})
+        if older := self._world.ledger.older:
+            logger.warning("ledger: %s", older)
+            self._tell("ledger.older_copy", {"detail": older})
         await self._world.settlement.commit()
         ready()
         logger.info("ready: %s, market %s, socket %s", *self._world.names, self._config.socket)
@@ -124,8 +127,8 @@ class Daemon:
     async def _run_market(self) -> None:
         """Bring the market up, begin the bots, then feed until the end of the data or of the daemon."""
         world = self._world
-        if not world.ledger.checked:
-            await world.ledger.check()
+        if not world.ledger.checked and (damage := await world.ledger.check()):
+            self._tell("ledger.damaged", {"detail": damage})
         await world.open_market()
         self._market_part.set(OK)
         async with world.market.lock:
@@ -253,7 +256,7 @@ class Daemon:
         self._notifier.reloading(self._clock.monotonic())
         try:
             new = reload_config(self._config, check_risk=check_risk)
-            live, restart = config_changes(self._config, new)
+            live, restart = config_changes(self._config, new)[0], config_changes(self._begun_with, new)[1]
             self._world.reload_risk(dict(new.risk))
             self._world.orchestrator.enable(new.enable_bots)
             self._logs.set_level(new.log.level)
@@ -317,6 +320,7 @@ class Daemon:
             "exchange": self._config.exchange,
             "epoch": self._world.ledger.instance,
             "python": sys.version.split()[0],
+            "warnings": [line for line in (self._world.ledger.trouble(), self._world.ledger.older) if line],
         }
 
     def _market_status(self) -> dict[str, Any]:

@@ -38,6 +38,8 @@ def _ledger(world: World) -> Checked:
     error = world.ledger.error or world.ledger.damage
     if error is not None:
         return "ledger", FAILED, error
+    if world.ledger.older:
+        return "ledger", DEGRADED, world.ledger.older
     found = world.ledger.statistics()
     status = {"ok": OK, "low": DEGRADED, "critical": FAILED}[found["disk"]]
     detail = f"{found['size_bytes'] / 1e6:.1f} MB, {found['disk_free_bytes'] / 1e6:,.0f} MB free"

@@ -43,12 +43,15 @@ Bots = Callable[[], Iterable[Bot]]
 
 
 class LiveAccount:
-    """One account on Binance. ``bots`` are asked for when needed: they are made after it."""
+    """One account on Binance. ``bots`` are asked for when needed: they are made after it. ``site`` stands in for what
+    the configuration names."""
 
-    def __init__(self, config: Config, clock: Clock, ledger: Ledger, bots: Bots, currency: str) -> None:
+    def __init__(
+        self, config: Config, clock: Clock, ledger: Ledger, bots: Bots, currency: str, site: Site | None = None
+    ) -> None:
         assert config.keys is not None  # without a key the configuration is one of paper
         ends, instance = config.endpoints, ledger.instance
-        self.site = Site(clock, testnet=config.testnet, rest=ends.rest, stream=ends.stream, ws_api=ends.ws_api)
+        self.site = site or Site(clock, testnet=config.testnet, rest=ends.rest, stream=ends.stream, ws_api=ends.ws_api)
         signer = make_signer(config.keys.api_key.reveal(), config.keys.api_secret.reveal())
         self.exchange = BinanceExchange(
             site=self.site,

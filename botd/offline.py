@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from botd.config import CheckRisk, Config
     from botd.strategy.registry import Registry
 
+HOMES, TEMPORARY = ("/home/", "/root/"), ("/tmp/", "/var/tmp/", "/dev/shm/")  # noqa: S108
 Tell = Callable[[int, int, str], None]
 """(done, of so many, what is waited for): progress for people."""
 
@@ -50,9 +51,11 @@ def config_init(path: str | Path | None = None, force: bool = False) -> Path:
 def config_check(path: str | Path | None = None) -> dict[str, Any]:
     """Return what the configuration means, or raise ConfigError with file, line, key and remedy.
 
-    ``warnings`` has what would keep botd from starting with it all the same, ``hint`` the remedy.
+    The files of a replay are read as the start reads them. ``warnings`` has what would keep botd from starting with
+    it all the same, ``hint`` the remedy.
     """
     checked = config(path)
+    read_market(checked)
     misfit = ledger_refusal(checked)
     return {
         "valid": True,
@@ -69,6 +72,25 @@ def config_check(path: str | Path | None = None) -> dict[str, Any]:
         "warnings": [*checked.warnings, *([misfit.message] if misfit else [])],
         "hint": misfit.hint if misfit else "",
     }
+
+
+def read_market(checked: Config) -> None:
+    """Read the files of a replayed market; ConfigError names file, line, fact and remedy."""
+    if checked.market.source == "replay":
+        from botd.feeds import candle_source
+
+        candle_source(checked)
+
+
+def start_check(path: str | Path | None = None, state_dir: str | None = None) -> None:
+    """Raise what would keep botd from starting with this configuration, as far as can be told before it does."""
+    from botd.config import load
+
+    given = {"state_dir": state_dir} if state_dir else {}
+    checked = load(Path(path) if path else None, dict(os.environ), overrides=given, check_risk=risk_check())
+    read_market(checked)
+    if (misfit := ledger_refusal(checked)) is not None:
+        raise misfit
 
 
 def ledger_refusal(checked: Config) -> BotdError | None:
@@ -95,10 +117,26 @@ def daemon_command() -> list[str]:
 def daemon_unit() -> str:
     """Return the systemd unit for this installation."""
     command = daemon_command()
-    at_home = command[0].startswith(("/home/", "/root/"))
     text = files("botd.deploy").joinpath("botd.service").read_text(encoding="utf-8")
     text = text.replace("@BOTD@", " ".join(part.replace("%", "%%") for part in command))
-    return text.replace("@PROTECT_HOME@", "read-only" if at_home else "true")
+    text = text.replace("@PROTECT_HOME@", "read-only" if _lies_in(command[0], HOMES) else "true")
+    return text.replace("@PRIVATE_TMP@", "false" if _lies_in(command[0], TEMPORARY) else "true")
+
+
+def daemon_unit_warning() -> str:
+    """Return what speaks against this installation as a service, empty where nothing does."""
+    program = daemon_command()[0]
+    remedy = "for good, install it in /opt/botd (README, Running it for good)"
+    if _lies_in(program, TEMPORARY):
+        return f"{program} lies in a directory that is emptied at a restart, and the unit shares /tmp for it: {remedy}"
+    if _lies_in(program, HOMES):
+        return f"{program} lies in a home, which the user botd must be able to read: {remedy}"
+    return ""
+
+
+def _lies_in(program: str, places: tuple[str, ...]) -> bool:
+    real = os.path.realpath(program)
+    return any(name.startswith(place) for name in (program, real) for place in places)
 
 
 def registry(checked: Config | None = None) -> Registry:

@@ -29,7 +29,7 @@ from botd.feeds import candle_cache, candle_source, exchange_feed, with_grids
 from botd.ledger.store import Ledger
 from botd.market.feed import CandleSource, Quote
 from botd.market.manager import MarketManager
-from botd.market.simulated.player import Player
+from botd.market.simulated.player import ENDED, Player
 from botd.market.ticks import TickRelay
 from botd.orchestrator.archive import Archive
 from botd.orchestrator.arming import Arming
@@ -52,9 +52,11 @@ from botd.risk.gate import RiskGate
 from botd.risk.monitors import Monitors
 from botd.risk.settings import RiskSettings
 from botd.risk.trading_state import MANUAL, StateChange, TradingStates
+from botd.risk.words import scope_name
 from botd.strategy.registry import Registry
 
 if TYPE_CHECKING:
+    from botd.exchange.binance.site import Site
     from botd.live_account import LiveAccount
 
 logger = logging.getLogger("botd.world")
@@ -73,6 +75,8 @@ class World:
         self.source: CandleSource | None = candle_source(config)
         self.clock: Clock = MarketClock(self.source.start_ms) if self.source is not None else WallClock()
         self.names = (config.mode, config.market.source)
+        self.site: Site | None = None
+        """What the account stands on instead of the network, where it is given (the simulation does)."""
         self.player: Player | None = None
         self._feed: Any = None
         self._bans: BanMemory | None = None
@@ -131,7 +135,7 @@ class World:
         if config.mode == "live":
             from botd.live_account import LiveAccount
 
-            self.account = LiveAccount(config, self.clock, self.ledger, self._bots, currency)
+            self.account = LiveAccount(config, self.clock, self.ledger, self._bots, currency, self.site)
         else:
             self.account = PaperAccount(config, self.clock, self.market, self._instruments, self._bots)
         self.exchange: Exchange = self.account.exchange
@@ -218,12 +222,15 @@ class World:
             enabled=config.enable_bots,
         )
         base = config.market.interval if self.source is not None else None
-        self.parser = SpecParser(self.registry, self._instruments, base, config.mode)
+        where = {"synthetic": "market.symbols", "replay": "market.files"}.get(config.market.source, "")
+        self.parser = SpecParser(self.registry, self._instruments, base, config.mode, where)
         self.fleet = Fleet(self.orchestrator, self.parser)
         self.kill_switch = KillSwitch(self.desk, self.orchestrator, self.states)
 
     def _build_views(self) -> None:
-        self.views = Views(self.orchestrator, self.portfolio, self.market, self.states, self.clock, *self.names)
+        self.views = Views(
+            self.orchestrator, self.portfolio, self.market, self.states, self.clock, *self.names, self._remark
+        )
         self.records = TrackRecord(self.ledger, self.views, self.drawdown)
         self.archive = Archive(self.ledger, self.clock)
         account = self.account
@@ -341,10 +348,16 @@ class World:
     def _not_ready(self) -> list[str]:
         parts = []
         if not self.ledger.opens_allowed():
-            parts.append("ledger")
+            parts.append(self.ledger.trouble() or "ledger")
         if self.orchestrator.market_refusal:
             parts.append("market")
         return parts + self.account.refusals()
+
+    def _remark(self) -> str:
+        """Return what keeps every bot from buying, for their notes: the ledger's trouble, or the market's end."""
+        if trouble := self.ledger.trouble():
+            return f"no entries: {trouble}"
+        return "the market has ended" if self.player is not None and self.player.state == ENDED else ""
 
     def _live_refusal(self) -> str:
         if self.config.keys is None:
@@ -360,8 +373,11 @@ class World:
         self.settlement.commit_soon()
 
     def _on_trading_state(self, change: StateChange) -> None:
-        data = {key: value for key, value in msgspec.to_builtins(change).items() if value not in ("", None, [])}
-        self.journal.event(Event(topic="risk.state", time_ms=change.time_ms, data=data))
+        told = {key: value for key, value in msgspec.to_builtins(change).items() if value not in ("", None, [])}
+        del told["time_ms"]  # the event's own
+        told["scope"] = scope = scope_name(change.scope, {bot.number: bot.name for bot in self._bots()})
+        bot = scope.removeprefix("bot:") if scope.startswith("bot:") else ""
+        self.journal.event(Event(topic="risk.state", time_ms=change.time_ms, bot=bot, data=told))
         if change.changed and change.after != "active" and change.code != MANUAL:  # a person's: once it is durable
             self.kill_switch.cancel_entries([(change.scope, change.scope)])
 

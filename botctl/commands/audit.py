@@ -13,6 +13,7 @@ import click
 
 from botctl.arguments import moment_ms
 from botctl.cells import Column, moment
+from botctl.completion import AUDIT_KINDS, complete_kind
 from botctl.exit_codes import FAILED, OK
 from botctl.offline_calls import offline
 from botctl.output import Row, output_options, show_object, show_rows, to_json, write
@@ -32,6 +33,7 @@ def _plain(value: Any) -> str:
 COLUMNS = [
     Column("id", right=True),
     Column("time", form=moment),
+    Column("clock", drop=1),
     Column("kind"),
     Column("entry", form=_told, prose=24),
     Column("mac", wide=True),
@@ -56,20 +58,26 @@ def audit_command(session: Session) -> None:
 
 
 @audit_command.command("show")
-@click.option("-n", "last", type=click.IntRange(min=0), metavar="N", help="The newest N only.")
-@click.option("--kind", metavar="KIND", help="Only these: command, order, fill, risk.state ...")
+@click.option("-n", "last", type=click.IntRange(min=0), metavar="N", help="The newest N only [default: all].")
+@click.option("--kind", metavar="KIND", shell_complete=complete_kind, help="Only these: command, order, fill ...")
 @_since_option
 @_config_option
 @output_options
 def show_command(session: Session, last: int | None, kind: str | None, since: str | None, config: Path | None) -> int:
-    """List the entries, oldest first.
+    """List the entries, oldest first: all of them, unless --since or -n.
+
+    Commands carry the wall clock; all others the trading clock, which on a simulated market is the market's own.
 
     \b
     Example:
       botctl audit show -n 20
       botctl audit show --kind command --since 1d
     """
-    show_rows(session, _rows(session, config, since, kind, last), COLUMNS, name="id", empty="no entries")
+    rows = _rows(session, config, since, kind, last)
+    rows = [{**row, "clock": "wall" if row["kind"] == "command" else "trading"} for row in rows]
+    show_rows(session, rows, COLUMNS, name="id", empty="no entries")
+    if not rows and kind and kind not in AUDIT_KINDS:
+        session.say(f"no kind {kind} is known; there are {', '.join(AUDIT_KINDS)}")
     return OK
 
 
@@ -77,10 +85,11 @@ def show_command(session: Session, last: int | None, kind: str | None, since: st
 @_config_option
 @output_options
 def verify_command(session: Session, config: Path | None) -> int:
-    """Read the whole chain; exit 1 where it was changed.
+    """Read the whole chain, and the ledger's rows beside it; exit 1 where something was changed.
 
     An entry edited, deleted, inserted or moved breaks it there; what was cut off at the end is missed by the
-    anchors, which are noted beside the ledger every ten minutes.
+    anchors, which are noted beside the ledger every ten minutes. Orders, fills and commands must have the values of
+    their entries, and every row its checksum.
 
     \b
     Example:
@@ -116,6 +125,8 @@ def _verdict(value: Row) -> str:
     lines = [f"{clean(line)}\n" for line in value["broken"]]
     more = value["broken_count"] - len(value["broken"])
     lines += [f"and {more} more\n"] if more else []
-    holds = "the chain holds" if value["holds"] else "THE CHAIN DOES NOT HOLD"
+    rows_differ = value.get("chain_holds", value["holds"]) and not value["holds"]
+    holds = "the chain holds" if value["holds"] or rows_differ else "THE CHAIN DOES NOT HOLD"
+    holds += ", BUT ROWS OF THE LEDGER DIFFER FROM IT" if rows_differ else ""
     counts = f"{value['entries']} entries, {value['anchors']} anchors, head {value['head'][:16]}"
     return "".join(lines) + f"{holds}: {counts}\n"

@@ -8,7 +8,7 @@ import click
 
 from botctl.arguments import Fraction, KeyValue, pairs
 from botctl.cells import Column
-from botctl.completion import complete_strategy, complete_symbol
+from botctl.completion import complete_interval, complete_strategy, complete_symbol
 from botctl.exit_codes import OK, USAGE, Fault
 from botctl.output import Row, is_table, output_options, show_object
 from botctl.session import Session, clean
@@ -20,7 +20,9 @@ FRACTIONS = ("fraction", "risk_per_trade", "stop_loss", "take_profit", "trailing
 @click.argument("name")
 @click.option("--strategy", required=True, shell_complete=complete_strategy, help="See botctl strategies.")
 @click.option("--symbol", required=True, shell_complete=complete_symbol, help="What to trade: BTC/USDT.")
-@click.option("--interval", required=True, help="Candles to decide on: 1m, 5m, 1h ...")
+@click.option(
+    "--interval", required=True, shell_complete=complete_interval, help="Candles to decide on: 1m, 5m, 1h ..."
+)
 @click.option("--capital", required=True, help="What it may use, in the quote currency.")
 @click.option("--set", "params", type=KeyValue(), multiple=True, help="A parameter of the strategy: period=21.")
 @click.option("--fraction", type=Fraction(), help="Buy for this part of its equity [default: 100%].")

@@ -11,9 +11,9 @@ import click
 from botctl.cells import Column, age
 from botctl.client import LISTENING, asked_for, candidates, probe, start_hint
 from botctl.details import details
-from botctl.exit_codes import NOT_RUNNING, OK, TIMEOUT, UNAVAILABLE, USAGE, Fault
+from botctl.exit_codes import FAILED, NOT_RUNNING, OK, TIMEOUT, UNAVAILABLE, USAGE, Fault
 from botctl.offline_calls import offline
-from botctl.output import Row, is_table, output_options, show_object, write
+from botctl.output import MARKETS, Row, is_table, output_options, show_object, write
 from botctl.session import SLOW_TIMEOUT_S, Session, clean
 
 STOP_TIMEOUT_S = 45.0  # the daemon gives itself 38
@@ -87,6 +87,8 @@ def daemon_stop(session: Session) -> int:
 def daemon_restart(session: Session, config: str | None) -> int:
     """Stop botd and start it again, with the configuration that it had.
 
+    The configuration, and what it names, is read first: where botd could not start with it, the running one goes on.
+
     \b
     Example:
       botctl daemon restart && botctl wait --for ready
@@ -99,7 +101,8 @@ def daemon_restart(session: Session, config: str | None) -> int:
     if config:
         _refuse_another_socket(session, config)
     arguments = ["--config", os.path.abspath(config)] if config else _arguments_of(hello)
-    _places(dict(zip(arguments[::2], arguments[1::2], strict=True)).get("--config"))  # a mistake stops nothing
+    options = dict(zip(arguments[::2], arguments[1::2], strict=True))
+    offline("start_check", options.get("--config"), options.get("--state-dir"))  # a mistake stops nothing
     _stop(session, hello)
     code = _run_botd(arguments)
     if code == OK:
@@ -168,6 +171,8 @@ def daemon_unit_command(session: Session) -> int:
       botctl daemon unit | sudo tee /etc/systemd/system/botd.service
     """
     write(offline("daemon_unit").rstrip("\n") + "\n")
+    if warning := offline("daemon_unit_warning"):
+        session.warn(warning)
     return OK
 
 
@@ -177,17 +182,30 @@ def daemon_unit_command(session: Session) -> int:
 def backup_command(session: Session, verify: bool) -> int:
     """Copy the ledger while botd runs; prints where it is.
 
+    --verify reads every row of the copy. One with damaged rows is kept, named as damaged, and the exit code is 1.
+    Without a daemon a copy of the whole state directory is as good.
+
     \b
     Example:
       botctl backup --verify
     """
-    made = session.call("backup", {"verify": verify}, SLOW_TIMEOUT_S)
+    try:
+        made = session.call("backup", {"verify": verify}, SLOW_TIMEOUT_S)
+    except Fault as fault:
+        if fault.exit_code == UNAVAILABLE and "daemon start" in fault.hint:
+            hint = f"{fault.hint}; while botd is stopped, copy its whole state directory: cp -a STATE_DIR COPY"
+            raise Fault(UNAVAILABLE, fault.message, hint) from None
+        raise
 
     def line(value: Row) -> str:
-        checked = "  verified" if value.get("verified") else ""
+        checked = "  verified" if value.get("verified") else "  DAMAGED" if value.get("damage") else ""
         return clean(f"{value['path']}  {value.get('bytes', 0):,} bytes{checked}") + "\n"
 
     show_object(session, made, line)
+    if damage := made.get("damage"):
+        session.say(f"error: the ledger is damaged, and so is the copy: {clean(str(damage))}")
+        session.say("see botctl audit verify for the rest; an earlier backup may be sound")
+        return FAILED
     return OK
 
 
@@ -297,7 +315,9 @@ def _alive(pid: int) -> bool:
 
 def _status_text(status: Row) -> str:
     hidden = ("running", "commands", "protocol", "events")
-    shown = {key: value for key, value in status.items() if key not in hidden}
+    shown = {key: value for key, value in status.items() if key not in hidden and value != []}
+    if shown.get("source") in MARKETS and "exchange" in shown:
+        shown["exchange"] = "simulated"
     if shown.get("uptime_s") is not None:
         shown["uptime"] = age(shown.pop("uptime_s"))
     return "botd is running\n" + "".join(clean(line) + "\n" for line in details(shown, "  "))

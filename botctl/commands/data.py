@@ -10,7 +10,7 @@ import click
 
 from botctl.arguments import moment_ms
 from botctl.cells import Column, moment, text
-from botctl.completion import complete_symbol
+from botctl.completion import complete_interval, complete_symbol
 from botctl.exit_codes import FAILED, OK
 from botctl.offline_calls import offline
 from botctl.output import Row, is_table, output_options, show_actions, show_object, show_rows
@@ -49,7 +49,9 @@ LANES = [
 
 def _lane_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add --symbol and --interval, both needed."""
-    interval = click.option("--interval", required=True, help="1m, 5m, 1h ...")(function)
+    interval = click.option("--interval", required=True, shell_complete=complete_interval, help="1m, 5m, 1h ...")(
+        function
+    )
     return click.option(
         "--symbol", required=True, metavar="S", shell_complete=complete_symbol, help="BTC/USDT and the like."
     )(interval)
@@ -168,7 +170,7 @@ def data_ls(session: Session, config: Path | None) -> int:
 
 @data_command.command("verify")
 @click.option("--symbol", metavar="S", shell_complete=complete_symbol, help="This symbol only.")
-@click.option("--interval", help="This interval only.")
+@click.option("--interval", shell_complete=complete_interval, help="This interval only.")
 @click.option("--repair", is_flag=True, help="Set damaged files aside, so that a download fills their time again.")
 @_config_option
 @output_options

@@ -78,7 +78,7 @@ def demo_command(session: Session, seconds: float) -> int:
             stage.summarise()
         finally:
             stage.stop()
-    write(NEXT_STEPS)
+    write(next_steps())
     return OK
 
 
@@ -209,13 +209,23 @@ class Stage:
         return f"{head}\n{self._bots()}"
 
 
+def next_steps() -> str:
+    """Return what to try next; where the shell does not find botctl, what it takes to find it."""
+    activate = os.path.join(os.path.dirname(sys.executable), "activate")
+    if shutil.which("botctl") or not os.path.exists(activate):
+        return NEXT_STEPS
+    first = f"  {f'. {os.path.relpath(activate)}':<23}  let the shell find botctl\n"
+    return NEXT_STEPS.replace("Your own:\n\n", f"Your own:\n\n{first}")
+
+
 NEXT_STEPS = """
 That botd is stopped and its files are gone. Your own:
 
-  botctl daemon start                      start botd: paper money, synthetic market
-  botctl strategies                        what bots can do
-  botctl create alpha --strategy rsi --symbol BTC/USDT --interval 1m --capital 1000 --start
-  botctl top                               watch it
-  botctl why alpha                         why it traded, or did not
-  botctl config init                       a commented configuration, for real prices
+  botctl daemon start      start botd: paper money, synthetic market
+  botctl strategies        what bots can do
+  botctl create alpha --strategy rsi --symbol BTC/USDT --interval 1m \\
+      --capital 1000 --stop-loss 2% --start
+  botctl top               watch it
+  botctl why alpha         why it traded, or did not
+  botctl config init       a commented configuration, for real prices
 """

@@ -9,8 +9,8 @@ from typing import Any
 import click
 
 from botctl.cells import Column, moment, text
-from botctl.completion import complete_bot
-from botctl.exit_codes import OK
+from botctl.completion import TOPICS, complete_bot, complete_topic
+from botctl.exit_codes import OK, TIMEOUT, Fault
 from botctl.follow import Follower, events_after
 from botctl.output import Row, chosen_format, output_options, separated, show_rows, to_json, write
 from botctl.session import Session, clean
@@ -22,15 +22,21 @@ COLUMNS = [
     Column("ts", "TIME", moment),
     Column("topic"),
     Column("bot"),
-    Column("data", prose=20),
+    Column("data", prose=20, one_line=True),
 ]
 
 
 @click.command("events")
 @click.argument("name", required=False, metavar="[NAME]", shell_complete=complete_bot)
 @click.option("-f", "--follow", is_flag=True, help="Go on with what comes, also through a restart of botd.")
-@click.option("-n", "most", type=click.IntRange(min=0), metavar="N", help="The newest N only.")
-@click.option("--topic", "topics", multiple=True, help="Only these: order, order.denied, bot.state, risk ...")
+@click.option("-n", "most", type=click.IntRange(min=0), metavar="N", help="The newest N only [default: all].")
+@click.option(
+    "--topic",
+    "topics",
+    multiple=True,
+    shell_complete=complete_topic,
+    help="Only these: order, order.denied, bot.state, risk ...",
+)
 @click.option("--since-seq", type=click.IntRange(min=0), metavar="SEQ", help="Those after this number.")
 @output_options
 def events_command(
@@ -39,7 +45,7 @@ def events_command(
     """List events, oldest first; -f follows them.
 
     A follower misses nothing: events are numbered, and what was lost on the way is fetched. With -f, json is
-    printed as one object a line.
+    printed as one object a line, and --timeout ends it (75).
 
     \b
     Example:
@@ -52,14 +58,25 @@ def events_command(
 
     if not follow:
         found = filter(wanted, events_after(session, since_seq or 0, topics))
-        show_rows(session, list(deque(found, maxlen=most)), COLUMNS, name="topic", empty="no events")
+        rows = list(deque(found, maxlen=most))
+        show_rows(session, rows, COLUMNS, name="topic", empty="no events")
+        if not rows:
+            _tell_topics(session, topics)
         return OK
+    _tell_topics(session, topics)
     printer = Printer(session)
     count = FOLLOW_FROM if most is None else most
     for event in Follower(session).follow(since_seq, 0 if since_seq is not None else count):
         if wanted(event):
             printer.show(event)
-    return OK
+    raise Fault(TIMEOUT, f"events: followed for {session.timeout_s:g} s", "without --timeout it goes on for ever")
+
+
+def _tell_topics(session: Session, topics: tuple[str, ...]) -> None:
+    """Tell which topics there are, where one was asked for that no botd ever gave."""
+    for wanted in topics:
+        if not any(matches({"topic": wanted}, (known,)) or matches({"topic": known}, (wanted,)) for known in TOPICS):
+            session.say(f"no topic {wanted} is known; there are {', '.join(TOPICS)}")
 
 
 def matches(event: Row, topics: tuple[str, ...]) -> bool:

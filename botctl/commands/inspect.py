@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from typing import Any
 
@@ -12,7 +13,17 @@ from botctl.cells import Column, age, count, exact, gain, money, percent, ratio
 from botctl.completion import complete_bot
 from botctl.details import details, section
 from botctl.exit_codes import NOT_RUNNING, OK
-from botctl.output import Row, banner_of, chosen_format, is_table, output_options, show_object, show_rows
+from botctl.output import (
+    Row,
+    banner_of,
+    chosen_format,
+    is_table,
+    output_options,
+    show_object,
+    show_rows,
+    table,
+    write,
+)
 from botctl.session import Session, clean
 from botctl.times import parse_rfc3339_ms
 
@@ -38,7 +49,7 @@ LS_COLUMNS = [
     Column("last_candle", wide=True),
     Column("params", wide=True, prose=12),
     Column("labels", wide=True, prose=12),
-    Column("note", prose=12, drop=8),
+    Column("note", prose=12, drop=8, one_line=True),
 ]
 
 STATS_COLUMNS = [
@@ -73,6 +84,9 @@ STATS_COLUMNS = [
     Column("skipped_min_notional", "TOO SMALL", count, wide=True),
 ]
 
+MOST_NOTES = 5
+"""Notes told in full below ``ls`` where the terminal is too narrow for them."""
+
 
 @click.command("ls")
 @bots_argument
@@ -92,10 +106,30 @@ def ls_command(session: Session, names: tuple[str, ...], everything: bool, label
     rows = session.rows("ls", wire)
     if is_table(session):
         _add_ages(session, rows)
-    show_rows(
-        session, rows, ls_columns(session, rows), empty="no bots; make one with botctl create, or see botctl demo"
-    )
+    columns = ls_columns(session, rows)
+    if rows and chosen_format(session) == "table" and sys.stdout.isatty():
+        shown = table(session, rows, columns, banner=banner_of(rows))
+        write(shown + (notes_in_full(rows, shown) if session.headers and not session.quiet else ""))
+    else:
+        show_rows(session, rows, columns, empty="no bots; make one with botctl create, or see botctl demo")
     return OK
+
+
+def notes_in_full(rows: list[Row], shown: str) -> str:
+    """Return the notes that a table had to cut, each once, under the names of its bots."""
+    from botctl.fitting import shorten, terminal_width, wrapped
+
+    named: dict[str, list[str]] = {}
+    for row in rows:
+        if (note := clean(str(row.get("note") or ""))) not in shown:
+            named.setdefault(note, []).append(str(row["name"]))
+    width = terminal_width()
+    text = ""
+    for note, names in list(named.items())[:MOST_NOTES]:
+        who = shorten(", ".join(names), width // 2)
+        text += "\n  ".join(wrapped(f"{who}: {note}", width - 2)) + "\n"
+    more = len(named) - MOST_NOTES
+    return "\n" + text + (f"{more} more notes: botctl ls -o wide\n" if more > 0 else "") if named else ""
 
 
 def ls_columns(session: Session, rows: list[Row]) -> list[Column]:

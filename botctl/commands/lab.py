@@ -8,7 +8,7 @@ from botctl.cells import Column
 from botctl.completion import complete_strategy
 from botctl.exit_codes import OK, USAGE, Fault
 from botctl.offline_calls import offline
-from botctl.output import Row, output_options, show_object, show_rows, table
+from botctl.output import Row, is_table, output_options, show_object, show_rows, table
 from botctl.session import Session, clean
 
 STRATEGIES = [
@@ -49,16 +49,16 @@ def strategies_command(session: Session, name: str | None, new: str | None) -> i
         show_object(session, offline("strategy", name), lambda value: _text(session, value))
     else:
         rows = offline("strategies")
-        show_rows(
-            session, [{**row, "parameters": _names(row)} for row in rows] if _short(session) else rows, STRATEGIES
-        )
+        show_rows(session, [_short(row) for row in rows] if is_table(session) else rows, STRATEGIES)
+        if is_table(session):
+            for row in filter(lambda row: row.get("error"), rows):
+                session.warn(row["error"])
     return OK
 
 
-def _short(session: Session) -> bool:
-    from botctl.output import chosen_format
-
-    return chosen_format(session) not in ("json", "jsonl")
+def _short(row: Row) -> Row:
+    """Return a strategy for a table; one that does not load has no parameters to show."""
+    return {**row, "parameters": _names(row), "summary": "does not load" if row.get("error") else row.get("summary")}
 
 
 def _names(row: Row) -> str:

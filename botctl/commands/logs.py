@@ -23,11 +23,13 @@ LINE = [Column("line")]
 @click.command("logs")
 @click.argument("name", required=False, metavar="[NAME]", shell_complete=complete_bot)
 @click.option("-f", "--follow", is_flag=True, help="Go on with what comes, also through a restart of botd.")
-@click.option("-n", "lines", type=click.IntRange(min=0), metavar="N", help="The newest N lines only.")
+@click.option(
+    "-n", "lines", type=click.IntRange(min=0), metavar="N", help="The newest N lines only [default: all; with -f 10]."
+)
 @click.option("--since", metavar="TIME", help="From this time, or how long ago: 10m.")
 @output_options
 def logs_command(session: Session, name: str | None, follow: bool, lines: int | None, since: str | None) -> int:
-    """Print the log of the daemon, or of one bot.
+    """Print the log of the daemon, or of one bot. With -f, --timeout ends it (75).
 
     \b
     Example:
@@ -44,11 +46,14 @@ def logs_command(session: Session, name: str | None, follow: bool, lines: int | 
     if chosen_format(session) == "json" and not follow:
         write(json_array([{"line": line} for line in _all(session, wire)]))
         return OK
+    until = time.monotonic() + (session.timeout_s or float("inf"))
     cursor = _print_page(session, wire)
     while True:
+        if follow and time.monotonic() >= until:
+            raise Fault(TIMEOUT, f"logs: followed for {session.timeout_s:g} s", "without --timeout it goes on for ever")
         more = {"name": name, "cursor": cursor} if name else {"cursor": cursor}
         before = cursor
-        cursor = _print_page(session, more) if not follow else _follow_page(session, more)
+        cursor = _print_page(session, more) if not follow else _follow_page(session, more, until)
         if cursor == before:
             if not follow:
                 return OK
@@ -78,14 +83,14 @@ def _print_page(session: Session, wire: dict[str, Any]) -> str:
     return str(page["cursor"])
 
 
-def _follow_page(session: Session, wire: dict[str, Any]) -> str:
+def _follow_page(session: Session, wire: dict[str, Any], until: float) -> str:
     """Print what came since; while botd is away, wait and say so once."""
     told = False
     while True:
         try:
             cursor = _print_page(session, wire)
         except Fault as fault:
-            if fault.exit_code not in (UNAVAILABLE, TIMEOUT):
+            if fault.exit_code not in (UNAVAILABLE, TIMEOUT) or time.monotonic() >= until:
                 raise
             session.client.close()
             if not told:

@@ -6,7 +6,7 @@ import click
 
 from botctl.arguments import moment_ms
 from botctl.cells import Column, age, exact, moment
-from botctl.completion import complete_symbol
+from botctl.completion import complete_interval, complete_symbol
 from botctl.details import details, section
 from botctl.exit_codes import OK
 from botctl.output import Row, is_table, output_options, show_object, show_rows, world
@@ -27,7 +27,7 @@ SYMBOLS = [
     Column("price", form=exact),
     Column("age_s", "AGE", age),
     Column("stale"),
-    Column("lanes", drop=2, prose=12),
+    Column("lanes", drop=2, prose=12, one_line=True),
     Column("gaps", form=lambda value: str(len(value)) if isinstance(value, list) else str(value), right=True),
 ]
 CANDLES = [
@@ -58,12 +58,14 @@ def prices_command(session: Session, symbols: tuple[str, ...]) -> int:
 
 @click.command("candles")
 @click.argument("symbol", shell_complete=complete_symbol)
-@click.option("--interval", default="1m", show_default=True, help="1m, 5m, 1h ...")
+@click.option("--interval", default="1m", show_default=True, shell_complete=complete_interval, help="1m, 5m, 1h ...")
 @click.option("--since", metavar="TIME", help="From this time, or how long ago: 2h.")
-@click.option("-n", "most", type=click.IntRange(min=1), metavar="N", help="The newest N only.")
+@click.option("-n", "most", type=click.IntRange(min=1), metavar="N", help="The newest N only [default: all kept].")
 @output_options
 def candles_command(session: Session, symbol: str, interval: str, since: str | None, most: int | None) -> int:
-    """List closed candles, oldest first.
+    """List closed candles, oldest first: all that botd keeps in memory, unless --since or -n.
+
+    It keeps as many as the strategies on them need; botctl data keeps history.
 
     \b
     Example:

@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
-from botctl.arguments import KeyValue, bots_argument, pairs, plain_value, selector_of
+from botctl.arguments import KeyValue, bots_argument, pair_hint, pairs, plain_value, selector_of
 from botctl.cells import Column, moment, text
-from botctl.completion import complete_bot, complete_symbol
+from botctl.completion import complete_bot, complete_limit, complete_symbol
 from botctl.exit_codes import OK, USAGE, Fault
 from botctl.output import Row, is_table, output_options, show_actions, show_rows, table, write
 from botctl.session import Session, clean
@@ -54,21 +54,28 @@ def risk_command(session: Session) -> None:
 
 
 @risk_command.command("show")
+@click.argument("name", required=False, metavar="[NAME]", shell_complete=complete_bot)
 @output_options
-def risk_show(session: Session) -> int:
-    """Show every control with its limit, and what is halted or reduced.
+def risk_show(session: Session, name: str | None) -> int:
+    """Show every control with its limit, and what is halted; of a bot its own limits.
 
     \b
     Example:
       botctl risk show
+      botctl risk show alpha
       botctl risk show -o json
     """
     told = session.call("risk.show")
-    rows = told["rows"]
+    rows, held = told["rows"], told.get("held") or []
+    if name is not None:
+        session.call("show", {"name": name})  # says so where there is no such bot
+        rows = [row for row in rows if row.get("scope") == f"bot:{name}"]
+        held = [row for row in held if row.get("scope") == f"bot:{name}"]
     if is_table(session):
         shown = [{**row, "shown": _limit(row)} for row in rows]
-        show_rows(session, shown, CONTROLS, name="control", banner=session.world())
-        if held := told.get("held"):
+        none = f"{name} has no limits of its own; those of the account hold: botctl risk show"
+        show_rows(session, shown, _controls(rows), name="control", empty=none, banner=session.world())
+        if held:
             columns = [column for column in HELD if any(row.get(column.key) for row in held)]
             write("\n" + table(session, held, columns))
         else:
@@ -76,6 +83,13 @@ def risk_show(session: Session) -> int:
     else:
         show_rows(session, rows, [column for column in CONTROLS if column.key != "shown"], name="control")
     return OK
+
+
+def _controls(rows: list[Row]) -> list[Column]:
+    """Return the columns; whose limits they are is told where bots have some of their own."""
+    if all(row.get("scope") in (None, "account") for row in rows):
+        return CONTROLS
+    return [Column("scope", drop=3) if column.key == "scope" else column for column in CONTROLS]
 
 
 def _limit(row: Row) -> str:
@@ -87,7 +101,7 @@ def _limit(row: Row) -> str:
 
 
 @risk_command.command("set")
-@click.argument("words", nargs=-1, required=True, metavar="[NAME] CONTROL=VALUE...", shell_complete=complete_bot)
+@click.argument("words", nargs=-1, required=True, metavar="[NAME] CONTROL=VALUE...", shell_complete=complete_limit)
 @output_options
 def risk_set(session: Session, words: tuple[str, ...]) -> int:
     """Change controls of the account, or of one bot.
@@ -103,12 +117,12 @@ def risk_set(session: Session, words: tuple[str, ...]) -> int:
     name = None if "=" in words[0] else words[0]
     given = words[1:] if name else words
     if not given:
-        raise Fault(USAGE, "what to change?", "write CONTROL=VALUE; see botctl risk show")
+        raise Fault(USAGE, f"what to change of {name}?", "write CONTROL=VALUE; see botctl risk show")
     kind = KeyValue()
     try:
         changes = pairs(tuple(kind.convert(word, None, None) for word in given), "control")
     except click.BadParameter as error:
-        raise Fault(USAGE, error.message) from None
+        raise Fault(USAGE, error.message, pair_hint(words, "botctl risk set ")) from None
     wire: Row = {"changes": {key: plain_value(value) for key, value in changes.items()}}
     if name:
         wire["name"] = name

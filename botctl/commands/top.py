@@ -57,5 +57,5 @@ def _once(session: Session) -> int:
     board.update(data)
     board.held = held_by(data, session.call)
     size = get_terminal_size()
-    write(plain(frame(board, size.columns, size.lines)))
+    write(plain(frame(board, size.columns, size.lines, keys=False)))
     return OK

@@ -10,8 +10,8 @@ import click
 
 from botctl.arguments import moment_ms
 from botctl.cells import Column, count, exact, gain, moment, money, percent
-from botctl.completion import complete_bot, complete_symbol
-from botctl.exit_codes import OK
+from botctl.completion import complete_bot, complete_status, complete_symbol
+from botctl.exit_codes import OK, USAGE, Fault
 from botctl.output import Row, output_options, show_rows
 from botctl.session import Session
 
@@ -30,7 +30,7 @@ ORDERS = [
     Column("status"),
     Column("created", form=moment, drop=4),
     Column("updated", form=moment, wide=True),
-    Column("reason", prose=16),
+    Column("reason", prose=16, one_line=True),
 ]
 FILLS = [
     Column("time", form=moment),
@@ -88,9 +88,13 @@ MOST_AT_ONCE = 1000
 
 def history_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add [NAME], --symbol, --since, --until and -n, which every history has."""
-    decorated = click.option("-n", "most", type=click.IntRange(min=1), metavar="N", help="The newest N only.")(function)
+    decorated = click.option(
+        "-n", "most", type=click.IntRange(min=1), metavar="N", help="The newest N only [default: all]."
+    )(function)
     decorated = click.option("--until", metavar="TIME", help="To this time.")(decorated)
-    decorated = click.option("--since", metavar="TIME", help="From this time, or how long ago: 2h, 7d.")(decorated)
+    decorated = click.option("--since", metavar="TIME", help="From this time, or how long ago: 2h, 7d [default: all].")(
+        decorated
+    )
     decorated = click.option("--symbol", shell_complete=complete_symbol, help="Of this symbol only.")(decorated)
     return click.argument("name", required=False, metavar="[NAME]", shell_complete=complete_bot)(decorated)
 
@@ -101,6 +105,8 @@ def history(session: Session, cmd: str, filters: Row, most: int | None) -> list[
     for key in ("since", "until"):
         if key in wire:
             wire[key] = moment_ms(session, wire[key])
+    if "until" in wire and wire.get("since", wire["until"]) > wire["until"]:
+        raise Fault(USAGE, f"--since {filters['since']} is later than --until {filters['until']}")
     if most is not None and most <= MOST_AT_ONCE:
         wire["last"] = most
     return list(deque(session.iterate(cmd, wire), maxlen=most))
@@ -115,7 +121,12 @@ def _list(session: Session, cmd: str, columns: list[Column], filters: Row, most:
 
 @click.command("orders")
 @history_options
-@click.option("--status", metavar="STATUS", help="open, partial, filled, canceled, rejected, denied, unknown ...")
+@click.option(
+    "--status",
+    metavar="STATUS",
+    shell_complete=complete_status,
+    help="open, partial, filled, canceled, rejected, denied, unknown ...",
+)
 @click.option("--open", "working", is_flag=True, help="Working orders only.")
 @output_options
 def orders_command(session: Session, most: int | None, working: bool, **filters: Any) -> int:
@@ -175,7 +186,7 @@ def positions_command(session: Session, names: tuple[str, ...]) -> int:
 @history_options
 @output_options
 def equity_command(session: Session, most: int | None, **filters: Any) -> int:
-    """List equity over time, of the account and of each bot.
+    """List equity over time, of the account and of each bot: everything, unless --since or -n.
 
     \b
     Example:

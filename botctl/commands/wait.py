@@ -8,20 +8,22 @@ from typing import Any
 import click
 
 from botctl.cells import Column
-from botctl.completion import complete_bot
+from botctl.completion import complete_bot, complete_condition
 from botctl.exit_codes import FAILED, OK, TIMEOUT, UNAVAILABLE, USAGE, Fault
 from botctl.output import output_options, show_object
 from botctl.session import Session
 
 OF_A_BOT = ("state", "desired", "position")
 OF_THE_DAEMON = ("market", "health", "ready")
+MARKET = ["playing", "paused", "ended", "waiting", "ready"]  # the last two: of an exchange
 VALUES = {
     "state": ["created", "starting", "running", "degraded", "paused", "stopping", "stopped", "backoff", "failed"],
     "desired": ["running", "paused", "stopped"],
     "position": ["flat", "open"],
+    "market": MARKET,
     "health": ["ok", "degraded", "failed"],
 }
-"""What can be waited for at all: a mistyped word would be waited for for ever. Markets have words of their own."""
+"""What can be waited for at all: a mistyped word would be waited for for ever."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 0.25
 ABSENCE_S = 30.0  # how long a daemon that was there may be gone: a restart
 
@@ -72,7 +74,14 @@ class Condition:
 
 @click.command("wait")
 @click.argument("name", required=False, metavar="[NAME]", shell_complete=complete_bot)
-@click.option("--for", "what", required=True, metavar="KEY=VALUE[,VALUE]", help="What to wait for.")
+@click.option(
+    "--for",
+    "what",
+    required=True,
+    metavar="KEY=VALUE[,VALUE]",
+    shell_complete=complete_condition,
+    help="What to wait for.",
+)
 @output_options
 def wait_command(session: Session, name: str | None, what: str) -> int:
     """Wait until a bot, the market or the daemon is as asked.

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 
 from botctl.arguments import bot_argument, moment_ms
-from botctl.cells import Column
+from botctl.cells import Column, text
 from botctl.details import details
 from botctl.exit_codes import OK
-from botctl.output import Row, output_options, show_object, table
+from botctl.output import Row, chosen_format, output_options, show_object, table
 from botctl.session import Session, clean
 
 GATES = [
@@ -16,7 +18,7 @@ GATES = [
     Column("gate"),
     Column("value", right=True),
     Column("limit", right=True),
-    Column("detail", prose=20, drop=1),
+    Column("detail", prose=24),
 ]
 
 
@@ -42,10 +44,27 @@ def why_command(session: Session, name: str, at: str | None) -> int:
 def why_text(session: Session, decision: Row) -> str:
     """Return the outcome, the gates and the strategy's own numbers."""
     head = f"{decision.get('name')}  {decision.get('at') or 'no decision yet'}  {decision.get('outcome') or ''}"
-    text = clean(head).rstrip() + "\n"
+    told = clean(head).rstrip() + "\n"
     gates = [{**gate, "verdict": "ok" if gate.get("passed") else "NO"} for gate in decision.get("gates") or []]
     if gates:
-        text += "\n" + table(session, gates, GATES)
+        told += "\n" + _gates(session, gates)
     if decision.get("notes"):
-        text += "\n" + "\n".join(clean(line) for line in details(decision["notes"])) + "\n"
-    return text
+        told += "\n" + "\n".join(clean(line) for line in details(decision["notes"])) + "\n"
+    return told
+
+
+def _gates(session: Session, gates: list[Row]) -> str:
+    """Return the gates; where the terminal is too narrow, what each says stands in full below it."""
+    full = table(session, gates, GATES, wide=True)
+    if chosen_format(session) == "wide" or not sys.stdout.isatty():
+        return full
+    from botctl.fitting import lines_taken, terminal_width, wrapped
+
+    width = terminal_width()
+    if lines_taken(full, width) == full.count("\n"):
+        return full
+    lines = table(session, gates, GATES[:-1]).splitlines()
+    told: list[str] = lines[:1] if session.headers else []
+    for gate, line in zip(gates, lines[len(told) :], strict=False):
+        told += [line, *("    " + part for part in wrapped(text(gate.get("detail")), width - 4) if part)]
+    return "\n".join([*told, *lines[len(gates) + session.headers :]]) + "\n"

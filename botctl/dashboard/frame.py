@@ -11,7 +11,7 @@ from botctl.cells import Column, age, count, exact, gain, moment, money, percent
 from botctl.commands.events import event_line
 from botctl.dashboard.model import Dashboard, Row
 from botctl.details import details
-from botctl.fitting import display_width, padded, shorten
+from botctl.fitting import display_width, padded, shorten, wrapped
 from botctl.output import world
 from botctl.session import clean
 from botctl.times import format_ms
@@ -60,19 +60,19 @@ No key asks, as none sells: botctl close and flatten do. A halt is lifted by
 botctl release."""
 
 
-def frame(board: Dashboard, width: int, height: int) -> list[Line]:
-    """Return exactly ``height`` lines of at most ``width`` characters."""
+def frame(board: Dashboard, width: int, height: int, *, keys: bool = True) -> list[Line]:
+    """Return exactly ``height`` lines of at most ``width`` characters; the last one tells the keys, if any."""
     lines = [_title(board, width), *_held(board), _totals(board, width)]
-    room = height - 1 - len(lines)
+    room = height - keys - len(lines)
     if board.page == "help":
         lines += _scrolled([[(line, "")] for line in ["", *HELP.split("\n")]], board, room)
     elif board.page == "bot":
-        lines += _scrolled(_bot(board), board, room)
+        lines += _scrolled(_bot(board, width), board, room)
     else:
         lines += _list(board, width, room)
-    lines = lines[: height - 1]
-    lines += [[] for _ in range(height - 1 - len(lines))]
-    lines.append(_footer(board))
+    lines = lines[: height - keys]
+    lines += [[] for _ in range(height - keys - len(lines))]
+    lines += [_footer(board)] if keys else []
     return [cut(line, width) for line in lines[-height:]]
 
 
@@ -120,17 +120,22 @@ def _title(board: Dashboard, width: int) -> Line:
 
 
 def _held(board: Dashboard) -> list[Line]:
-    """Return the line that says what is halted or reduced, if anything is."""
+    """Return the line that says what is halted or reduced, if anything is, until when, and what ends it."""
     if not board.held:
         return []
     scopes: dict[str, list[str]] = {}
+    remedies: list[str] = []
     for row in board.held:
         scope = text(row.get("scope")).removeprefix("symbol:").replace(":", " ")
+        if row.get("until"):
+            scope += f" until {moment(row['until'])[11:16]}"
         found = scopes.setdefault(text(row.get("state")), [])
         if scope not in found:
             found.append(scope)
+        remedies.append(text(row.get("remedy") or "botctl release"))
     told = "  ".join(f"{state.upper()} {', '.join(names)}" for state, names in scopes.items())
-    return [[(f"{told}  (botctl release)", "warn")]]
+    remedy = remedies[0] if len(set(remedies)) == 1 else "botctl risk show says what ends each"
+    return [[(f"{told}  ({remedy})", "warn")]]
 
 
 def _totals(board: Dashboard, width: int) -> Line:
@@ -233,7 +238,7 @@ def _bot_line(row: Row, columns: list[Column], widths: list[int], selected: bool
     return pieces[:-1]
 
 
-def _bot(board: Dashboard) -> list[Line]:
+def _bot(board: Dashboard, width: int) -> list[Line]:
     """Return everything about one bot: its row, then the last decision."""
     if not board.bot:
         return [[(f"asking for {board.selected} ...", "dim")]]
@@ -243,9 +248,15 @@ def _bot(board: Dashboard) -> list[Line]:
     lines += [[], [("why  ", "bold"), (f"{text(why.get('at') or '')}  {text(why.get('outcome') or '')}", "")]]
     for gate in why.get("gates") or []:
         values = [f"{key} {text(gate[key])}" for key in ("value", "limit") if gate.get(key) is not None]
-        words = [f"{text(gate.get('gate')):<24}", *values, text(gate.get("detail") or "")]
+        words = f"{text(gate.get('gate')):<24}  " + "  ".join(values)
         passed = bool(gate.get("passed"))
-        lines.append([("  ok  " if passed else "  NO  ", "good" if passed else "bad"), ("  ".join(words), "")])
+        detail = text(gate.get("detail") or "")
+        beside = len(words) + len(detail) + 8 <= width
+        lines.append([("  ok  " if passed else "  NO  ", "good" if passed else "bad"), (words, "")])
+        if beside:
+            lines[-1].append((f"  {detail}", ""))
+        else:
+            lines += [[(f"      {part}", "")] for part in wrapped(detail, max(20, width - 6))]
     return lines + [[(clean(line), "dim")] for line in details(why.get("notes") or {}, "  ")]
 
 

@@ -25,6 +25,7 @@ class Dashboard:
         self.held: list[Row] = []  # scopes that are halted or reduced
         self.away = ""
         self.page = "bots"
+        self.under_help = "bots"  # the page to which the help leads back
         self.sort = "name"
         self.reverse = False
         self.filter = ""
@@ -35,6 +36,8 @@ class Dashboard:
 
     def update(self, data: Row, bot: Row | None = None, why: Row | None = None) -> None:
         """Take a new answer; the selection stays on its bot."""
+        if self.away:
+            self.message = ""  # what was told while the daemon was away is over
         self.data, self.away = data, ""
         if bot is not None:
             self.bot, self.why = bot, why or {}
@@ -59,13 +62,15 @@ class Dashboard:
         if self.typing:
             self._type(key)
             return None
-        if self.page != "bots" and key in ("escape", "q", "backspace", "left"):
+        back = key in ("escape", "q", "backspace", "left")
+        if self.page == "help" and (back or key == "?"):
+            self.page, self.scroll = self.under_help, 0
+        elif self.page != "bots" and back:
             self.page, self.scroll = "bots", 0
-            return None
-        if key == "q":
+        elif key == "q":
             return "quit", ""
-        if key == "?":
-            self.page, self.scroll = ("bots" if self.page == "help" else "help"), 0
+        elif key == "?":
+            self.under_help, self.page, self.scroll = self.page, "help", 0
         elif key in ACTIONS and self.page != "help":
             return self._act(ACTIONS[key])
         elif self.page == "bots":
@@ -73,6 +78,11 @@ class Dashboard:
         else:
             self.scroll = max(0, self.scroll + _STEPS.get(key, 0))
         return None
+
+    def opened(self) -> str:
+        """Return the bot whose page is open, be it under the help; nothing where none is."""
+        page = self.under_help if self.page == "help" else self.page
+        return self.selected if page == "bot" else ""
 
     def _type(self, key: str) -> None:
         if key in ("enter", "escape"):
@@ -109,6 +119,7 @@ class Dashboard:
         rows = self.rows()
         if self.page == "bots":
             if not rows:
+                self.message = f"{action}: no bot is selected"
                 return None
             self.selected = str(rows[self.index(rows)]["name"])
         return action, self.selected

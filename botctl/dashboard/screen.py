@@ -123,17 +123,16 @@ class Screen:
     def _step(self, window: curses.window, watcher: Watcher, actor: Client) -> bool:
         """Draw once and take one key; False when the user quits."""
         board = self._board
-        if watcher.latest is not None:
+        if watcher.latest is not None and not watcher.fault:
             data, name, bot, why = watcher.latest
-            board.update(data, *((bot, why) if board.page == "bot" and name == board.selected else ()))
+            board.update(data, *((bot, why) if name and name == board.opened() else ()))
         board.away, board.held = watcher.fault, watcher.held
         height, width = window.getmaxyx()
         self._draw(window, frame(board, width, height))
         key = _key(window)
         wish = board.press(key) if key else None
         if wish is None:
-            if board.page != "bot":
-                watcher.opened = ""
+            watcher.opened = board.opened()
             return True
         verb, name = wish
         if verb == "quit":

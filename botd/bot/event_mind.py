@@ -19,7 +19,8 @@ from botd.bot.hook_context import Asked, HookContext
 from botd.bot.lifecycle import BotState
 from botd.domain.candle import Candle
 from botd.domain.decision import GateCheck
-from botd.domain.order import Fill, Intent, OrderType, Purpose, Side
+from botd.domain.order import Fill, Intent, Order, OrderType, Purpose, Side
+from botd.ledger.records import amount
 from botd.strategy.base import Context, EventStrategy
 
 EXIT_REASONS = frozenset({"signal", "take_profit", "stop_loss", "time_stop"})
@@ -166,7 +167,10 @@ class EventMind:
         gates.extend(verdict.checks)
         if order is None:
             return "denied"
-        return "entered" if wish.side is Side.BUY else "exited"
+        gates.append(_placed(order))
+        if order.type is OrderType.LIMIT:
+            return "ordered"
+        return "bought" if wish.side is Side.BUY else "sold"
 
     def _intent(self, context: HookContext, wish: Asked) -> Intent:
         spec, buying = self._bot.spec, wish.side is Side.BUY
@@ -212,6 +216,13 @@ class Call:
     def done(self, error: Exception | None) -> None:
         """Take what came of it."""
         self._mind.end_call(self._life, self.context, error)
+
+
+def _placed(order: Order) -> GateCheck:
+    """Return the row of ``why`` that says what was sent: an order that rests is no exit yet."""
+    what = f"{order.side.value} {amount(order.quantity)} {order.symbol}"
+    how = "at the market" if order.price is None else f"rests at {amount(order.price)}"
+    return GateCheck(gate="order", passed=True, value=what, detail=f"{what}, {how}")
 
 
 def _nothing() -> None:

@@ -76,7 +76,7 @@ def _entry_price(bot: Bot, order: Order, fill: Fill) -> Decimal:
 def _end_trade(bot: Bot, trade: Trade, time_ms: int) -> None:
     bot.trades += 1
     bot.desk.journal.trade(trade)
-    data = {"symbol": trade.symbol, "pnl": str(trade.pnl), "exit_reason": trade.exit_reason}
+    data = {"symbol": trade.symbol, "pnl": amount(trade.pnl), "exit_reason": trade.exit_reason}
     bot.desk.journal.event(Event(topic="trade.closed", time_ms=time_ms, bot=bot.name, data=data))
     bot.desk.monitors.on_trade_closed(bot.number, trade.pnl, bot.desk.clock.now_ms())
 
@@ -84,7 +84,7 @@ def _end_trade(bot: Bot, trade: Trade, time_ms: int) -> None:
 def _warn_oversold(bot: Bot, order: Order, fill: Fill, oversold: Decimal) -> None:
     """More was sold than the book held: coins that are not this bot's went."""
     bot.log.warning("sold %s %s beyond the holding", oversold, bot.instrument.base)
-    data = {"symbol": fill.symbol, "quantity": str(oversold), "client_order_id": order.client_order_id}
+    data = {"symbol": fill.symbol, "quantity": amount(oversold), "client_order_id": order.client_order_id}
     bot.desk.journal.event(Event(topic="book.oversold", time_ms=fill.time_ms, bot=bot.name, data=data))
 
 

@@ -51,7 +51,8 @@ class InspectHandlers:
         services = self._services
         bot = services.orchestrator.get(args.name)
         if args.at is None:
-            return services.views.why(bot, bot.last_decision or await services.archive.decision(bot, None))
+            last = bot.last_decision or await services.archive.decision(bot, None)
+            return services.views.why(bot, last, latest=True)
         return services.views.why(bot, await services.archive.decision(bot, args.at))
 
     async def health(self, args: Any, caller: Any) -> dict[str, Any]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from botd.control.arguments import nearest
 from botd.control.services import Services
+from botd.domain.clock import rfc3339
 from botd.domain.errors import BotdError, NotFoundError, UnavailableError
 from botd.orchestrator.fleet import action_row
 
@@ -114,7 +114,7 @@ class TradingHandlers:
         """Refuse a symbol that nobody knows: a misspelt one must not look halted."""
         known = {*self._services.parser.symbols, *(b.spec.symbol for b in self._services.orchestrator.bots.values())}
         if symbol and known and symbol not in known:
-            hint = nearest(symbol.upper(), sorted(known)) or "see: botctl symbols"
+            hint = self._services.parser.symbol_hint(symbol)
             raise NotFoundError(f"no symbol {symbol!r} in this market", hint)
 
     async def _market(self, verb: str) -> dict[str, Any]:
@@ -124,7 +124,11 @@ class TradingHandlers:
         async with services.lock:
             getattr(services.player, verb)()
             await services.commit()
-        return services.market_status()
+        status = services.market_status()
+        if status.get("state") == "ended":
+            at = rfc3339(status["time"])
+            status["detail"] = f"the market has ended at {at}: nothing more plays; another run wants another state_dir"
+        return status
 
     async def _flat(self, bots: list[Any]) -> None:
         """Wait until the bots are flat, within what a caller waits for."""

@@ -68,7 +68,9 @@ class ControlPlane:
         operators = sockets.operators if sockets.operators or sockets.viewers else sockets.group
         policy = AccessPolicy(os.geteuid(), operators=operators, viewers=sockets.viewers)
         self._zap = ZapHandler(self._context, policy, allowed)
-        self._server = ControlServer(doors, handlers, clock=clock, record=self._record, recall=self._recall)
+        self._server = ControlServer(
+            doors, handlers, clock=clock, record=self._record, recall=self._recall, tell_refused=self._tell_refused
+        )
         self._events = EventPublisher(
             self._context,
             SocketFile(sockets.events, group),
@@ -98,6 +100,9 @@ class ControlPlane:
         self, request_id: str, caller: Caller, cmd: str, args: dict[str, Any], reply: msgspec.Raw
     ) -> None:
         await self._settlement.record(request_id, caller.uid, caller.pid, cmd, args, reply)
+
+    async def _tell_refused(self, request_id: str, caller: Caller, cmd: str, args: dict[str, Any], code: str) -> None:
+        await self._settlement.record_refusal(request_id, caller.uid, caller.pid, cmd, args, code)
 
     async def _recall(self, request_id: str) -> list[Remembered]:
         rows = await self._archive.recall(request_id)

@@ -29,6 +29,7 @@ from botd.control.limits import Limits, PeerRates
 from botd.control.memory import Key, Remembered, RequestMemory
 from botd.control.protocol import ProtocolError, Request
 from botd.control.reader import BATCH
+from botd.control.refusals import Refusals, Tell
 from botd.control.replies import encode_refusal, encode_result
 from botd.control.requests import known_only
 from botd.domain.clock import Clock, random_token
@@ -61,6 +62,7 @@ class ControlServer:
         memory: RequestMemory | None = None,
         record: Record | None = None,
         recall: Recall | None = None,
+        tell_refused: Tell | None = None,
     ) -> None:
         self._doors = list(doors)
         self._handlers = handlers
@@ -70,6 +72,7 @@ class ControlServer:
         self._memory = memory or RequestMemory(clock)
         self._record = record
         self._recall = recall
+        self._refusals = Refusals(clock, tell_refused)
         self._running: set[Call] = set()
         self._operating: dict[Key, Call] = {}
         self._recording: set[asyncio.Future[None]] = set()
@@ -101,6 +104,7 @@ class ControlServer:
                 task.cancel()
         if self._recording:
             await asyncio.wait(self._recording, timeout=1.0)
+        await self._refusals.close()
         self._close_doors()
 
     def statistics(self) -> dict[str, Any]:
@@ -159,10 +163,14 @@ class ControlServer:
             raise ProtocolError("INVALID", f"{len(frames[1])} bytes are too many, at most {protocol.MAX_REQUEST_BYTES}")
         request = self._read(frames[0].bytes, frames[1].bytes)
         waiter = Waiter(door, routing_id)
-        handler = self._handler(request, caller)
-        if handler.kind == "operate" and self._is_repeated(request, caller, waiter):
-            return
-        args = decode(handler.schema, request.args)
+        try:
+            handler = self._handler(request, caller)
+            if handler.kind == "operate" and self._is_repeated(request, caller, waiter):
+                return
+            args = decode(handler.schema, request.args)
+        except (BotdError, ProtocolError) as error:
+            self._tell_refused(request, caller, error)
+            raise
         self._find_place(handler)
         call = Call(request, caller, handler, args)
         self._start(call)
@@ -213,6 +221,12 @@ class ControlServer:
             return True
         return False
 
+    def _tell_refused(self, request: Request, caller: Caller, error: BotdError | ProtocolError) -> None:
+        """Let the audit know of an operator's command that does not even begin."""
+        handler = self._handlers.get(request.cmd)
+        if handler is not None and handler.kind == "operate":
+            self._refusals.add(request, caller, error.code)
+
     def _find_place(self, handler: Handler) -> None:
         if self._closing:
             raise UnavailableError("botd is stopping")
@@ -242,6 +256,7 @@ class ControlServer:
             if call.handler.kind == "operate" and (first := await self._recalled(call)) is not None:
                 return first
         except BotdError as error:
+            self._tell_refused(request, call.caller, error)
             return self._refusal(request.id, error)
         payload = await self._run(call)
         if call.handler.kind == "operate":

@@ -210,12 +210,12 @@ class OrderTable:
             owner.on_order_end(order)
 
     def tell(self, topic: str, order: Order, **more: str) -> None:
-        """Write an event of an order."""
+        """Write an event of an order, with amounts as the ledger has them."""
         owner = self._owners.get(order.bot)
-        price = {"price": str(order.price)} if order.price is not None else {}
+        price = {"price": amount(order.price)} if order.price is not None else {}
         data = {
             "side": order.side.value,
-            "quantity": str(order.quantity),
+            "quantity": amount(order.quantity),
             "symbol": order.symbol,
             **price,
             **more,
@@ -306,9 +306,9 @@ class OrderTable:
         owner = self._owners.get(ours[1]) if ours is not None and ours[0] == self._instance else None
         data = {
             "side": fill.side.value,
-            "quantity": str(fill.quantity),
+            "quantity": amount(fill.quantity),
             "symbol": fill.symbol,
-            "price": str(fill.price),
+            "price": amount(fill.price),
             "trade_id": fill.trade_id,
             "client_order_id": report.client_order_id,
         }
@@ -336,11 +336,11 @@ class OrderTable:
         self.tell(
             "order.fill",
             order,
-            quantity=str(fill.quantity),
-            price=str(fill.price),
-            fee=str(fill.fee),
+            quantity=amount(fill.quantity),
+            price=amount(fill.price),
+            fee=amount(fill.fee),
             fee_asset=fill.fee_asset,
-            realized_pnl=str(realized),
+            realized_pnl=amount(realized),
         )
         return True
 

@@ -384,7 +384,7 @@ class Reconciler:
         self.account.on_transfer(asset, amount)
         self._household.on_transfer(asset, amount, time_ms)
         event = Event(
-            topic="account.transfer", time_ms=time_ms, data={"asset": asset, "amount": str(amount), "why": why}
+            topic="account.transfer", time_ms=time_ms, data={"asset": asset, "amount": f"{amount:f}", "why": why}
         )
         self._journal.event(event)
 

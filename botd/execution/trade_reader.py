@@ -112,8 +112,8 @@ class TradeReader:
         data = {
             "symbol": trade.symbol,
             "side": trade.side.value,
-            "quantity": str(trade.quantity),
-            "price": str(trade.price),
+            "quantity": amount(trade.quantity),
+            "price": amount(trade.price),
             "trade_id": trade.trade_id,
             "exchange_order_id": trade.exchange_order_id,
         }

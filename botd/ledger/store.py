@@ -220,9 +220,17 @@ class Ledger:
             self._free_seen = (now, self._free(self.path.parent))
         return self._free_seen[1]
 
+    def trouble(self) -> str:
+        """Return in words why :meth:`opens_allowed` says no, empty where it says yes."""
+        if self.damage is not None:
+            return f"ledger is damaged: {self.damage}"
+        if self.error is not None:
+            return self.error
+        return "ledger: the disk is nearly full" if self.disk_free < CRITICAL_BYTES else ""
+
     def opens_allowed(self) -> bool:
         """False while commits are refused, rows are damaged or the disk is nearly full: no new positions then."""
-        return self.error is None and self.damage is None and self.disk_free >= CRITICAL_BYTES
+        return not self.trouble()
 
     def statistics(self) -> dict[str, Any]:
         """Return size, speed and room to grow, for ``health``."""

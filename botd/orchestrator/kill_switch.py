@@ -59,9 +59,17 @@ class KillSwitch:
         return rows
 
     def _still(self, scope: str, name: str) -> str:
-        """Return what a release leaves in force, and what ends it."""
-        named = f"{scope.partition(':')[0]}:{name}" if ":" in scope else scope
-        return "; ".join(explain(named, cause) for held, _, cause in self._states.causes() if held == scope)
+        """Return what a release leaves in force around a scope, the account's and the symbol's too, and what ends it."""
+        kind = scope.partition(":")[0]
+        named = {scope: f"{kind}:{name}" if ":" in scope else scope}
+        if scope != ACCOUNT:
+            named[ACCOUNT] = ACCOUNT
+        if kind == "bot":
+            symbol = f"symbol:{self._orchestrator.get(name).spec.symbol}"
+            named[symbol] = symbol
+        now = self._desk.clock.now_ms()
+        held = [(named[held], cause) for held, _, cause in self._states.causes() if held in named and cause.holds(now)]
+        return "; ".join(explain(*one) for one in held)
 
     def cancel_entries(self, scopes: list[tuple[str, str]]) -> int:
         """Cancel the working entries of scopes (after a halt or reduce); returns how many."""

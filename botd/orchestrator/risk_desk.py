@@ -12,6 +12,7 @@ from botd.risk.controls import BY_NAME
 from botd.risk.gate import RiskGate
 from botd.risk.settings import ACCOUNT
 from botd.risk.table import risk_rows
+from botd.risk.units import unit_of
 from botd.risk.words import held_rows
 
 MOST_TOLD = 3
@@ -39,7 +40,7 @@ class RiskDesk:
         told = [
             f"{row['scope']} {row['state']} since {row['since']}: {row['remedy']}"
             if row["until"] is None
-            else f"{row['scope']} {row['state']} until {row['until']}"
+            else f"{row['scope']} {row['state']} until {row['until']}; sooner: {row['remedy']}"
             for row in rows[:MOST_TOLD]
         ]
         more = [f"{len(rows) - MOST_TOLD} more: botctl risk show"] if len(rows) > MOST_TOLD else []
@@ -57,8 +58,8 @@ class RiskDesk:
         number = ACCOUNT if bot is None else bot.number
         rows = self._gate.set(changes, now_ms=self._clock.now_ms(), bot=number, by=by)
         named = {} if bot is None else {"scope": f"bot:{bot.name}"}
-        return [{**row, **named, "units": _units(row["control"])} for row in rows]
+        return [{**row, **named, "units": self._units(row["control"], number)} for row in rows]
 
-
-def _units(control: str) -> dict[str, str]:
-    return {part.name: part.unit.value for part in BY_NAME[control].parts}
+    def _units(self, control: str, bot: int) -> dict[str, str]:
+        limits = self._gate.settings.limits(bot)[control]
+        return {part.name: unit_of(part.unit, limits[part.name]) for part in BY_NAME[control].parts}

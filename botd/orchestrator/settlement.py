@@ -119,6 +119,12 @@ class Settlement:
         apart.command(request_id, uid, pid, cmd, args, reply, self._clock.wall_ms())
         await self._ledger.commit_batch(apart)
 
+    async def record_refusal(self, request_id: str, uid: int, pid: int, cmd: str, args: Any, code: str) -> None:
+        """Let the audit know of a command that was turned away."""
+        apart = self._ledger.detached()
+        apart.refusal(request_id, uid, pid, cmd, args, code, self._clock.wall_ms())
+        await self._ledger.commit_batch(apart)
+
     def tick(self) -> None:
         """Called often on tick feeds: the account's curve, and a commit of what has gathered."""
         self._mark_account(self._clock.now_ms())

@@ -17,6 +17,8 @@ from botd.strategy.registry import Registry
 NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")
 LABEL = re.compile(r"^[A-Za-z0-9_.-]{1,64}\Z")
 FRACTIONS = ("fraction", "risk_per_trade", "stop_loss", "take_profit", "trailing_stop")
+FEW = 12
+"""So many symbols are told at once."""
 SPEC_KEYS = ("name", "strategy", "symbol", "interval", "capital", "params", *FRACTIONS, "labels", "mode")
 
 
@@ -29,9 +31,12 @@ class SpecParser:
         symbols: Mapping[str, Instrument],
         base_interval: str | None,
         daemon_mode: str = "paper",
+        listed_in: str = "",
     ) -> None:
         """``base_interval`` is the smallest interval that the market has, None where any is served. In a daemon that
-        trades live every bot does, and says so itself."""
+        trades live every bot does, and says so itself. ``listed_in`` is the key of the configuration that says which
+        symbols there are, empty where the exchange does."""
+        self._listed_in = listed_in
         self._registry = registry
         self.symbols = symbols
         self._base_interval = base_interval
@@ -83,9 +88,15 @@ class SpecParser:
 
     def _symbol(self, name: str, symbol: str) -> str:
         if symbol not in self.symbols:
-            near = _nearest(symbol.upper(), self.symbols)
-            raise NotFoundError(f"{name}: no symbol {symbol!r} in this market", near or "see: botctl symbols")
+            raise NotFoundError(f"{name}: no symbol {symbol!r} in this market", self.symbol_hint(symbol))
         return symbol
+
+    def symbol_hint(self, symbol: str) -> str:
+        """Return what a symbol that is not there may have meant: the nearest, and all where they are few."""
+        near = _nearest(symbol.upper(), self.symbols)
+        few = f"it has {', '.join(self.symbols)}" if 0 < len(self.symbols) <= FEW else "see: botctl symbols"
+        more = f"{few} ({self._listed_in} in the configuration)" if self._listed_in else few
+        return f"{near} {more}" if near and few.startswith("it has") else near or more
 
     def _interval(self, name: str, interval: str) -> str:
         if interval not in INTERVALS:

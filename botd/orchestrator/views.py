@@ -5,11 +5,12 @@ Amounts are strings, percentages numbers, times RFC 3339. A price that is missin
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
 from botd.bot.bot import Bot
+from botd.bot.lifecycle import RESTING, BotState
 from botd.domain.clock import Clock, rfc3339
 from botd.domain.decision import Decision
 from botd.domain.instrument import ZERO
@@ -49,7 +50,10 @@ class Views:
         clock: Clock,
         mode: str,
         source: str,
+        remark: Callable[[], str] = lambda: "",
     ) -> None:
+        """``remark`` says what holds all bots back, empty where nothing does."""
+        self._remark = remark
         self._states = states
         self._clock = clock
         self._orchestrator = orchestrator
@@ -191,6 +195,8 @@ class Views:
             return bot.record.reason
         if not self._orchestrator.enabled:
             return "bots are disabled"
+        if bot.state not in RESTING and (remark := self._remark()):
+            return remark
         if self._orchestrator.runs_old_code(bot):
             return f"strategy {bot.spec.strategy}: file changed, the loaded code goes on; botctl restart {bot.name}"
         decision = bot.last_decision
@@ -219,11 +225,13 @@ class Views:
         """Return ``portfolio``: sums over the bots, and the exchange account beside them."""
         bots = list(self._orchestrator.bots.values())
         equities = [self.equity(bot) for bot in bots]
-        capital = sum((bot.spec.capital for bot in bots), ZERO)
-        equity = None if any(e is None for e in equities) else sum((e for e in equities if e is not None), ZERO)
         values = {bot.name: self._portfolio.position_value(bot) for bot in bots}
-        value = None if any(v is None for v in values.values()) else sum((v for v in values.values() if v), ZERO)
-        unrealized = [self.unrealized(bot) for bot in bots]
+        rates = {bot.name: self._portfolio.price(bot.instrument.quote) for bot in bots}
+        counted = [(bot, rate) for bot in bots if (rate := rates[bot.name]) is not None]
+        capital = sum((bot.spec.capital * rate for bot, rate in counted), ZERO)
+        equity = _sum((self.equity(bot), rate) for bot, rate in counted)
+        value = _sum((values[bot.name], rate) for bot, rate in counted)
+        account_equity = self._portfolio.account_equity()
         return {
             "mode": self.mode,
             "source": self.source,
@@ -233,15 +241,16 @@ class Views:
             "running": sum(bot.state.value in ("running", "degraded") for bot in bots),
             "capital": text(capital),
             "equity": text(equity),
-            "realized_pnl": text(sum((bot.book.realized_pnl for bot in bots), ZERO)),
-            "unrealized_pnl": None if None in unrealized else text(sum((u for u in unrealized if u), ZERO)),
-            "fees": text(sum((bot.book.fees for bot in bots), ZERO)),
+            "realized_pnl": text(sum((bot.book.realized_pnl * rate for bot, rate in counted), ZERO)),
+            "unrealized_pnl": text(_sum((self.unrealized(bot), rate) for bot, rate in counted)),
+            "fees": text(sum((bot.book.fees * rate for bot, rate in counted), ZERO)),
             "return_pct": _percent(None if equity is None else equity - capital, capital),
             "exposure_pct": _percent(value, equity),
             "max_drawdown_pct": max_drawdown_pct,
             "positions_value": text(value),
             "account_cash": text(self._portfolio.account_cash()),
-            "account_equity": text(self._portfolio.account_equity()),
+            "account_equity": text(account_equity),
+            "warnings": self._warnings([bot.name for bot in bots if rates[bot.name] is None], capital, account_equity),
             "unassigned": self._portfolio.unassigned(),
             "by_symbol": self._by_symbol(bots, values),
             "by_bot": [
@@ -257,13 +266,33 @@ class Views:
             ],
         }
 
+    def _warnings(self, uncounted: list[str], capital: Decimal, account: Decimal | None) -> list[str]:
+        """Return what the sums do not say by themselves."""
+        currency, told = self._portfolio.currency, []
+        if account is not None and capital > account:
+            told.append(
+                f"the bots' capitals sum to {text(capital)} {currency}, the account is worth {text(account)}: "
+                "not all of them can be invested at once"
+            )
+        if uncounted:
+            told.append(f"not counted, their currency has no price in {currency}: {', '.join(uncounted)}")
+        return told
+
     def prices(self, symbols: list[str] | None = None) -> list[dict[str, Any]]:
         """Return ``prices``: the market's symbols with their age."""
         wanted = set(symbols or ())
         return [row for row in self._market.symbols() if not wanted or row["symbol"] in wanted]
 
-    def why(self, bot: Bot, decision: Decision | None) -> dict[str, Any]:
-        """Return ``why``: the trace of a decision."""
+    def why(self, bot: Bot, decision: Decision | None, *, latest: bool = False) -> dict[str, Any]:
+        """Return ``why``: the trace of a decision. Of a bot that failed since, what it failed with."""
+        if latest and bot.state in (BotState.FAILED, BotState.BACKOFF) and bot.record.reason:
+            return {
+                "name": bot.name,
+                "at": rfc3339(bot.record.since_ms),
+                "outcome": bot.state.value,
+                "gates": [_failed(bot)],
+                "notes": {} if decision is None else {"before": f"{decision.outcome} at {rfc3339(decision.time_ms)}"},
+            }
         if decision is None:
             return {
                 "name": bot.name,
@@ -296,10 +325,25 @@ class Views:
         return [{**row, "quantity": text(row["quantity"]), "value": text(row["value"])} for row in rows.values()]
 
 
+def _sum(parts: Iterable[tuple[Decimal | None, Decimal]]) -> Decimal | None:
+    """Return the sum of amounts at their rates, None where one is unknown."""
+    total = ZERO
+    for amount, rate in parts:
+        if amount is None:
+            return None
+        total += amount * rate
+    return total
+
+
 def _percent(part: Decimal | None, whole: Decimal | None) -> float | None:
     if part is None or not whole:
         return None
     return round(float(part / whole) * 100, 6)
+
+
+def _failed(bot: Bot) -> dict[str, Any]:
+    reason = f"strategy {bot.spec.strategy}: {bot.record.reason}"
+    return {"gate": "strategy", "passed": False, "value": bot.state.value, "limit": None, "detail": reason}
 
 
 def _denied(bot: Bot) -> dict[str, Any] | None:

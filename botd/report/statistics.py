@@ -27,6 +27,10 @@ Amount = Decimal | float
 YEAR_MS = 365 * 86_400_000
 """This market never closes: a year has 365 days of candles."""
 
+DAY_MS = 86_400_000
+LEAST_DEVIATION = 1e-12
+"""Returns that deviate by less do so by rounding: a ratio by it is as undefined as one by zero."""
+
 _MONEY = Decimal("1e-8")
 
 
@@ -264,8 +268,11 @@ def annual_growth(time: Times, equity: Floats) -> float | None:
 
 
 def growth_between(first: float, last: float, elapsed_ms: int) -> float | None:
-    """Return CAGR as a fraction: (last / first) ^ (year / elapsed) - 1; None where that is not defined."""
-    if not (first > 0 and last >= 0 and elapsed_ms > 0):
+    """Return CAGR as a fraction: (last / first) ^ (year / elapsed) - 1; None where that is not defined.
+
+    Of less than a day it is not: an hour's gain compounded 8,760 times says nothing of a year.
+    """
+    if not (first > 0 and last >= 0 and elapsed_ms >= DAY_MS):
         return None
     try:
         return _finite((last / first) ** (YEAR_MS / elapsed_ms) - 1)
@@ -317,7 +324,7 @@ def _deviation(values: Floats) -> float | None:
 
 def _ratio(values: Floats, deviation: float | None) -> float | None:
     # Equal returns deviate by rounding only: a ratio by that is as undefined as one by zero.
-    if not deviation or deviation <= 1e-12 * float(np.max(np.abs(values))):
+    if not deviation or deviation <= LEAST_DEVIATION * max(1.0, float(np.max(np.abs(values)))):
         return None
     return _finite(np.mean(values) / deviation)
 

@@ -18,7 +18,7 @@ from botd.domain.errors import InvalidError
 from botd.risk.controls import BY_NAME, Control, Part, Unit, Value
 from botd.risk.durable import ChangedRows, from_json
 from botd.risk.presets import PRESETS, Preset
-from botd.risk.units import parse, show, switch
+from botd.risk.units import parse, show, switch, words
 
 PREFIX = "override:"
 ACCOUNT = 0
@@ -112,7 +112,7 @@ class RiskSettings:
             control, change = _read_change(key, raw, bot)
             earlier = parsed.get(control.name, self._overrides.get((bot, control.name)))
             parsed[control.name] = None if change is None else change.over(earlier)
-        before = {name: self._shown(name, bot) for name in parsed}
+        before = {name: dict(self.limits(bot)[name]) for name in parsed}
         for name, merged in parsed.items():
             if merged is None:
                 self._overrides.pop((bot, name), None)
@@ -162,15 +162,14 @@ class RiskSettings:
         self._cache.clear()
         self.version += 1
 
-    def _shown(self, name: str, bot: int) -> dict[str, Any]:
-        control, parts = BY_NAME[name], self.limits(bot)[name]
-        return {part.name: show(part.unit, parts[part.name]) for part in control.parts}
-
-    def _set_row(self, name: str, bot: int, before: dict[str, Any]) -> dict[str, Any]:
-        after = self._shown(name, bot)
-        result = "unchanged" if before == after else "changed"
-        scope = f"bot:{bot}" if bot else "account"
-        return {"control": name, "scope": scope, "before": before, "after": after, "result": result}
+    def _set_row(self, name: str, bot: int, before: dict[str, Value | None]) -> dict[str, Any]:
+        """Return what became of a control: its limits as values, and (``shown_...``) as people write them."""
+        row: dict[str, Any] = {"control": name, "scope": f"bot:{bot}" if bot else "account"}
+        for key, limits in (("before", before), ("after", self.limits(bot)[name])):
+            parts = BY_NAME[name].parts
+            row[key] = {part.name: show(part.unit, limits[part.name]) for part in parts}
+            row[f"shown_{key}"] = {part.name: words(part.unit, limits[part.name]) for part in parts}
+        return row | {"result": "unchanged" if row["before"] == row["after"] else "changed"}
 
     def _row(self, key: str) -> dict[str, Any] | None:
         scope, _, name = key.removeprefix(PREFIX).rpartition(":")

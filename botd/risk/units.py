@@ -63,14 +63,35 @@ def show(unit: Unit, value: Value | None) -> Any:
     return int(value) if value == value.to_integral_value() else float(value)
 
 
+def words(unit: Unit, value: Value | None) -> str:
+    """Return a limit as people write it: ``3%``, ``500 quote``, ``10 s``, ``off``."""
+    shown = show(unit, value)
+    if value is None or isinstance(value, tuple) or unit is Unit.SWITCH:
+        return str(shown)
+    if is_share(unit, value):
+        return f"{shown:g}%"
+    return f"{shown} {unit_of(unit, value)}" if unit not in (Unit.COUNT, Unit.NUMBER) else str(shown)
+
+
+def unit_of(unit: Unit, value: Value | None) -> str:
+    """Return the unit of a limit as it stands: of a share or an amount the one that it is."""
+    if unit is not Unit.SHARE_OR_QUOTE:
+        return unit.value
+    return "quote" if value is not None and not is_share(unit, value) else "%"
+
+
 def is_share(unit: Unit, value: Value | None) -> bool:
     """Tell whether a limit is a share of something (else an amount, a count, a time)."""
     return unit is Unit.SHARE or (unit is Unit.SHARE_OR_QUOTE and isinstance(value, Decimal) and value <= 1)
 
 
 def _bounds(part: Part, zero_ok: bool) -> str:
-    factor, sign = (100, "%") if part.unit is Unit.SHARE else (1, "")
-    low = "from 0" if zero_ok else f"from {part.low * factor:f}{sign}" if part.low else "above 0"
+    if part.unit is Unit.SHARE_OR_QUOTE:
+        return f"above 0% to 100%, or an amount from {_LEAST_AMOUNT} in quote"
+    if part.unit is Unit.SECONDS:
+        return f"from 0 s to {int(part.high) // _SECONDS['d']}d"
+    factor, sign = (100, "%") if part.unit is Unit.SHARE else (1, " per second" if part.unit is Unit.RATE else "")
+    low = f"from 0{sign}" if zero_ok else f"from {part.low * factor:f}{sign}" if part.low else f"above 0{sign}"
     return f"{low} to {part.high * factor:f}{sign}"
 
 
@@ -95,6 +116,8 @@ def _example(unit: Unit) -> str:
 
 def _symbols(raw: Any, where: str) -> tuple[str, ...]:
     items: Iterable[Any] = raw.replace(",", " ").split() if isinstance(raw, str) else raw
+    if isinstance(raw, str) and raw.strip().lower() == "any":
+        return ()
     if not isinstance(items, (list, tuple, set, frozenset)):
         raise InvalidError(f"{where}: {raw!r} is not a list of symbols", "e.g. [BTC/USDT, ETH/USDT]")
     try:

@@ -1,7 +1,7 @@
 """The campaign of kills and damage; prints what it reached, and ends with 1 where a rule was broken.
 
-    python -m tests.kill                                  all of it: about an hour
-    python -m tests.kill --cycles 100 --cuts 0 --flips 0  only kills
+python -m tests.kill                                  all of it: about an hour
+python -m tests.kill --cycles 100 --cuts 0 --flips 0  only kills
 """
 
 from __future__ import annotations

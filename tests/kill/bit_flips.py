@@ -14,9 +14,7 @@ FOUND, SAME, SILENT, MONEY = "found", "same", "SILENT", "MONEY"
 """Noticed; nothing is different; another row and nothing said; another balance and nothing said."""
 
 
-def flip(
-    known: Known, flips: int, seed: int, scratch: Path, report: Callable[[str], None]
-) -> dict[str, Counter[str]]:
+def flip(known: Known, flips: int, seed: int, scratch: Path, report: Callable[[str], None]) -> dict[str, Counter[str]]:
     """Flip a bit, open, put it back: half of them in rows of the ledger and of the audit, half anywhere. Return the
     outcomes by kind of byte."""
     copy(known.directory, scratch)

@@ -64,11 +64,11 @@ class Campaign:
         """Kill a botd of ``world`` so often, play on, and compare with the undisturbed run."""
         self._rounds += 1
         home = self.home / f"r{self._rounds}"
+        begun = self.kills
         victim = Victim(home, world, self)
         victim.births()
         victim.populate()
-        begun = self.kills
-        while self.kills - begun < kills:
+        while self.kills - begun < kills - 1:  # and one at the end
             victim.cycle()
         victim.finish()
         self._compare(victim)
@@ -236,7 +236,9 @@ class Victim:
             if self._ready(f"{operation} {suffix}"):
                 with contextlib.suppress(Fault):
                     self._look_after()
-                    self._meet_errors(disk) if self._dice.random() < 0.4 else None
+                    self._probe()  # answered: its start is over, in which a disk that fails is a reason to end
+                    if self._dice.random() < 0.4:
+                        self._meet_errors(disk)
                     if suffix != ".db":
                         disk.fail(operation, KILL, suffix, skip=self._dice.randrange(most), times=1)
                     self._probe()

@@ -52,8 +52,15 @@ def send(disk: FailingDisk, tmp_path: Path) -> Callable[[], dict[str, Any]]:
     return run
 
 
-@pytest.mark.parametrize("error", ERRORS, ids=errno.errorcode.get)
-@pytest.mark.parametrize(("operation", "skip"), [("write", 37), ("write", 0), ("sync", 7), ("sync", 0)])
+@pytest.mark.parametrize(
+    ("operation", "skip", "error"),
+    [
+        *(("write", 37, error) for error in ERRORS),
+        ("write", 0, ERRORS[0]),
+        ("sync", 7, ERRORS[1]),
+        ("sync", 0, ERRORS[2]),
+    ],
+)
 def test_a_refused_write_is_never_followed_by_a_send(
     disk: FailingDisk, send: Any, tmp_path: Path, operation: str, skip: int, error: int
 ) -> None:

@@ -9,17 +9,21 @@ from __future__ import annotations
 import asyncio
 import json
 import ssl
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from decimal import Decimal
 from typing import Any, TypeVar
 
 import msgspec
+import picows
 
 from botd.domain.clock import Clock
 from botd.domain.errors import NotFoundError
 from botd.exchange.binance.client import BinanceClient, NoAnswerError, RestError, decoded
+from botd.exchange.binance.dial import dial
 from botd.exchange.binance.listing import GONE, ExchangeInfo, Listing
 from botd.exchange.binance.server_time import ServerTime
+from botd.exchange.binance.stream_rules import StreamRules
+from botd.exchange.binance.transport import HttpTransport, Transport
 from botd.exchange.binance.weights import weight_of
 from botd.exchange.governor import Governor, Lane
 
@@ -31,6 +35,8 @@ _REFRESHED = 100
 """Symbols in one request: its url stays short."""
 
 Kind = TypeVar("Kind")
+Dial = Callable[[str, picows.WSListener, StreamRules], Awaitable[picows.WSTransport]]
+"""Reaches a WebSocket server, as :func:`botd.exchange.binance.dial.dial` does."""
 
 
 class _Book(msgspec.Struct, rename="camel"):
@@ -43,7 +49,8 @@ class _Time(msgspec.Struct, rename="camel"):
 
 
 class Site:
-    """See the module. ``rest``, ``stream`` and ``ws_api`` are base urls without a path, in place of Binance's own."""
+    """See the module. ``rest``, ``stream`` and ``ws_api`` are base urls without a path, in place of Binance's own;
+    ``transport`` and ``user_dial`` are in place of the network itself."""
 
     def __init__(
         self,
@@ -56,6 +63,8 @@ class Site:
         ssl_context: ssl.SSLContext | None = None,
         resolver: Any = None,
         timeout_s: float = PUBLIC_TIMEOUT_S,
+        transport: Transport | None = None,
+        user_dial: Dial | None = None,
     ) -> None:
         self.testnet = testnet
         self.stream_url = stream or (STREAMS_TESTNET if testnet else STREAMS)
@@ -69,16 +78,21 @@ class Site:
             clock=clock,
             governor=self.governor,
             time=self.time,
-            ssl_context=ssl_context,
-            resolver=resolver,
-            timeout_s=timeout_s,
+            transport=transport or HttpTransport(ssl_context=ssl_context, resolver=resolver, timeout_s=timeout_s),
         )
+        self._user_dial = user_dial
         self.attended: set[str] = set()
         """Symbols whose filters and statuses are to stay fresh: whoever trades or watches one adds it."""
         self._clock = clock
         self._listing = Listing()
         self._listed_s = float("-inf")
         self._loading = asyncio.Lock()
+
+    async def dial_user(self, path: str, listener: picows.WSListener, rules: StreamRules) -> picows.WSTransport:
+        """Connect to the WebSocket API; ConnectionFailed where it is out of reach."""
+        if self._user_dial is not None:
+            return await self._user_dial(self.ws_api_url + path, listener, rules)
+        return await dial(self.ws_api_url + path, listener, rules, self.ssl_context, self.resolver)
 
     async def ask(self, endpoint: str, params: dict[str, Any], kind: type[Kind], patience_s: float = 30.0) -> Kind:
         """Ask a public endpoint; RestError where it does not give a ``kind``."""

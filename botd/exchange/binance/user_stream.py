@@ -19,7 +19,7 @@ import picows
 from botd.domain.clock import Clock
 from botd.domain.errors import BotdError
 from botd.exchange.binance import user_events
-from botd.exchange.binance.dial import LONGEST_FRAME, ConnectionFailed, dial
+from botd.exchange.binance.dial import LONGEST_FRAME, ConnectionFailed
 from botd.exchange.binance.signing import Signer
 from botd.exchange.binance.site import Site
 from botd.exchange.binance.stream_rules import Backoff, Chance, StreamRules
@@ -200,9 +200,7 @@ class UserStream:
         permit = self._site.governor.permit(_CONNECT_WEIGHT, Lane.RECONCILE, patience_s=self._rules.open_s)
         try:
             async with permit:
-                link.transport = await dial(
-                    self._site.ws_api_url + PATH, link, self._rules, self._site.ssl_context, self._site.resolver
-                )
+                link.transport = await self._site.dial_user(PATH, link, self._rules)
                 params = self._signer.request({"timestamp": self._site.time.now_ms(), "recvWindow": 5000})
                 reply = await link.ask("userDataStream.subscribe.signature", params, self._rules.reply_s)
                 permit.answered(reply.status, {})

@@ -2,9 +2,9 @@
 
 Everything is checked before the first candle plays, and what is wrong is a ConfigError that names file,
 line, fact and remedy. What exchanges really publish loads: holes, minutes without a trade, times in
-seconds, milli-, micro- or nanoseconds (also mixed: Binance's archives changed in 2025), and candles that
-an exchange's outage moved off the grid by some seconds (set back on it, and counted). Nothing is invented
-and nothing is repaired otherwise.
+seconds, milli-, micro- or nanoseconds (also mixed: Binance's archives changed in 2025) or written out
+(2026-01-31T12:00:00Z, as ``botctl candles -o csv`` does), and candles that an exchange's outage moved off
+the grid by some seconds (set back on it, and counted). Nothing is invented and nothing is repaired otherwise.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from botd.domain.candle import INTERVALS, interval_ms
 from botd.domain.candles import Candles
+from botd.domain.clock import parse_time
 from botd.domain.errors import ConfigError
 
 _EXPECTED = "expected the columns open_time_ms,open,high,low,close,volume, or Binance's 12 without a header"
@@ -33,6 +34,7 @@ _TIME_NAMES = (
 _VOLUME_NAMES = ("volume", "vol", "basevolume", "volumebase")
 _NAMES = (_TIME_NAMES, ("open", "openprice"), ("high", "highprice"), ("low", "lowprice"), ("close", "closeprice"))
 _MAX_DECIMALS = 12
+_ISO = re.compile(r"\d{4}-\d\d-\d\d")
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +130,17 @@ def _numbers(path: Path, body: str, header: int, columns: int, wanted: list[int]
             return np.empty((0, len(wanted)))
         quote = '"' if '"' in body else None
         lines = body.split("\n")
-        table = np.loadtxt(lines, delimiter=",", usecols=wanted, ndmin=2, comments=None, quotechar=quote)
+        times = {wanted[0]: _milliseconds} if _ISO.match(_cell(body.lstrip(), wanted[0])) else None
+        table = np.loadtxt(
+            lines,
+            delimiter=",",
+            usecols=wanted,
+            ndmin=2,
+            comments=None,
+            quotechar=quote,
+            converters=times,
+            encoding=None,
+        )
         if body.count(",") == len(table) * (columns - 1):
             return table
     except (ValueError, IndexError):
@@ -147,11 +159,25 @@ def _bad_line(path: Path, body: str, header: int, columns: int, wanted: list[int
             return ConfigError(f"{path}: line {number}: {fact}", f"the line may be cut off; {_GET_AGAIN}")
         for column in wanted:
             try:
-                float(cells[column])
+                if column != wanted[0] or not _ISO.match(cells[column]):
+                    float(cells[column])
+                else:
+                    _milliseconds(cells[column])
             except ValueError:
                 fact = f"{cells[column][:40]!r} is not a number"
                 return ConfigError(f"{path}: line {number}: {fact}", _EXPECTED)
     return ConfigError(f"{path}: cannot be read as candles", _EXPECTED)
+
+
+def _cell(body: str, column: int) -> str:
+    """Return a cell of the first line, empty where it has not so many."""
+    cells = body.partition("\n")[0].split(",")
+    return cells[column].strip().strip('"') if column < len(cells) else ""
+
+
+def _milliseconds(cell: str) -> float:
+    """Return the milliseconds of a time as RFC 3339 and ISO 8601 write it; UTC where no zone is given."""
+    return float(parse_time(cell.strip().strip('"')))
 
 
 def _check_values(lines: _Lines, table: NDArray[np.float64]) -> None:

@@ -1,0 +1,149 @@
+"""What a command of the lab was asked for, made into strategies, candles and terms. No daemon needed.
+
+``asked`` is what ``botctl`` sends: plain values by name, percentages as decimal fractions. Everything is checked here,
+before anything is played; nothing is printed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Any
+
+from botd.backtest.history import History, from_file, from_store
+from botd.backtest.terms import Terms
+from botd.config import Config
+from botd.domain.candle import interval_ms
+from botd.domain.errors import InvalidError
+from botd.domain.instrument import split_symbol
+from botd.market.store.candle_store import CandleStore
+from botd.strategy.registry import Registry, StrategyInfo
+
+Asked = Mapping[str, Any]
+
+DECIMALS = ("capital", "fraction", "risk_per_trade", "stop_loss", "take_profit", "trailing_stop", "break_even")
+_ATR = re.compile(r"(\d+(?:\.\d+)?)(?:x(\d+))?")
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One strategy with its parameters on the candles of one symbol."""
+
+    info: StrategyInfo
+    params: Mapping[str, Any]
+    history: History
+    terms: Terms
+
+
+def jobs(config: Config, registry: Registry, asked: Asked) -> Iterator[Job]:
+    """Yield a job a strategy and symbol, the strategies of a symbol together; all arguments are checked first."""
+    infos = [registry.load(name) for name in asked["strategies"]]
+    params = params_of(infos, asked.get("params") or {})
+    terms = terms_of(asked.get("terms") or {})
+    warmup = max(info.build(own).warmup() for info, own in zip(infos, params, strict=True))
+    for history in histories(config, asked, warmup):
+        for info, own in zip(infos, params, strict=True):
+            yield Job(info, own, history, terms)
+
+
+def params_of(infos: Sequence[StrategyInfo], given: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Return the parameters of each strategy; ``rsi.period`` means one of several, ``period`` all that have it."""
+    found: list[dict[str, Any]] = [{} for _ in infos]
+    for key, value in given.items():
+        owner, dot, name = key.rpartition(".")
+        takers = [k for k, info in enumerate(infos) if (info.name == owner if dot else key in info.parameters)]
+        if not takers and (len(infos) == 1 or dot):
+            takers = [0]  # that one says what it does not know
+        if not takers:
+            names = ", ".join(info.name for info in infos)
+            raise InvalidError(f"none of {names} has a parameter {key!r}", "botctl strategies NAME lists them")
+        for k in takers:
+            found[k][name if dot and infos[k].name == owner else key] = value
+    for info, own in zip(infos, found, strict=True):
+        info.build(own)
+    return found
+
+
+def histories(config: Config, asked: Asked, warmup: int) -> Iterator[History]:
+    """Yield the candles of each symbol: from its file, else from the local store."""
+    symbols, interval = list(asked["symbols"]), asked["interval"]
+    check_lane(symbols, interval)
+    files = [Path(path) for path in asked.get("files") or []]
+    if files and len(files) != len(symbols):
+        raise InvalidError(
+            f"{len(files)} files for {len(symbols)} symbols", "give a --data for each --symbol, in order"
+        )
+    from_ms, to_ms = asked.get("from_ms"), asked.get("to_ms")
+    if from_ms is not None and to_ms is not None and to_ms <= from_ms:
+        raise InvalidError("the end is not after the begin", "--to must be later than --from")
+    grids = config.grids()
+    for k, symbol in enumerate(symbols):
+        span: dict[str, Any] = {"from_ms": from_ms, "to_ms": to_ms, "warmup": warmup, "instrument": grids.get(symbol)}
+        if files:
+            yield from_file(files[k], symbol, interval, **span)
+        else:
+            yield from_store(store_of(config), symbol, interval, **span)
+
+
+def store_of(config: Config) -> CandleStore:
+    """Return the store of the configured exchange."""
+    return CandleStore(config.data_dir, config.exchange + ("-testnet" if config.testnet else ""))
+
+
+def check_lane(symbols: Sequence[str], interval: str) -> None:
+    """Raise InvalidError for what is no symbol or interval, and for a symbol given twice."""
+    try:
+        interval_ms(interval)
+        for symbol in symbols:
+            split_symbol(symbol)
+    except ValueError as error:
+        raise InvalidError(str(error)) from None
+    if len(set(symbols)) != len(symbols):
+        raise InvalidError("a symbol is given twice", "each symbol once")
+
+
+def terms_of(given: Mapping[str, Any]) -> Terms:
+    """Return the terms of what was given as text; ``fee`` is both fees, ``atr_stop`` is ``2`` or ``2x14``."""
+    values: dict[str, Any] = {key: decimal(key, given[key]) for key in DECIMALS if given.get(key) is not None}
+    if given.get("fee") is not None:
+        values["maker_fee"] = values["taker_fee"] = decimal("fee", given["fee"])
+    if given.get("slippage") is not None:
+        values["slippage"] = decimal("slippage", given["slippage"])
+    if given.get("atr_stop") is not None:
+        values["atr_stop"], values["atr_period"] = atr_of(str(given["atr_stop"]))
+    if given.get("time_stop") is not None:
+        values["time_stop"] = int(given["time_stop"])
+    return Terms(**values)
+
+
+def atr_of(text: str) -> tuple[Decimal, int]:
+    """Return (multiple, period) of ``2`` or ``2.5x21``; the period is 14 where none is given."""
+    match = _ATR.fullmatch(text.strip())
+    if not match:
+        raise InvalidError(f"atr-stop must be a multiple such as 2, or 2x14 with the candles of ATR, not {text}")
+    return Decimal(match[1]), int(match[2] or 14)
+
+
+def decimal(name: str, text: Any) -> Decimal:
+    """Return a finite decimal; InvalidError names what it is for."""
+    try:
+        value = Decimal(str(text))
+    except InvalidOperation:
+        value = Decimal("NaN")
+    if not value.is_finite() or (value and not -18 <= value.adjusted() <= 18):
+        raise InvalidError(f"{name.replace('_', '-')} must be a number, not {text}")
+    return value
+
+
+def told_terms(terms: Terms) -> dict[str, Any]:
+    """Return the terms as JSON carries them: what differs from nothing, by name."""
+    names = (*DECIMALS, "atr_stop", "maker_fee", "taker_fee", "slippage")
+    told: dict[str, Any] = {name: f"{value:f}" for name in names if (value := getattr(terms, name)) is not None}
+    if terms.atr_stop is not None:
+        told["atr_period"] = terms.atr_period
+    if terms.time_stop is not None:
+        told["time_stop"] = terms.time_stop
+    return told

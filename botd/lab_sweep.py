@@ -1,0 +1,271 @@
+"""``botctl sweep``, composed: sets from ranges, played in parallel, remembered in a file, ranked.
+
+What is done is skipped when the same sweep is asked for again: same strategy file, candles, terms and rules. Ctrl-C
+ends it with what it has. Where the sets are played (threads here, processes, a Dask cluster) changes no figure.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from botd.backtest.history import History
+from botd.backtest.sweep import Set, outcomes
+from botd.config import Config
+from botd.domain.clock import WallClock
+from botd.domain.errors import BotdError, InvalidError
+from botd.lab import only_signals
+from botd.lab_input import Asked, histories, told_terms
+from botd.lab_ranges import Axis, Point, axes_of, drawn, grid, key_of, set_of, told
+from botd.lab_ranking import DoneSet, Ranking, SweepFile, check_statistic
+from botd.lab_work import Played, payload_of, rules_digest
+from botd.strategy.base import SignalStrategy
+from botd.strategy.examination import examine
+from botd.strategy.registry import Registry, StrategyInfo
+
+Tell = Callable[[int, int, str], None]
+Play = Callable[[Sequence[Set]], Iterator[tuple[int, Played]]]
+"""Plays sets and yields (number of the set, what it gave) as they come."""
+
+_TPE_BATCH = 16
+_FLUSH_EVERY = 64
+
+
+@dataclass(slots=True)
+class Search:
+    """Which sets: the axes over what is fixed, and how their points are chosen."""
+
+    info: StrategyInfo
+    axes: list[Axis]
+    params: Mapping[str, Any]
+    terms: Mapping[str, Any]
+    random: int | None = None
+    tpe: int | None = None
+    seed: int = 0
+    refused: dict[Point, str] = field(default_factory=dict)
+
+    def points(self) -> list[Point]:
+        """Return the points of a grid or of chance."""
+        return grid(self.axes) if self.random is None else drawn(self.axes, self.random, self.seed)
+
+    def set_of(self, point: Point) -> Set | None:
+        """Return the set of a point; None, and the reason in ``refused``, where terms clash."""
+        try:
+            return set_of(self.axes, point, self.params, self.terms)
+        except InvalidError as error:
+            self.refused[point] = error.message
+            return None
+
+
+def search_of(registry: Registry, asked: Asked) -> Search:
+    """Return what is searched; InvalidError for ranges that do not fit and for nothing to vary."""
+    (name,) = asked["strategies"]
+    info = registry.load(name)
+    only_signals(info)
+    ranges = asked.get("ranges") or {}
+    random, tpe = asked.get("random"), asked.get("tpe")
+    if random is not None and tpe is not None:
+        raise InvalidError("--random and --tpe exclude each other", "give one of them")
+    if not ranges:
+        names = " ".join(f"--range {key}" for key in info.parameters)
+        raise InvalidError("nothing to vary", f"--range NAME=low:high:step; all that its bounds allow: {names}")
+    axes = axes_of(info, ranges)
+    params = asked.get("params") or {}
+    for axis in axes:
+        if axis.name in params or (asked.get("terms") or {}).get(axis.name) is not None:
+            raise InvalidError(f"{axis.name} is set and has a range", "give one of them")
+    unknown = [key for key in params if key not in info.parameters]
+    if unknown:
+        info.check(params)
+    return Search(info, axes, params, asked.get("terms") or {}, random, tpe, int(asked.get("seed") or 0))
+
+
+def run_sweep(config: Config, registry: Registry, asked: Asked, tell: Tell) -> dict[str, Any]:
+    """Return ``rows``, the best first, and what there is to say of the sweep."""
+    search, by = search_of(registry, asked), check_statistic(str(asked.get("by") or "sharpe"))
+    if len(asked["symbols"]) != 1:
+        raise InvalidError("a sweep is of one symbol", "one --symbol; run it again for another")
+    (history,) = histories(config, asked, 0)
+    sweep = Sweep(search, history, by, int(asked.get("top") or 20), tell)
+    path = config.data_dir / "sweeps" / f"{search.info.name}-{sweep.digest()}.jsonl"
+    clock = WallClock()
+    began = clock.monotonic()
+    with player(asked, history, search.info) as play, SweepFile(path, bool(asked.get("fresh"))) as file:
+        sweep.run(file, play)
+    return {**sweep.told(), "seconds": clock.monotonic() - began, "file": str(path), "notes": list(history.notes)}
+
+
+class player:  # noqa: N801 - reads as a function
+    """Where sets are played: threads of this process, processes, or a Dask cluster; a context that ends what it began."""
+
+    def __init__(self, asked: Asked, history: History, info: StrategyInfo) -> None:
+        self._asked, self._history, self._info = asked, history, info
+        self._remote: Any = None
+
+    def __enter__(self) -> Play:
+        address, processes = self._asked.get("dask"), self._asked.get("processes")
+        if address:
+            from botd.lab_remote import DaskPlayer
+
+            self._remote = DaskPlayer(str(address), payload_of(self._history, self._info))
+            return self._remote.play
+        if processes:
+            from botd.lab_remote import ProcessPlayer
+
+            self._remote = ProcessPlayer(int(processes), payload_of(self._history, self._info))
+            return self._remote.play
+        return self._here
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        if self._remote is not None:
+            self._remote.close(kind is not None)
+
+    def _here(self, sets: Sequence[Set]) -> Iterator[tuple[int, Played]]:
+        for number, outcome in outcomes(self._history, self._info, sets):
+            yield number, (outcome.statistics, outcome.error)
+
+
+class Sweep:
+    """One sweep: its file, its ranking, how far it is."""
+
+    def __init__(self, search: Search, history: History, by: str, top: int, tell: Tell) -> None:
+        if top < 1:
+            raise InvalidError(f"--top must be 1 at least, not {top}")
+        self.search, self.history = search, history
+        self.ranking = Ranking(by, top)
+        self.points: list[Point] = []
+        self.known = 0
+        self.done = 0
+        self.total = 0
+        self.interrupted = False
+        self._tell = tell
+        self._seen: dict[str, DoneSet] = {}
+        self._began_with = 0
+
+    def digest(self) -> str:
+        """Return what the file is named by: everything a set's figures depend on."""
+        search, rows = self.search, self.history.candles
+        fixed = {axis.name for axis in search.axes}
+        terms = {key: value for key, value in search.terms.items() if value is not None and key not in fixed}
+        told_apart = (
+            *(search.info.digest, rules_digest(), self.history.begin, rows.interval),
+            *(str(self.history.instrument), sorted(dict(search.params).items()), sorted(terms.items())),
+        )
+        found = hashlib.blake2b(repr(told_apart).encode(), digest_size=8)
+        for column in (rows.time, rows.open, rows.high, rows.low, rows.close, rows.volume):
+            found.update(column.tobytes())
+        return found.hexdigest()
+
+    def run(self, file: SweepFile, play: Play) -> None:
+        """Play what the file does not have; KeyboardInterrupt ends it early."""
+        self._seen = {done.key: done for done in file.done()}
+        try:
+            if self.search.tpe is not None:
+                self._tpe(file, play)
+            else:
+                self.points = self.search.points()
+                self.total = len(self.points)
+                self._examine(self.points)
+                self._play(file, play, range(self.total))
+        except KeyboardInterrupt:
+            self.interrupted = True
+        finally:
+            file.flush()
+
+    def told(self) -> dict[str, Any]:
+        """Return the rows, the best first, and the counts."""
+        base = {"strategy": self.search.info.name, "symbol": self.history.symbol}
+        rows = []
+        for rank, (number, statistics) in enumerate(self.ranking.best(), 1):
+            varied = told(self.search.axes, self.points[number])
+            chosen = self.search.set_of(self.points[number])
+            assert chosen is not None
+            plain = self.search.info.plain(chosen.params)
+            rows.append(
+                {"rank": rank, **base, "interval": self.history.candles.interval, "set": varied}
+                | {"params": plain, "terms": told_terms(chosen.terms), **statistics}
+            )
+        return {
+            "rows": rows,
+            "by": self.ranking.by,
+            "sets": self.total,
+            "done": self.done,
+            "known": self.known,
+            "failed": self.ranking.failed,
+            "first_error": self.ranking.first_error,
+            "interrupted": self.interrupted,
+        }
+
+    def _examine(self, points: Sequence[Point]) -> None:
+        """Examine the strategy with the first set that it takes, and with the last."""
+        for ordered in (points, points[::-1]):
+            for point in ordered[:200]:
+                chosen = self.search.set_of(point)
+                try:
+                    strategy = None if chosen is None else self.search.info.build(chosen.params)
+                except InvalidError:
+                    continue
+                if strategy is not None:
+                    assert isinstance(strategy, SignalStrategy)
+                    examine(self.search.info.name, strategy, self.history.candles)
+                    break
+
+    def _play(self, file: SweepFile, play: Play, numbers: Sequence[int]) -> dict[int, Played]:
+        """Play the points of these numbers; what the file has is taken from it."""
+        found: dict[int, Played] = {}
+        left: list[tuple[int, Set]] = []
+        for number in numbers:
+            done = self._seen.get(key_of(self.search.axes, self.points[number]))
+            chosen = None if done is not None else self.search.set_of(self.points[number])
+            if done is not None:
+                self.known += 1
+                self._take(found, number, (done.statistics, done.error))
+            elif chosen is None:
+                self._take(found, number, (None, self.search.refused[self.points[number]]))
+            else:
+                left.append((number, chosen))
+        self._began_with = self.done if not self._began_with else self._began_with
+        for k, played in play([chosen for _, chosen in left]) if left else ():
+            number = left[k][0]
+            file.add(DoneSet(key_of(self.search.axes, self.points[number]), *played))
+            self._take(found, number, played)
+            if not self.done % _FLUSH_EVERY:
+                file.flush()
+            self._tell(self.done, self.total, "")
+        return found
+
+    def _take(self, found: dict[int, Played], number: int, played: Played) -> None:
+        found[number] = played
+        self.done += 1
+        self.ranking.add(number, *played)
+
+    def _tpe(self, file: SweepFile, play: Play) -> None:
+        """Let TPE choose batch after batch; the same seed asks for the same, so a file answers what it knows."""
+        from botd.lab_tpe import Chooser
+
+        self.total = int(self.search.tpe or 0)
+        chooser = Chooser(self.search.axes, self.search.seed, self.ranking.by)
+        while len(self.points) < self.total:
+            batch = chooser.ask(min(_TPE_BATCH, self.total - len(self.points)))
+            first = len(self.points)
+            self.points += batch
+            if not first:
+                self._examine(self.points)
+            found = self._play(file, play, range(first, len(self.points)))
+            chooser.tell([found[number] for number in range(first, len(self.points))])
+            self._tell(self.done, self.total, "")
+
+
+def error_text(error: BotdError) -> str:
+    """Return what a worker says, for people."""
+    return error.message
+
+
+def file_of(path: Path) -> list[DoneSet]:
+    """Return the lines of a sweep's file."""
+    return [msgspec.json.decode(line, type=DoneSet) for line in path.read_bytes().splitlines() if line]

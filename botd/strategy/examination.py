@@ -1,0 +1,133 @@
+"""Is a signal strategy fit to be traded: does it look back only, and does its warm-up suffice?
+
+Two questions, asked of the same candles. Window: is the last signal over the trailing window that a bot sees the one
+that the whole history gives (:func:`botd.strategy.check.first_difference`)? Asked where it matters: around every kind
+of change of the signals, and evenly spread. Cut: does what is known at a candle change when later candles are taken
+away? Asked of all candles before a few cuts.
+
+It raises DeniedError with the first candle found that differs, and what to do; it repairs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from botd.domain.candles import Candles
+from botd.domain.clock import rfc3339
+from botd.domain.errors import DeniedError, InvalidError
+from botd.strategy.base import Signals, SignalStrategy
+from botd.strategy.check import Difference, first_difference, window
+
+MOST = 20_000
+"""Candles looked at: the last so many. A strategy that looks ahead does so everywhere."""
+
+_AROUND, _SPREAD = 24, 24
+_CUTS = (0.35, 0.6, 0.85)
+
+
+def examine(name: str, strategy: SignalStrategy, candles: Candles, *, most: int = MOST) -> int:
+    """Return at how many candles window and history were compared; DeniedError where they differ.
+
+    InvalidError where ``signals`` fails or does not return what it should.
+    """
+    rows = candles.tail(most)
+    if not len(rows):
+        return 0
+    whole = asked(name, strategy, rows)
+    length = max(1, strategy.warmup())
+    try:
+        before = _cut_difference(strategy, rows, whole)
+        if before is None:
+            chosen = _bars(whole, length, len(rows))
+            found = first_difference(strategy, rows, chosen)
+            if found is None:
+                return len(chosen)
+            ahead = not _same_with_more(strategy, rows, found, length)
+        else:
+            found, ahead = before, True
+    except Exception as error:  # a user's code may raise anything
+        raise InvalidError(f"strategy {name}: {type(error).__name__}: {error}") from None
+    raise _refusal(name, rows, found, ahead, length)
+
+
+def asked(name: str, strategy: SignalStrategy, candles: Candles) -> Signals:
+    """Return the signals of ``candles``; InvalidError for code that fails and for what are no signals."""
+    try:
+        signals = strategy.signals(candles)
+    except Exception as error:  # a user's code may raise anything
+        raise InvalidError(f"strategy {name}: {type(error).__name__}: {error}") from None
+    for side in ("enter", "exit"):
+        flags = getattr(signals, side, None)
+        if getattr(flags, "dtype", None) != np.bool_ or getattr(flags, "shape", None) != (len(candles),):
+            raise InvalidError(f"strategy {name}: {side} must be an array of {len(candles)} booleans")
+    return signals
+
+
+def _bars(whole: Signals, length: int, count: int) -> list[int]:
+    """Return the candles to ask about: where a signal begins or ends, the ones before and after, evenly spread."""
+    chosen: set[int] = set()
+    for flags in (whole.enter, whole.exit):
+        flips = np.flatnonzero(flags[1:] != flags[:-1]) + 1
+        for k in _some(flips, _AROUND):
+            chosen.update((k - 1, k, k + 1))
+    chosen.update(_some(np.arange(min(count - 1, length), count), _SPREAD))
+    chosen.update((0, 1, length - 1, length, length + 1, count - 1))
+    return sorted(k for k in chosen if 0 <= k < count)
+
+
+def _some(values: NDArray[np.int64], most: int) -> Iterator[int]:
+    if len(values):
+        yield from (int(values[k]) for k in np.unique(np.linspace(0, len(values) - 1, most).astype(int)))
+
+
+def _cut_difference(strategy: SignalStrategy, rows: Candles, whole: Signals) -> Difference | None:
+    """Return the first candle whose signals change when what comes after a cut is taken away."""
+    firsts = []
+    for share in _CUTS:
+        end = int(len(rows) * share)
+        if end < 1:
+            continue
+        part = strategy.signals(window(rows, end - 1, end))
+        differ = np.flatnonzero((part.enter != whole.enter[:end]) | (part.exit != whole.exit[:end]))
+        if len(differ):
+            firsts.append(Difference(int(differ[0]), _pair(whole, int(differ[0])), _pair(part, int(differ[0]))))
+    return min(firsts, key=lambda found: found.bar, default=None)
+
+
+def _same_with_more(strategy: SignalStrategy, rows: Candles, found: Difference, length: int) -> bool:
+    """Tell whether all candles up to the one that differs give what the whole history gives: the warm-up is short."""
+    if length >= found.bar + 1:
+        return False
+    last = strategy.signals(window(rows, found.bar, found.bar + 1))
+    return _pair(last, -1) == found.history
+
+
+def _pair(signals: Signals, bar: int) -> tuple[bool, bool]:
+    return bool(signals.enter[bar]), bool(signals.exit[bar])
+
+
+def _refusal(name: str, rows: Candles, found: Difference, ahead: bool, length: int) -> DeniedError:
+    at = rfc3339(int(rows.time[found.bar]))
+    then, now = _words(found.history), _words(found.window)
+    if ahead:
+        return DeniedError(
+            f"strategy {name} looks ahead: at {at} it says {then} with the later candles known, and {now} without them",
+            "use candles up to the one decided on only: no shift(-1), no centred window, no mean of the whole sample",
+        )
+    return DeniedError(
+        f"strategy {name} warms up too short: at {at} it says {then} over the whole history, and {now} over the last "
+        f"{length} candles, which is all that a bot sees",
+        "let warmup() return more: ema_warmup(period) and wilder_warmup(period) of botd.strategy.warmup say how many",
+    )
+
+
+def _words(pair: tuple[bool, bool]) -> str:
+    return {
+        (False, False): "nothing",
+        (True, False): "enter",
+        (False, True): "exit",
+        (True, True): "enter and exit",
+    }[pair]
