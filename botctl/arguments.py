@@ -81,12 +81,13 @@ def pairs(given: tuple[tuple[str, str], ...], what: str) -> dict[str, str]:
     return found
 
 
-def pair_hint(words: Sequence[str], before: str) -> str:
+def pair_hint(words: Sequence[str], before: str, *, named: bool = True) -> str:
     """Return how to write words as KEY=VALUE where they were an option or two words, else nothing.
 
-    ``alpha --stop-loss off`` after "botctl set " gives ``botctl set alpha stop_loss=off``.
+    ``alpha --stop-loss off`` after "botctl set " gives ``botctl set alpha stop_loss=off``; the first word is a bot's
+    name where ``named``.
     """
-    name = next((word for word in words[:1] if not word.startswith("-") and "=" not in word), "")
+    name = next((word for word in words[:named] if not word.startswith("-") and "=" not in word), "")
     rest = [word for word in words[1 if name else 0 :] if word not in ("--set", "-s", "=")]
     shown: list[str] = []
     while rest:
@@ -168,11 +169,7 @@ def _agreed(question: str) -> bool:
     """Ask until the answer is yes or no; an empty line is a no, and so is the end of input."""
     while True:
         print(f"{clean(question)}? [y/N] ", end="", file=sys.stderr, flush=True)
-        try:
-            answer = sys.stdin.readline()
-        except KeyboardInterrupt:
-            print(file=sys.stderr)
-            raise
+        answer = sys.stdin.readline()  # of Ctrl-C click ends the line
         if not answer:
             print(file=sys.stderr)
         if (said := answer.strip().lower()) in ("y", "yes"):

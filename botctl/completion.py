@@ -19,7 +19,7 @@ TOPICS = (
     "account", "book", "bot", "daemon", "ledger", "live", "market", "order", "protection", "reconcile", "risk", "trade",
 )  # fmt: skip
 """The topics of events; each has more below it."""
-AUDIT_KINDS = ("command", "intent", "order", "fill", "risk", "risk.state")
+AUDIT_KINDS = ("command", "order", "fill", "risk.state", "live.armed", "live.disarmed")
 SETTINGS = ("capital", "fraction", "interval", "risk_per_trade", "stop_loss", "take_profit", "trailing_stop")
 
 
@@ -96,7 +96,8 @@ def complete_condition(context: click.Context, parameter: click.Parameter, incom
     from botctl.commands.wait import OF_A_BOT, OF_THE_DAEMON, VALUES
 
     key, equals, typed = incomplete.partition("=")
-    keys = OF_A_BOT if context.params.get("name") else OF_THE_DAEMON
+    named = context.params.get("name") or context.args  # where click stopped before it: at an option without its value
+    keys = OF_A_BOT if named else OF_THE_DAEMON
     if not equals:
         return _starting([f"{known}=" if known in VALUES else known for known in keys], incomplete)
     given, comma, last = typed.rpartition(",")

@@ -171,8 +171,9 @@ def show_actions(session: Session, rows: list[Row], line: Callable[[Row], str]) 
 
 
 def write(shown: str) -> None:
-    """Write data to stdout."""
-    sys.stdout.write(shown)
+    """Write data to stdout; nothing is not written either, as a full disk would refuse even that."""
+    if shown:
+        sys.stdout.write(shown)
 
 
 # -- formats -------------------------------------------------------------------------------------------------

@@ -6,17 +6,18 @@ Part of the composition root: concrete classes are chosen here, imported only wh
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from botd.config import Config, InstrumentConfig
+from botd.domain.candle import interval_ms
 from botd.domain.clock import Clock
 from botd.domain.instrument import Instrument
 from botd.market.cache.cache import MemoryCache, ReadableCache
-from botd.market.feed import CandleSource
+from botd.market.feed import CandleSource, Quote
 from botd.market.manager import MarketManager
 
 if TYPE_CHECKING:
@@ -35,6 +36,15 @@ def candle_source(config: Config) -> CandleSource | None:
 
         return ReplaySource(market.files, market.interval)
     return None
+
+
+def last_quotes(source: CandleSource, now_ms: int) -> Iterator[tuple[str, Quote]]:
+    """Yield each symbol's price as of a time: what is known after a restart, before the market moves again."""
+    for symbol in source.symbols:
+        last = source.history(symbol, source.interval, now_ms, 1)
+        if len(last):
+            close = float(last.close[-1])
+            yield symbol, Quote(close, close, close, int(last.time[-1]) + interval_ms(source.interval))
 
 
 def candle_cache(config: Config, clock: Clock, instance: str) -> ReadableCache:

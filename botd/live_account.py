@@ -19,6 +19,7 @@ from botd.config import Config
 from botd.domain.clock import Clock
 from botd.domain.errors import BotdError
 from botd.domain.instrument import Instrument
+from botd.domain.order import OrderType
 from botd.exchange.binance.binance import BinanceExchange
 from botd.exchange.binance.signing import make_signer
 from botd.exchange.binance.site import Site
@@ -40,6 +41,8 @@ logger = logging.getLogger("botd.account")
 VALUE_EVERY_S = 60.0
 
 Bots = Callable[[], Iterable[Bot]]
+OnDeposit = Callable[[Decimal], None]
+"""Told what a deposit (a withdrawal: negative) is worth: it is neither gain nor loss."""
 
 
 class LiveAccount:
@@ -47,7 +50,14 @@ class LiveAccount:
     the configuration names."""
 
     def __init__(
-        self, config: Config, clock: Clock, ledger: Ledger, bots: Bots, currency: str, site: Site | None = None
+        self,
+        config: Config,
+        clock: Clock,
+        ledger: Ledger,
+        bots: Bots,
+        currency: str,
+        on_deposit: OnDeposit,
+        site: Site | None = None,
     ) -> None:
         assert config.keys is not None  # without a key the configuration is one of paper
         ends, instance = config.endpoints, ledger.instance
@@ -66,7 +76,8 @@ class LiveAccount:
         self._config = config
         self._clock = clock
         self._ledger = ledger
-        self._household = BotHousehold(bots)
+        self._household = BotHousehold(bots, self._on_transfer)
+        self._on_deposit = on_deposit
         self._currency = currency
         self._bids: dict[str, Decimal] = {}
         self._bots = bots
@@ -89,7 +100,10 @@ class LiveAccount:
         self.resolver = Resolver(
             exchange=self.exchange, gateway=gateway, learner=learner, account=self.reconciler, clock=clock
         )
-        self.protection = ProtectiveOrders(gateway=gateway, positions=self._positions, journal=journal, clock=clock)
+        self.protection = ProtectiveOrders(
+            gateway=gateway, positions=self._positions, journal=journal, clock=clock, unable=self._unable
+        )
+        self._gateway = gateway
 
     @property
     def drains(self) -> dict[str, Callable[[], Mapping[str, str | None]]]:
@@ -145,7 +159,8 @@ class LiveAccount:
         return self._bids.get(symbol)
 
     async def close(self) -> None:
-        """Wait for the orders under way; before the ledger closes."""
+        """Send nothing more, and wait for the orders under way; before the ledger closes."""
+        self._gateway.close()
         await self.resolver.close()
         await self.exchange.close()
         await self.site.close()
@@ -182,6 +197,16 @@ class LiveAccount:
                 except BotdError as error:
                     logger.info("prices of other assets could not be read: %s", error.message)
             await self._clock.sleep(VALUE_EVERY_S)
+
+    def _on_transfer(self, asset: str, amount: Decimal) -> None:
+        price = Decimal(1) if asset == self._currency else self.worth(asset)
+        if price is not None:
+            self._on_deposit(amount * price)
+
+    def _unable(self, symbol: str) -> str:
+        if OrderType.STOP_LOSS in self.exchange.capabilities(symbol).order_types:
+            return ""
+        return f"the exchange takes no stop orders of {symbol}"
 
     def _positions(self) -> Iterable[ProtectedPosition]:
         return [ProtectedPosition(bot) for bot in self._bots() if bot.holds or bot.orders()]

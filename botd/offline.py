@@ -18,9 +18,10 @@ from botd.domain.errors import BotdError, ConflictError, ForbiddenError
 
 if TYPE_CHECKING:
     from botd.config import CheckRisk, Config
+    from botd.lab.given import Place
     from botd.strategy.registry import Registry
 
-HOMES, TEMPORARY = ("/home/", "/root/"), ("/tmp/", "/var/tmp/", "/dev/shm/")  # noqa: S108
+HOMES, TEMPORARY = ("/home/", "/root/"), ("/tmp/", "/var/tmp/", "/dev/shm/")
 Tell = Callable[[int, int, str], None]
 """(done, of so many, what is waited for): progress for people."""
 
@@ -240,6 +241,64 @@ def audit_verify(path: str | Path | None = None) -> dict[str, Any]:
     from botd.audit_trail import verify
 
     return verify(config(path))
+
+
+def panic_place(path: str | Path | None = None) -> dict[str, Any]:
+    """Return what panic would work on: ledger, socket, the pid of a botd that runs, warnings."""
+    from botd.panic import place
+
+    return place(config(path))
+
+
+def panic(path: str | Path | None, sell: bool, budget_s: float | None = None) -> dict[str, Any]:
+    """Cancel our working orders on the exchange, and sell what bots hold if asked; what was done, row by row."""
+    from botd.panic import BUDGET_S, panic
+
+    return panic(config(path), sell=sell, budget_s=budget_s or BUDGET_S)
+
+
+def lab_backtest(path: str | Path | None, asked: dict[str, Any]) -> dict[str, Any]:
+    """Play strategies over candles; ``rows`` has one a strategy and symbol, ``notes`` is for people."""
+    from botd.lab.backtests import run_backtests
+
+    return run_backtests(_place(path), asked)
+
+
+def lab_report(path: str | Path | None, asked: dict[str, Any], target: Path) -> dict[str, Any]:
+    """Play what ``lab_backtest`` would and write it as one HTML file."""
+    from botd.lab.backtests import write_report
+
+    return write_report(_place(path), asked, target)
+
+
+def lab_check(path: str | Path | None, asked: dict[str, Any]) -> dict[str, Any]:
+    """Examine a strategy; DeniedError where it looks ahead or warms up too short."""
+    from botd.lab.backtests import check_strategy
+
+    return check_strategy(_place(path), asked)
+
+
+def lab_sweep(path: str | Path | None, asked: dict[str, Any], tell: Tell) -> dict[str, Any]:
+    """Play many sets of parameters; ``rows`` has the best first."""
+    from botd.lab.sweep import run_sweep
+
+    return run_sweep(_place(path), asked, tell)
+
+
+def lab_walk_forward(path: str | Path | None, asked: dict[str, Any], tell: Tell) -> dict[str, Any]:
+    """Train and test, window after window; a row a window, the total last."""
+    from botd.lab.walk_forward import run_walk
+
+    return run_walk(_place(path), asked, tell)
+
+
+def _place(path: str | Path | None) -> Place:
+    """Return what the lab needs of the configuration; a testnet's prices have a store of their own."""
+    from botd.lab.given import Place
+
+    checked = config(path)
+    exchange = checked.exchange + ("-testnet" if checked.testnet else "")
+    return Place(checked.data_dir, checked.state_dir, exchange, checked.grids(), registry(checked))
 
 
 def _write_new(target: Path, text: str, force: bool, hint: str) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -25,9 +26,9 @@ from botd.domain.events import Event
 from botd.exchange.ban_memory import BanMemory
 from botd.exchange.exchange import Exchange
 from botd.execution.gateway import Gateway
-from botd.feeds import candle_cache, candle_source, exchange_feed, with_grids
+from botd.feeds import candle_cache, candle_source, exchange_feed, last_quotes, with_grids
 from botd.ledger.store import Ledger
-from botd.market.feed import CandleSource, Quote
+from botd.market.feed import CandleSource
 from botd.market.manager import MarketManager
 from botd.market.simulated.player import ENDED, Player
 from botd.market.ticks import TickRelay
@@ -50,7 +51,7 @@ from botd.orchestrator.views import Views
 from botd.paper_account import PaperAccount
 from botd.risk.gate import RiskGate
 from botd.risk.monitors import Monitors
-from botd.risk.settings import RiskSettings
+from botd.risk.settings import ACCOUNT, RiskSettings
 from botd.risk.trading_state import MANUAL, StateChange, TradingStates
 from botd.risk.words import scope_name
 from botd.strategy.registry import Registry
@@ -135,7 +136,9 @@ class World:
         if config.mode == "live":
             from botd.live_account import LiveAccount
 
-            self.account = LiveAccount(config, self.clock, self.ledger, self._bots, currency, self.site)
+            self.account = LiveAccount(
+                config, self.clock, self.ledger, self._bots, currency, self._on_deposit, self.site
+            )
         else:
             self.account = PaperAccount(config, self.clock, self.market, self._instruments, self._bots)
         self.exchange: Exchange = self.account.exchange
@@ -259,18 +262,9 @@ class World:
                 "sequences": self.gateway.restore_reserved,
             },
         )
-        if self.source is not None:
-            self._prime(self.source)
-
-    def _prime(self, source: CandleSource) -> None:
-        """Know the prices as of the cursor, before the market moves again."""
-        for symbol in source.symbols:
-            last = source.history(symbol, source.interval, self.clock.now_ms(), 1)
-            if len(last):
-                close = float(last.close[-1])
-                quote = Quote(close, close, close, int(last.time[-1]) + interval_ms(source.interval))
-                self.market.prime(symbol, quote)
-                self.account.prime(symbol, quote)
+        for symbol, quote in last_quotes(self.source, self.clock.now_ms()) if self.source is not None else ():
+            self.market.prime(symbol, quote)
+            self.account.prime(symbol, quote)
 
     # -- running
 
@@ -366,6 +360,9 @@ class World:
 
     def _bots(self) -> Iterable[Bot]:
         return self.orchestrator.bots.values()
+
+    def _on_deposit(self, worth: Decimal) -> None:
+        self.monitors.adjust(ACCOUNT, worth)
 
     def _on_market_state(self, state: str) -> None:
         self.journal.keyed("market", {PLAYING: "false" if state == "paused" else "true"})

@@ -9,7 +9,7 @@ import click
 from botctl.arguments import Fraction, KeyValue, pairs
 from botctl.cells import Column
 from botctl.completion import complete_interval, complete_strategy, complete_symbol
-from botctl.exit_codes import OK, USAGE, Fault
+from botctl.exit_codes import FAILED, OK, USAGE, Fault
 from botctl.output import Row, is_table, output_options, show_object
 from botctl.session import Session, clean
 
@@ -51,10 +51,10 @@ def create_command(session: Session, name: str, **options: Any) -> int:
     for warning in made.get("warnings") or []:
         session.warn(f"{name}: {warning}")
     if is_table(session) and session.quiet:
-        return OK
+        return _code(made)
     columns = [Column(key) for key in ("name", "number", "result", "state", "largest_order", "detail")]
     show_object(session, made, _line, columns)
-    return OK
+    return _code(made)
 
 
 def spec_of(name: str, options: dict[str, Any]) -> dict[str, Any]:
@@ -76,6 +76,11 @@ def spec_of(name: str, options: dict[str, Any]) -> dict[str, Any]:
     }
     spec.update({key: options[key] for key in FRACTIONS if options[key] is not None})
     return spec
+
+
+def _code(made: Row) -> int:
+    """Return the exit code: 1 where the bot was made and --start failed."""
+    return FAILED if made.get("start_error") else OK
 
 
 def _line(made: Row) -> str:

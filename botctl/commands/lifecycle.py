@@ -38,6 +38,9 @@ def act(session: Session, cmd: str, wire: dict[str, Any], default_s: float = DEF
     rows = session.call(cmd, wire, default_s)["rows"]
     if not rows:
         session.say("no bots")
+    for row in rows:
+        for warning in row.get("warnings") or ():
+            session.warn(f"{row.get('name')}: {warning}")
     return show_actions(session, rows, action_line)
 
 

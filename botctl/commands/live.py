@@ -137,15 +137,27 @@ def resolve_command(session: Session, order: str, yes: bool) -> int:
 @click.command("reconcile")
 @click.option("--explain", is_flag=True, help="Also list the owner of every unit of every asset.")
 @click.option("--accept-reset", is_flag=True, help="A test network began anew: begin the books anew there, too.")
+@click.option("--accept", metavar="ASSET", help="Take this asset's difference for a deposit or withdrawal; asks first.")
+@click.option("--cancel-foreign", metavar="INSTANCE", help="Cancel the orders of another botd on this account; asks.")
+@yes_option
 @output_options
-def reconcile_command(session: Session, explain: bool, accept_reset: bool) -> int:
+def reconcile_command(
+    session: Session, explain: bool, accept_reset: bool, accept: str | None, cancel_foreign: str | None, yes: bool
+) -> int:
     """Hold the books against the exchange; exit 1 where they differ.
 
     \b
     Example:
       botctl reconcile --explain
     """
-    found = session.call("reconcile", {"accept_reset": True} if accept_reset else {}, SLOW_TIMEOUT_S)
+    args: dict[str, Any] = {"accept_reset": True} if accept_reset else {}
+    if accept:
+        confirm(session, f"take the difference in {accept} for a transfer", yes)
+        args["accept"] = accept
+    if cancel_foreign:
+        confirm(session, f"cancel all working orders of botd {cancel_foreign}", yes)
+        args["cancel_foreign"] = cancel_foreign
+    found = session.call("reconcile", args, SLOW_TIMEOUT_S)
     show_object(session, found, lambda value: _reconciled(session, value, explain))
     return OK if found["match"] else FAILED
 
@@ -171,4 +183,8 @@ def _reconciled(session: Session, value: Row, explain: bool) -> str:
     text = table(session, value["rows"], OWNERS) + "\n" if explain and value["rows"] else ""
     for asset, words in value["differences"].items():
         text += f"{clean(asset)}: {clean(words)}\n"
+    text += "".join(f"{clean(line)}\n" for line in value.get("refusals", []))
+    for doubt in value.get("doubts", []):
+        lacks = clean(", ".join(doubt["lacks"]))
+        text += f"{clean(doubt['client_order_id'])}: in doubt for {doubt['age_s']:.0f} s; {lacks}\n"
     return text + ("the books match\n" if value["match"] else "THE BOOKS DO NOT MATCH\n")

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
 
 from botctl.arguments import moment_ms
 from botctl.cells import Column
+from botctl.client import asked_for, candidates, state_dir
 from botctl.completion import complete_bot
 from botctl.exit_codes import OK, TIMEOUT, UNAVAILABLE, Fault
 from botctl.output import chosen_format, is_table, json_array, output_options, show_rows, write
@@ -44,10 +48,13 @@ def logs_command(session: Session, name: str | None, follow: bool, lines: int | 
     if since is not None:
         wire["since"] = moment_ms(session, since, wall=True)
     if chosen_format(session) == "json" and not follow:
-        write(json_array([{"line": line} for line in _all(session, wire)]))
+        with _told_where(session, name):
+            found = _all(session, wire)
+        write(json_array([{"line": line} for line in found]))
         return OK
     until = time.monotonic() + (session.timeout_s or float("inf"))
-    cursor = _print_page(session, wire)
+    with _told_where(session, name):
+        cursor = _print_page(session, wire)
     while True:
         if follow and time.monotonic() >= until:
             raise Fault(TIMEOUT, f"logs: followed for {session.timeout_s:g} s", "without --timeout it goes on for ever")
@@ -58,6 +65,19 @@ def logs_command(session: Session, name: str | None, follow: bool, lines: int | 
             if not follow:
                 return OK
             time.sleep(PAUSE_S)
+
+
+@contextmanager
+def _told_where(session: Session, name: str | None) -> Iterator[None]:
+    """Add to the fault that no daemon is there where its log lies."""
+    try:
+        yield
+    except Fault as fault:
+        own = os.path.dirname(candidates(session.endpoint)[0]) if asked_for(session.endpoint) else state_dir()
+        path = os.path.join(own or "", "logs", f"{name or 'botd'}.log")
+        if fault.exit_code != UNAVAILABLE or not os.path.exists(path):
+            raise
+        raise Fault(UNAVAILABLE, fault.message, f"{fault.hint}; its log is {path}") from None
 
 
 def _all(session: Session, wire: dict[str, Any]) -> list[str]:

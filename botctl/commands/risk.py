@@ -106,7 +106,8 @@ def _limit(row: Row) -> str:
 def risk_set(session: Session, words: tuple[str, ...]) -> int:
     """Change controls of the account, or of one bot.
 
-    VALUE is a limit (2%, 500, 30), on or off. A control with a limit a bot and one for the account takes
+    VALUE is a limit (2%, 500, 30), on, off, or default, which takes back what was set; symbol_allowlist takes symbols
+    or any. A control with a limit a bot and one for the account takes
     daily_loss.bot=3% and daily_loss.account=5%.
 
     \b
@@ -122,7 +123,7 @@ def risk_set(session: Session, words: tuple[str, ...]) -> int:
     try:
         changes = pairs(tuple(kind.convert(word, None, None) for word in given), "control")
     except click.BadParameter as error:
-        raise Fault(USAGE, error.message, pair_hint(words, "botctl risk set ")) from None
+        raise Fault(USAGE, error.message, pair_hint(words, "botctl risk set ", named=len(words) % 2 > 0)) from None
     wire: Row = {"changes": {key: plain_value(value) for key, value in changes.items()}}
     if name:
         wire["name"] = name
@@ -135,7 +136,7 @@ def risk_set(session: Session, words: tuple[str, ...]) -> int:
 
 def _changed(row: Row) -> str:
     before, after = _limits(row, "before"), _limits(row, "after")
-    moved = f"{before} -> {after}" if before != after else f"{after} (unchanged)"
+    moved = f"{before} -> {after}" if before != after else f"{after} ({row.get('result') or 'unchanged'})"
     return "  ".join([text(row.get("control")), text(row.get("scope")), moved])
 
 
@@ -156,7 +157,7 @@ def _switch(session: Session, cmd: str, selector: Row, symbol: str | None) -> in
 
 def _switched(row: Row) -> str:
     before, after = row.get("before"), row.get("after")
-    moved = f"{before} -> {after}" if before != after else f"{after} (unchanged)"
+    moved = f"{before} -> {after}" if before != after else f"{after} ({row.get('result') or 'unchanged'})"
     return clean(
         "  ".join(filter(None, [str(row.get("scope") or row.get("name") or ""), moved, str(row.get("detail") or "")]))
     )

@@ -7,8 +7,8 @@ The formulas are those of :mod:`botd.domain.rules`, the very functions; here is 
   a position, ``enter`` while flat, exit wins. After a stop or target in *j* the signal at the close of *j* counts.
 - Stop and target are fixed at entry from the entry's fill price and live from the entry's candle on. The fixed stop is
   the higher of the percentage stop and the ATR stop; the trailing stop is never below it.
-- ATR stop: entry - multiple x ATR(period) of the *decision* candle. While that ATR is undefined or zero no entry is
-  made. It is told as ``stop_loss``.
+- ATR stop: entry - multiple x ATR(period) of the *decision* candle. While that ATR is undefined or zero (1e-9 of the
+  close) no entry is made. It is told as ``stop_loss``.
 - Break-even: once the highest high from the entry candle to *j-1* reached entry x (1 + trigger), the fixed stop of
   candle *j* is not below the entry's fill price (fees are not in it). Told as ``stop_loss`` too.
 - Time stop of N candles: at the close of the N-th candle in the position (the entry's is the first) a market sell is
@@ -200,7 +200,7 @@ def _hold(
 @part
 def _size(cash: float, price: float, atr: float, numbers: Numbers) -> float:
     """Return the quantity of an entry decided at ``price``; 0 where there is none, -1 where it is too small."""
-    if not math.isnan(numbers.atr_multiple) and not atr > 0.0:
+    if not math.isnan(numbers.atr_multiple) and not rules.measures(atr, price):
         return 0.0
     if math.isnan(numbers.risk):
         wanted = rules.fraction_quantity(cash, numbers.fraction, price, numbers.slippage, numbers.taker_fee)

@@ -90,7 +90,7 @@ def trade_sums(sums: Sums) -> TradeSums:
 
 
 def _ratio(mean: float, deviation: float, greatest: float) -> float | None:
-    if not deviation > _ROUNDING * greatest:
+    if not deviation > _ROUNDING * max(1.0, greatest):
         return None
     ratio = mean / deviation
     return ratio if math.isfinite(ratio) else None

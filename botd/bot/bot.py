@@ -16,7 +16,7 @@ from botd.bot.denials import Denials
 from botd.bot.desk import Desk
 from botd.bot.evaluation import Effort, StrategyHungError
 from botd.bot.exits import Exit
-from botd.bot.fills import book_fill, meet_resurrected
+from botd.bot.fills import book_fill, meet_resurrected, write_off_dust
 from botd.bot.guard import Guard, change_levels
 from botd.bot.intents import market_entry, risk_request
 from botd.bot.lifecycle import RESTING, STATES, TRADING, TRANSITIONS, BotState, Desired
@@ -335,6 +335,7 @@ class Bot:
         if order.status is OrderStatus.REJECTED:
             self.log.warning("order %s rejected: %s", order.client_order_id, order.reason)
             self.desk.monitors.on_reject(self.number, now)
+        write_off_dust(self, order)
         self.exit.on_order_end(order)
         self._protect_soon()
         self._unwatch_if_idle()

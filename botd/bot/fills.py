@@ -9,12 +9,14 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from botd.bot.lifecycle import BotState, Desired
+from botd.bot.stops import measure
 from botd.domain.amounts import short
 from botd.domain.candle import bucket_start
 from botd.domain.events import Event
 from botd.domain.order import Fill, Order, OrderStatus, Side
 from botd.domain.position import Trade
 from botd.execution.orders import NEVER_PLACED
+from botd.ledger.records import amount
 
 if TYPE_CHECKING:
     from botd.bot.bot import Bot
@@ -22,15 +24,16 @@ if TYPE_CHECKING:
 
 def book_fill(bot: Bot, order: Order, fill: Fill) -> Decimal:
     """Book a fill of ``bot`` and journal it; return the profit it realised, in quote."""
-    position, journal, step = bot.book.position, bot.desk.journal, bot.instrument.step
+    position, journal = bot.book.position, bot.desk.journal
     bar = bot.desk.market.bar_index(*bot.lane, bucket_start(fill.time_ms, bot.length_ms))
     applied = bot.book.apply(fill, reason=order.intent_reason, bar=bar, fee_value_quote=_fee_value(bot, fill))
     trade = applied.trade
     if fill.side is Side.BUY:
+        measure(bot, fill)
         inside = order.type.has_limit and bot.desk.market.candle_feed and fill.time_ms < bot.desk.clock.now_ms()
         bot.guard.entered(position, bot.spec, float(_entry_price(bot, order, fill)), inside=inside)
-    elif trade is None and 0 < position.quantity < step:
-        trade = bot.book.close_dust(step, reason=order.intent_reason, bar=bar, time_ms=fill.time_ms)
+    elif trade is None and not order.remaining:
+        trade = bot.book.close_dust(_least(bot, fill.price), reason=order.intent_reason, bar=bar, time_ms=fill.time_ms)
     if not bot.holds:
         bot.guard.cleared()
     journal.position(position)
@@ -50,6 +53,30 @@ def book_fill(bot: Bot, order: Order, fill: Fill) -> Decimal:
     if trade is not None:
         _end_trade(bot, trade, fill.time_ms)
     return applied.realized_pnl
+
+
+def write_off_dust(bot: Bot, order: Order) -> None:
+    """A sale ended before it was whole: what is left may be too little for another one."""
+    position, price = bot.book.position, order.average
+    if order.side is Side.BUY or price is None or bot.desk.market.candle_feed:
+        return
+    now = bot.desk.clock.now_ms()
+    bar = bot.desk.market.bar_index(*bot.lane, bucket_start(now, bot.length_ms))
+    trade = bot.book.close_dust(_least(bot, price), reason=order.intent_reason, bar=bar, time_ms=now)
+    if trade is None:
+        return
+    bot.guard.cleared()
+    bot.desk.journal.position(position)
+    bot.desk.journal.book(bot.number, bot.book.cash, bot.book.realized_pnl, bot.book.fees)
+    _end_trade(bot, trade, now)
+
+
+def _least(bot: Bot, price: Decimal) -> Decimal:
+    """Return the least that can be sold: where the exchange minds, what is worth its minimum notional."""
+    instrument = bot.instrument
+    if bot.desk.market.candle_feed:
+        return instrument.step
+    return max(instrument.step, instrument.min_notional / price)
 
 
 def meet_resurrected(bot: Bot, order: Order, ended_as: OrderStatus) -> None:

@@ -55,11 +55,9 @@ class Guard:
         ``inside``: a limit order filled within the candle that closes now. The stop is live at once; the
         target is not before the next candle, and neither a high before the entry lifts the trail.
         """
-        position.stop = rules.stop_level(entry, float(spec.stop_loss)) if spec.stop_loss else None
-        position.target = rules.target_level(entry, float(spec.take_profit)) if spec.take_profit else None
-        if spec.trailing_stop:
-            position.trailing = float(spec.trailing_stop)
+        if spec.trailing_stop or spec.break_even:
             position.highest = max(entry, position.highest or entry)
+        _fix(position, spec, entry)
         self._inside = inside
         self.watch(position)
 
@@ -77,7 +75,7 @@ class Guard:
         self._inside = False
 
     def on_closed(self, candle: Candle) -> None:
-        """Raise the trailing level by a closed candle's high (candle feeds)."""
+        """Raise trail and break-even by a closed candle's high (candle feeds)."""
         position, inside = self._position, self._inside
         if position is None or self._by_ticks:
             return
@@ -88,11 +86,12 @@ class Guard:
             self._arm(position)
 
     def on_price(self, price: float) -> None:
-        """Raise the trailing level by a price."""
+        """Raise trail and break-even by a price."""
         position = self._position
-        if position is None or position.trailing is None or position.highest is None or price <= position.highest:
+        if position is None or position.highest is None or price <= position.highest or not _rises(position):
             return
         position.highest = price
+        _lift(position, _paid(position))
         self._arm(position)
         self._raised()
 
@@ -113,7 +112,7 @@ class Guard:
     def _arm(self, position: Position) -> None:
         target = None if self._inside else position.target
         self._levels.arm(self._lane, self._owner, self, self.stop(), target)
-        if self._by_ticks and position.trailing is not None and position.highest is not None:
+        if self._by_ticks and position.highest is not None and _rises(position):
             above = math.nextafter(position.highest, math.inf)
             self._levels.arm(self._lane, -self._owner, self._peak, None, above)
 
@@ -142,10 +141,48 @@ def change_levels(position: Position, spec: BotSpec, entry: Decimal) -> None:
     They count from the price paid. ``entry``, the average cost of what is held, may be more than that (a fee
     in the base asset); it counts where part of the position was sold.
     """
-    paid = position.bought_notional / position.bought_quantity if position.bought_quantity else entry
-    price = float(entry if position.sold_quantity else paid)
-    position.stop = rules.stop_level(price, float(spec.stop_loss)) if spec.stop_loss else None
-    position.target = rules.target_level(price, float(spec.take_profit)) if spec.take_profit else None
-    position.trailing = float(spec.trailing_stop) if spec.trailing_stop else None
-    if position.trailing is not None and position.highest is None:
+    price = _paid(position, entry)
+    if (spec.trailing_stop or spec.break_even) and position.highest is None:
         position.highest = price
+    _fix(position, spec, price)
+
+
+def _fix(position: Position, spec: BotSpec, entry: float) -> None:
+    """Fix the levels from the entry price, the range (``position.atr``) and the highest price since.
+
+    An ATR stop that lies below zero is none.
+    """
+    atr = rules.NONE if position.atr is None else position.atr
+    by_atr = rules.atr_stop_level(entry, atr, _number(spec.atr_stop))
+    stop = rules.higher(rules.stop_level(entry, _number(spec.stop_loss)), by_atr)
+    position.stop = stop if stop > 0.0 else None
+    position.target = rules.target_level(entry, float(spec.take_profit)) if spec.take_profit else None
+    position.trailing = float(spec.trailing_stop) if spec.trailing_stop else None
+    position.break_even = float(spec.break_even) if spec.break_even else None
+    _lift(position, entry)
+
+
+def _lift(position: Position, entry: float) -> None:
+    """Lift the fixed stop to the entry price, once the highest price says so; it never falls again."""
+    if position.break_even is None or position.highest is None:
+        return
+    stop = rules.NONE if position.stop is None else position.stop
+    stop = rules.break_even_level(entry, position.highest, position.break_even, stop)
+    position.stop = None if math.isnan(stop) else stop
+
+
+def _paid(position: Position, entry: Decimal | None = None) -> float:
+    """Return the price paid, or the average cost of what is left where a part was sold."""
+    entry = position.entry_price if entry is None else entry
+    if position.bought_quantity and not position.sold_quantity:
+        return float(position.bought_notional / position.bought_quantity)
+    return rules.NONE if entry is None else float(entry)
+
+
+def _rises(position: Position) -> bool:
+    """Tell whether a higher price moves a level."""
+    return position.trailing is not None or position.break_even is not None
+
+
+def _number(value: Decimal | None) -> float:
+    return rules.NONE if value is None else float(value)

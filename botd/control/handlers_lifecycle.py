@@ -8,8 +8,9 @@ from typing import Any
 import msgspec
 
 from botd.bot.bot import Bot
-from botd.bot.lifecycle import Desired
+from botd.bot.lifecycle import BotState, Desired
 from botd.control.services import Services
+from botd.domain.bot_spec import BotSpec
 from botd.domain.errors import BotdError, InvalidError
 from botd.orchestrator.fleet import action_row
 from botd.orchestrator.specs import FRACTIONS, as_mapping
@@ -40,9 +41,12 @@ class LifecycleHandlers:
             "warnings": self._warnings(bot),
             "largest_order": self._largest_order(bot),
             "detail": bot.record.reason,
+            "start_error": None,
         }
         if problem is not None:
-            row["warnings"].append(problem.message.removeprefix(f"{bot.name}: "))
+            why = problem.message.removeprefix(f"{bot.name}: ")
+            row["warnings"].append(f"not started: {why}")
+            row["start_error"] = {"code": problem.code, "message": why, "hint": problem.hint}
         return row
 
     async def start(self, args: Any, caller: Any) -> dict[str, Any]:
@@ -61,8 +65,9 @@ class LifecycleHandlers:
 
     async def restart(self, args: Any, caller: Any) -> dict[str, Any]:
         def restart(bot: Bot) -> str:
+            failed = bot.record.reason if bot.state in (BotState.FAILED, BotState.BACKOFF) else ""
             self._services.orchestrator.restart(bot)
-            return "restarted"
+            return f"restarted; it had failed: {failed}" if failed else "restarted"
 
         return await self._each(args, restart)
 
@@ -101,12 +106,13 @@ class LifecycleHandlers:
         async with services.lock:
             bot = services.orchestrator.get(args.name)
             spec = services.parser.parse(_changed(bot, args.changes))
-            before = bot.state.value
-            changed = spec != bot.spec
+            before, old = bot.state.value, bot.spec
             bot = services.orchestrator.change(bot, spec)
             await services.commit()
+        changed = spec != old
         row = action_row(bot.name, before, bot.state.value, ", ".join(f"{k}={v}" for k, v in args.changes.items()))
         row["result"] = "changed" if changed else "unchanged"
+        row["warnings"] = self._warnings_of_change(bot, old)
         return {"rows": [row]}
 
     async def apply(self, args: Any, caller: Any) -> dict[str, Any]:
@@ -156,22 +162,51 @@ class LifecycleHandlers:
         return f"{held}, {' and '.join(guard)} still guarded" if guard else f"{held}, no stop"
 
     def _warnings(self, bot: Bot) -> list[str]:
-        services, warnings = self._services, []
-        bots = services.orchestrator.bots.values()
-        promised = sum(b.spec.capital for b in bots)
-        equity = services.portfolio.account_equity()
-        if equity is not None and promised > equity:
-            warnings.append(
-                f"the bots' capitals sum to {text(promised)} {services.portfolio.currency}, "  # type: ignore[arg-type]
-                f"the account is worth {text(equity)}: the gate decides at each order"
-            )
+        warnings = self._money_warnings(bot)
         if bot.record.desired != Desired.STOPPED and not bot.spec.stop_loss and not bot.spec.trailing_stop:
             warnings.append("no stop: a position is held until the strategy sells it")
-        quote = services.desk.market.quote(bot.spec.symbol)
+        quote = self._services.desk.market.quote(bot.spec.symbol)
         if quote is not None and not bot.holds:
-            least, largest = bot.instrument.min_notional, bot.largest_entry(quote.last)[0]
+            least, (largest, control) = bot.instrument.min_notional, bot.largest_entry(quote.last)
             if float(largest) * quote.last < float(least):
-                warnings.append(f"it cannot buy: an order is worth at least {text(least)} {bot.instrument.quote}")
+                unit = bot.instrument.quote
+                free = f", the account has {text(self._services.portfolio.free(unit))} {unit} free"
+                cause = free if control == "funds" else f", {control} allows less" if control else ""
+                warnings.append(f"it cannot buy: an order is worth at least {text(least)} {unit}{cause}")
+        return warnings
+
+    def _money_warnings(self, bot: Bot) -> list[str]:
+        """Return what the account says to the bots' capitals."""
+        portfolio, warnings = self._services.portfolio, []
+        if bot.instrument.quote != portfolio.currency:
+            rate = portfolio.price(bot.instrument.quote)
+            counted = "" if rate is not None else f", and not counted in its {portfolio.currency}"
+            warnings.append(
+                f"its capital is in {bot.instrument.quote}: it buys with what the account holds of it{counted}"
+            )
+        rates = [
+            (other, portfolio.price(other.instrument.quote)) for other in self._services.orchestrator.bots.values()
+        ]
+        promised = sum((other.spec.capital * rate for other, rate in rates if rate is not None), Decimal(0))
+        equity = portfolio.account_equity()
+        if equity is not None and promised > equity:
+            warnings.append(
+                f"the bots' capitals sum to {text(promised)} {portfolio.currency}, "
+                f"the account is worth {text(equity)}: the gate decides at each order"
+            )
+        return warnings
+
+    def _warnings_of_change(self, bot: Bot, old: BotSpec) -> list[str]:
+        """Return what ``set`` did that deserves a second look."""
+        warnings = self._money_warnings(bot) if bot.spec.capital > old.capital else []
+        guarded = [bool(spec.stop_loss or spec.trailing_stop) for spec in (old, bot.spec)]
+        if guarded == [True, False]:
+            held = (
+                f"the {text(bot.book.position.quantity)} {bot.instrument.base} it holds is"
+                if bot.holds
+                else "what it buys is"
+            )
+            warnings.append(f"no stop any more: {held} held until the strategy sells it")
         return warnings
 
     def _largest_order(self, bot: Bot) -> str | None:

@@ -43,7 +43,12 @@ class LiveHandlers:
         return row
 
     async def reconcile(self, args: Any, caller: Any) -> dict[str, Any]:
-        found = await self._services.live.reconcile(accept_reset=args.accept_reset, by=_who(caller))
+        live, who = self._services.live, _who(caller)
+        if args.accept:
+            live.accept(args.accept, who)
+        if args.cancel_foreign:
+            live.cancel_foreign(args.cancel_foreign)
+        found = await live.reconcile(accept_reset=args.accept_reset, by=who)
         async with self._services.lock:
             await self._services.commit()
         return found

@@ -233,9 +233,12 @@ class Resolve(Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class Reconcile(Struct, forbid_unknown_fields=True, kw_only=True):
-    """Look at the whole account now; ``accept_reset``: a test network began anew, and the books may too."""
+    """Look at the whole account now; ``accept_reset``: a test network began anew, and the books may too; ``accept``:
+    take an asset's difference as a transfer; ``cancel_foreign``: cancel the orders of another instance of botd."""
 
     accept_reset: bool = False
+    accept: Word | None = None
+    cancel_foreign: Word | None = None
 
 
 class Backup(Struct, forbid_unknown_fields=True, kw_only=True):

@@ -10,6 +10,10 @@ import msgspec
 from botd.domain.instrument import ZERO
 
 
+PANIC_SEQUENCE = 10**12
+"""Orders with a sequence from here on were sent by ``botctl panic``, without the ledger: the rest is the time."""
+
+
 class Side(StrEnum):
     BUY = "buy"
     SELL = "sell"

@@ -13,7 +13,8 @@ class Position(msgspec.Struct, kw_only=True):
     """What one bot holds of one symbol, and the levels that belong to it.
 
     ``cost`` is what the held quantity cost in quote by average cost, fees apart. ``stop`` is the fixed
-    stop, ``highest`` the highest high since entry (candles before the present one), both floats by the
+    stop (lifted to the entry once ``break_even``, a gain, was reached), ``highest`` the highest high since entry
+    (candles before the present one), ``atr`` the average true range that the stop was measured by: floats by the
     formulas of :mod:`botd.domain.rules`; None where the spec has none. The ``entry_*``, ``bought_*``,
     ``sold_*`` and ``fees`` fields collect the round trip that is under way.
     """
@@ -34,6 +35,8 @@ class Position(msgspec.Struct, kw_only=True):
     sold_notional: Decimal = ZERO
     fees: Decimal = ZERO
     realized_pnl: Decimal = ZERO
+    break_even: float | None = None
+    atr: float | None = None
 
     @property
     def entry_price(self) -> Decimal | None:

@@ -59,6 +59,11 @@ def atr_stop_level(entry: float, atr: float, multiple: float) -> float:
     return entry - multiple * atr
 
 
+def measures(atr: float, price: float) -> bool:
+    """Tell whether an average true range says anything: one that died away is a rounding of nothing."""
+    return atr > price * 1e-9
+
+
 def break_even_level(entry: float, highest: float, trigger: float, fixed_stop: float) -> float:
     """Return the fixed stop, lifted to the entry price once ``highest`` was ``trigger`` above it.
 

@@ -120,6 +120,10 @@ class RemoteExchange(Exchange, Protocol):
         """Return an order by its client id; None where the exchange answers that it knows no such order."""
         ...
 
+    async def find_numbered(self, symbol: str, exchange_order_id: str) -> RemoteOrder | None:
+        """Return an order, anybody's, by the id that the exchange gave it; None as above."""
+        ...
+
     async def find_open_orders(self, symbol: str | None = None) -> Sequence[RemoteOrder]:
         """Return the account's working orders, everybody's, of one symbol or all."""
         ...

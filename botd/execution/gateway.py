@@ -19,6 +19,7 @@ import msgspec
 
 from botd.domain.clock import Clock
 from botd.domain.errors import BotdError
+from botd.domain.failpoints import failpoint
 from botd.domain.order import Intent, Order, OrderStatus, Purpose, Report
 from botd.exchange.exchange import Exchange
 from botd.execution.client_ids import client_order_id
@@ -312,6 +313,7 @@ class Gateway:
             error = BotdError(f"the intent took {took_s:.1f} s to become durable")
         if error is None:
             self._sent[order.client_order_id] = self._clock.monotonic()
+            failpoint("order.before_send")
             self._exchange.submit(order)
             return
         logger.error("order %s is not sent: %s", order.client_order_id, error.message)

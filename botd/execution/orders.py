@@ -21,6 +21,7 @@ from botd.domain.events import Event
 from botd.domain.instrument import ZERO, split_symbol
 from botd.domain.order import TRANSITIONS, Fill, Order, OrderStatus, Report, Side
 from botd.execution.client_ids import parse_client_order_id
+from botd.ledger.records import amount
 
 logger = logging.getLogger("botd.execution")
 

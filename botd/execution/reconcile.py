@@ -16,6 +16,7 @@ from typing import Any
 from botd.domain.clock import Clock
 from botd.domain.errors import BotdError, ConflictError, WrongStateError
 from botd.domain.events import Event
+from botd.domain.failpoints import failpoint
 from botd.domain.instrument import split_symbol
 from botd.domain.order import Fill, Order, OrderStatus, Report
 from botd.exchange.remote import RemoteBalance, RemoteExchange, RemoteOrder
@@ -85,7 +86,7 @@ class Reconciler:
         self._counts = dict.fromkeys(("looks", "failed", "transfers"), 0)
         self.trades = TradeReader(
             exchange=exchange, gateway=gateway, learner=learner, account=self.account, archive=archive, clock=clock,
-            tell=journal.event,
+            tell=journal.event, instance=instance,
         )  # fmt: skip
         gateway.table.on_booked = self._on_booked
         gateway.table.on_stray = self._strays.append
@@ -138,8 +139,10 @@ class Reconciler:
                 continue
             self._agenda.looked(what, now)
             try:
+                failpoint("reconcile.before_look")
                 async with self._looking:
                     await look()
+                failpoint("reconcile.after_look")
                 self._counts["looks"] += 1
                 self._looked.add(what)
             except BotdError as error:

@@ -10,12 +10,14 @@ from collections.abc import Callable
 
 from botd.domain.clock import Clock
 from botd.domain.events import Event
-from botd.domain.order import Order
+from botd.domain.order import PANIC_SEQUENCE, Order, OrderStatus, Purpose, Side
 from botd.exchange.remote import RemoteExchange, RemoteTrade
 from botd.execution.account import AccountBook
+from botd.execution.client_ids import parse_client_order_id
 from botd.execution.durable import KeptOrder, OrderArchive
 from botd.execution.gateway import Gateway
 from botd.execution.learning import Learner
+from botd.ledger.records import amount
 
 logger = logging.getLogger("botd.execution")
 
@@ -35,6 +37,7 @@ class TradeReader:
         archive: OrderArchive,
         clock: Clock,
         tell: Callable[[Event], None],
+        instance: str,
     ) -> None:
         self._exchange = exchange
         self._gateway = gateway
@@ -43,6 +46,7 @@ class TradeReader:
         self._archive = archive
         self._clock = clock
         self._tell = tell
+        self._instance = instance
         self._externals: set[tuple[str, str]] = set()
         self.vanished: set[str] = set()
         """Symbols in which the exchange does not know the last trade any more."""
@@ -125,7 +129,39 @@ class TradeReader:
         if order is not None or (trade.symbol, trade.exchange_order_id) in self._externals:
             return order
         kept = await self._archive.by_exchange_id(trade.symbol, trade.exchange_order_id)
+        if kept is None and trade.side is Side.SELL and (sale := await self._panic_sale(trade)) is not None:
+            return sale
         since = self._account.opened_ms
         if kept is None or (self._account.epoch and since is not None and kept.order.created_ms < since):
             return None  # the exchange began anew since: another order has that number now
         return self.adopt(kept)
+
+    async def _panic_sale(self, trade: RemoteTrade) -> Order | None:
+        """Take in a sale that ``botctl panic`` made while botd was dead: an exit of the bot that its id names."""
+        found = await self._exchange.find_numbered(trade.symbol, trade.exchange_order_id)
+        if found is None:
+            return None
+        ours = parse_client_order_id(found.client_order_id)
+        if ours is None or ours[0] != self._instance:
+            self.know_external(trade.symbol, trade.exchange_order_id)
+            return None
+        if ours[2] < PANIC_SEQUENCE:
+            return None  # one of ours on its way: its own answer tells
+        order = Order(
+            client_order_id=found.client_order_id,
+            bot=ours[1],
+            symbol=found.symbol,
+            interval="",
+            side=found.side,
+            type=found.type,
+            quantity=found.quantity,
+            purpose=Purpose.EXIT,
+            intent_reason="panic",
+            status=OrderStatus.UNKNOWN,
+            exchange_order_id=found.exchange_order_id,
+            created_ms=found.created_ms,
+            updated_ms=found.updated_ms,
+        )
+        self._gateway.table.keep(order)
+        await self._learner.learn(order, found)
+        return order

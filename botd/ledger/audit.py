@@ -13,7 +13,7 @@ from __future__ import annotations
 import hmac
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -129,7 +129,7 @@ class Chain:
 
     def __init__(self, key: bytes, head: Head) -> None:
         self.head = head
-        self._key = key
+        self._code = _coder(key)
 
     def extend(self, entries: Iterable[Row]) -> tuple[list[Row], Head]:
         """Return the entries as rows of the table, and the head after them: it counts once they are committed."""
@@ -137,7 +137,7 @@ class Chain:
         rows: list[Row] = []
         for time_ms, kind, entry in entries:
             number += 1
-            mac = _code(self._key, mac, number, time_ms, kind, entry)
+            mac = self._code(mac, number, time_ms, kind, entry)
             rows.append((number, time_ms, kind, entry, mac))
         return rows, Head(number, mac)
 
@@ -248,14 +248,14 @@ def damages(connection: sqlite3.Connection, ledger: Path) -> Iterator[str]:
 
 def _walk(connection: sqlite3.Connection, secret: bytes) -> Iterator[tuple[int, str, list[str]]]:
     """Yield each entry's number and code, and what is wrong there."""
-    number, mac = 0, ""
+    code, number, mac = _coder(secret), 0, ""
     for found, time_ms, kind, entry, stored in entries(connection):
         wrong = []
         number += 1
         if found != number:
             wrong.append(_gap(number, int(str(found))))
             number = int(str(found))
-        if _code(secret, mac, number, time_ms, kind, entry) != stored:
+        if code(mac, number, time_ms, kind, entry) != stored:
             wrong.append(f"entry {number} ({kind}) is not as it was written, or what came before it is not")
         mac = str(stored)
         yield number, mac, wrong
@@ -280,6 +280,13 @@ def _anchors(ledger: Path, last_bytes: int | None = None) -> Sequence[tuple[int,
     return [(int(number), mac) for _, number, mac in whole]
 
 
-def _code(secret: bytes, before: str, *fields: object) -> str:
-    text = "\x1f".join((before, *map(str, fields)))
-    return hmac.digest(secret, text.encode(), "sha256").hex()
+def _coder(secret: bytes) -> Callable[..., str]:
+    """Return what gives an entry its code: (code before, fields of the entry). The key is taken in once."""
+    keyed = hmac.new(secret, digestmod="sha256")
+
+    def code(before: str, *fields: object) -> str:
+        copy = keyed.copy()
+        copy.update("\x1f".join((before, *map(str, fields))).encode())
+        return copy.hexdigest()
+
+    return code

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from botd.domain.bot_spec import BotSpec
-from botd.domain.order import Order, OrderStatus, OrderType, Purpose, Side
+from botd.domain.order import PANIC_SEQUENCE, Order, OrderStatus, OrderType, Purpose, Side
 from botd.domain.position import Position
 from botd.ledger.checksums import sound
 from botd.ledger.records import ACCOUNT, Book, BotRecord, Loaded
@@ -121,6 +121,6 @@ def _keyed(connection: sqlite3.Connection) -> dict[str, dict[str, str]]:
 
 
 def _last_sequences(connection: sqlite3.Connection, numbers: list[int]) -> dict[int, int]:
-    last = "SELECT max(sequence) FROM orders WHERE bot = ?"
-    found = {number: connection.execute(last, (number,)).fetchone()[0] for number in numbers}
+    last = "SELECT max(sequence) FROM orders WHERE bot = ? AND sequence < ?"
+    found = {number: connection.execute(last, (number, PANIC_SEQUENCE)).fetchone()[0] for number in numbers}
     return {number: sequence for number, sequence in found.items() if sequence}

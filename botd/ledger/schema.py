@@ -47,6 +47,7 @@ def _to_2(connection: sqlite3.Connection) -> None:
     for name in UNAUDITED:
         last = f"SELECT 'unaudited_{name}', coalesce(max(id), 0) FROM {name}"
         connection.execute(f"INSERT INTO meta (key, value) {last}")
+    connection.execute("CREATE INDEX orders_exchange_order_id ON orders (exchange_order_id)")
     seal_all(connection)
 
 

@@ -106,7 +106,7 @@ ALL = (
         ("client_order_id",),
         serial=True,
         nullable=frozenset({"price", "stop_price", "trigger_price"}),
-        indexes=(("bot",), ("bot", "sequence")),
+        indexes=(("bot",), ("bot", "sequence"), ("exchange_order_id",)),
         partial=(("orders_open", "rank", "rank < 4"),),
     ),
     Table("fills", _FILL, ("symbol", "trade_id"), "ignore", serial=True, indexes=(("bot",),)),

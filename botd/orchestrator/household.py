@@ -31,8 +31,9 @@ def claims(bots: Iterable[Bot]) -> list[Claim]:
 class BotHousehold:
     """The bots, as reconciliation sees them (:class:`botd.execution.household.Household`)."""
 
-    def __init__(self, bots: Callable[[], Iterable[Bot]]) -> None:
+    def __init__(self, bots: Callable[[], Iterable[Bot]], on_transfer: Callable[[str, Decimal], None]) -> None:
         self._bots = bots
+        self._tell = on_transfer
 
     def claims(self) -> Iterable[Claim]:
         return claims(self._bots())
@@ -49,3 +50,4 @@ class BotHousehold:
 
     def on_transfer(self, asset: str, amount: Decimal, time_ms: int) -> None:
         logger.info("a transfer of %s %s", amount, asset)
+        self._tell(asset, amount)

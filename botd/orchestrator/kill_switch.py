@@ -59,7 +59,7 @@ class KillSwitch:
         return rows
 
     def _still(self, scope: str, name: str) -> str:
-        """Return what a release leaves in force around a scope, the account's and the symbol's too, and what ends it."""
+        """Return what a release leaves in force around a scope, of the account and the symbol too, and what ends it."""
         kind = scope.partition(":")[0]
         named = {scope: f"{kind}:{name}" if ":" in scope else scope}
         if scope != ACCOUNT:

@@ -16,6 +16,7 @@ from botd.execution.reconcile import Reconciler
 from botd.execution.resolver import Resolver
 from botd.orchestrator.arming import Arming
 
+_NOT_HERE = "this exchange is botd's own"
 _NO_DOUBT = "on paper the exchange answers at once: no order is in doubt"
 
 
@@ -61,6 +62,19 @@ class LiveDesk:
             raise NotFoundError(f"{client_order_id}: no such order in doubt", _NO_DOUBT)
         order = self._resolver.resolve(client_order_id, by)
         return {"client_order_id": order.client_order_id, "status": order.status.value, "reason": order.reason}
+
+    def accept(self, asset: str, by: str) -> None:
+        """Take an asset's unexplained difference for a transfer: a person says it is one."""
+        if self._reconciler is None:
+            raise UnavailableError(_NOT_HERE, "the books are the account")
+        self._reconciler.accept_difference(asset, by)
+
+    def cancel_foreign(self, instance: str) -> None:
+        """Cancel the working orders of another instance of botd on this account."""
+        if self._reconciler is None:
+            raise UnavailableError(_NOT_HERE, "nobody else trades on it")
+        if not self._reconciler.cancel_foreign(instance):
+            raise NotFoundError(f"{instance}: no orders of such an instance", "see: botctl reconcile")
 
     async def reconcile(self, *, accept_reset: bool, by: str) -> dict[str, Any]:
         """Hold the books against the exchange now; return match, rows, differences and the orders in doubt."""

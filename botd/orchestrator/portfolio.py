@@ -75,7 +75,13 @@ class Portfolio:
     def free(self, asset: str) -> Decimal:
         """Return what may be spent of ``asset``."""
         balance = self._exchange.balances().get(asset)
-        return balance.free if balance else ZERO
+        if balance is None:
+            return ZERO
+        if self._exchange.in_process:
+            return balance.free
+        # What the exchange told last may be older than our own orders.
+        bound = self._gateway.table.reserved(self._last).get(asset, ZERO)
+        return max(ZERO, min(balance.free, balance.total - bound))
 
     def open_orders(self, symbol: str | None = None, bot: int | None = None) -> list[Order]:
         """Return working orders of ours."""

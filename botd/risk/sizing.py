@@ -58,14 +58,15 @@ def below_minimum(quantity: Decimal, price: float, instrument: Instrument) -> bo
     return not (exact * price >= float(instrument.min_notional))
 
 
-def stop_fraction(spec: BotSpec) -> float:
-    """Return the distance to the stop as a fraction: the nearer of fixed and trailing stop."""
-    stops = [stop for stop in (spec.stop_loss, spec.trailing_stop) if stop is not None]
-    if not stops:
+def stop_fraction(spec: BotSpec, price: float, atr: float) -> float:
+    """Return the distance to the stop as a fraction of ``price``: the nearest of fixed, trailing and ATR stop."""
+    if not spec.has_stop:
         raise InvalidError(
-            f"{spec.name}: risk per trade needs a stop", "give --stop-loss or --trailing-stop, or use --fraction"
+            f"{spec.name}: risk per trade needs a stop",
+            "give --stop-loss, --trailing-stop or --atr-stop, or use --fraction",
         )
-    return float(min(stops))
+    fixed, trailing, multiple = map(_number, (spec.stop_loss, spec.trailing_stop, spec.atr_stop))
+    return rules.nearer(rules.nearer(fixed, trailing), multiple * atr / price)
 
 
 def size_entry(
@@ -78,15 +79,17 @@ def size_entry(
     fee: float,
     instrument: Instrument,
     margin: float = 0.0,
+    atr: float = rules.NONE,
 ) -> Sized:
     """Return the quantity of an entry decided at ``price`` (the candle's close, the last tick).
 
-    ``margin`` is the share of the cash that is kept back (the funds control; 0 in presets paper and off).
+    ``margin`` is the share of the cash that is kept back (the funds control; 0 in presets paper and off), ``atr``
+    the average true range that an ATR stop is measured by.
     """
     usable = float(cash) * (1.0 - margin)
     if not (math.isfinite(usable) and math.isfinite(price) and price > 0):
         return Sized(quantity=ZERO, wanted=0.0, detail=f"no size for cash {cash} at price {price}")
-    wanted, detail = _wanted(spec, usable, float(equity), price, slippage, fee)
+    wanted, detail = _wanted(spec, usable, float(equity), price, slippage, fee, atr)
     if not math.isfinite(wanted):
         return Sized(quantity=ZERO, wanted=0.0, detail=f"no size: {detail}")
     quantity = whole_quantity(wanted, instrument)
@@ -99,12 +102,18 @@ def size_entry(
     return Sized(quantity=quantity, wanted=wanted, detail=detail)
 
 
-def _wanted(spec: BotSpec, cash: float, equity: float, price: float, slippage: float, fee: float) -> tuple[float, str]:
+def _wanted(
+    spec: BotSpec, cash: float, equity: float, price: float, slippage: float, fee: float, atr: float
+) -> tuple[float, str]:
     if spec.risk_per_trade is None:
         fraction = 1.0 if spec.fraction is None else float(spec.fraction)
         return rules.fraction_quantity(cash, fraction, price, slippage, fee), f"{fraction:.4%} of cash {cash:.8g}"
-    distance, risk = stop_fraction(spec), float(spec.risk_per_trade)
+    distance, risk = stop_fraction(spec, price, atr), float(spec.risk_per_trade)
     wanted = rules.risk_quantity(equity, risk, price, distance)
     most = affordable(cash, price, slippage, fee)
     detail = f"risk {risk:.4%} of equity {equity:.8g} over a stop of {distance:.4%}"
     return (most, f"{detail}, capped by cash {cash:.8g}") if wanted > most else (wanted, detail)
+
+
+def _number(value: Decimal | None) -> float:
+    return rules.NONE if value is None else float(value)

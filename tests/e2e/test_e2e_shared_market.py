@@ -83,7 +83,7 @@ def test_followers_hear_every_candle_while_publishers_and_redis_come_and_go(make
         leader.kill()
         waiting.until(lambda: "publishing 1 lanes" in market_of(waiting)["detail"], 10)
         for follower, last in zip(followers, before, strict=True):
-            follower.until(lambda follower=follower, last=last: candles(follower)[-1][0] > last, 45)
+            follower.until(lambda follower=follower, last=last: candles(follower)[-1][0] > last, 80)
             found = candles(follower)
             assert found == truth(front, found[0][0], found[-1][0] + MINUTE)
             assert len(found) == 200

@@ -177,7 +177,7 @@ def play_all(
             pending = "signal"
         elif quantity and time_stop and i - entry_index == time_stop - 1:
             pending = "time_stop"
-        elif not quantity and enter[i] and not leave[i] and (not atr_stop or (atr and atr[i] > 0)):
+        elif not quantity and enter[i] and not leave[i] and (not atr_stop or (atr and atr[i] > 1e-9 * close)):
             wanted = fraction * cash / (close * (1 + slippage) * (1 + fee))
             if risk is not None:
                 distances = [level for level in (stop_loss, trailing) if level is not None]

@@ -105,6 +105,10 @@ class RemoteFake(FakeExchange):
         self._answer("order")
         return self.orders.get(client_order_id)
 
+    async def find_numbered(self, symbol: str, exchange_order_id: str) -> RemoteOrder | None:
+        self._answer("order")
+        return next((o for o in self.orders.values() if o.exchange_order_id == exchange_order_id), None)
+
     async def find_open_orders(self, symbol: str | None = None) -> Sequence[RemoteOrder]:
         self._answer("open_orders")
         return [o for o in self.orders.values() if o.status.is_open and symbol in (None, o.symbol)]

@@ -314,7 +314,7 @@ class Victim:
             self._campaign.saw_ready(time.monotonic() - self._begun, how)
             return True
         if self.botd.process.returncode != -9:
-            self._campaign.say(f"botd ended with {self.botd.process.returncode} ({how}):\n{self.botd.log()[-600:]}")
+            raise AssertionError(f"botd ended with {self.botd.process.returncode} ({how}):\n{self.botd.log()[-900:]}")
         return False
 
     def _dies(self, patience_s: float) -> bool:
@@ -371,6 +371,8 @@ def downgrade(path: Path) -> None:
             if table.checked:
                 connection.execute(f"ALTER TABLE {table.name} DROP COLUMN checksum")
         connection.execute("DROP TABLE audit")
+        connection.execute("DROP INDEX IF EXISTS orders_exchange_order_id")
+        connection.execute("DELETE FROM meta WHERE key LIKE 'unaudited%'")
         connection.execute("PRAGMA user_version = 1")
         connection.commit()
     audit.anchors_path(path).unlink(missing_ok=True)

@@ -35,7 +35,7 @@ class FailingDisk:
         return {"LD_PRELOAD": str(self.library), "BOTD_DISK_FAULT": str(self.fault), "BOTD_DISK_LOG": str(self.log)}
 
     def fail(self, operation: str, error: int, suffix: str, *, skip: int = 0, times: int = 0) -> None:
-        """From now on fail a file's write, sync or truncate: after ``skip`` calls, ``times`` of them (0: until healed)."""
+        """From now on fail a file's write, sync or truncate: ``skip`` calls pass, ``times`` fail (0: until healed)."""
         aside = self.fault.with_suffix(".new")
         aside.write_text(f"{operation} {error} {suffix} {skip} {times}\n")
         os.replace(aside, self.fault)

@@ -91,7 +91,7 @@ def test_a_file_that_takes_nothing_from_the_log_costs_no_order(
 
 
 def assert_no_sync_is_asked_for_again(disk: FailingDisk) -> None:
-    """What a failed sync left unwritten is not made durable by another: the log is opened anew, the file is written anew."""
+    """What a failed sync left unwritten no other makes durable: the log is opened anew, the file is written anew."""
     failed: dict[tuple[int, str], bool] = {}
     for operation, descriptor, name, result in disk.calls():
         key = (descriptor, name)

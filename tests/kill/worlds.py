@@ -95,8 +95,9 @@ def books(path: Path, world: World, up_to: int) -> dict[str, list[Any]]:
     found: dict[str, list[Any]] = {
         "orders": rows(
             path,
-            "SELECT substr(client_order_id, 7, length(client_order_id) - 9), bot, sequence, symbol, side, type, quantity,"
-            " price, purpose, created_ms FROM orders WHERE bot <= ? AND created_ms <= ? ORDER BY bot, sequence",
+            "SELECT substr(client_order_id, 7, length(client_order_id) - 9), bot, sequence, symbol, side, type,"
+            " quantity, price, purpose, created_ms FROM orders WHERE bot <= ? AND created_ms <= ?"
+            " ORDER BY bot, sequence",
             most,
             up_to,
         ),
@@ -108,8 +109,8 @@ def books(path: Path, world: World, up_to: int) -> dict[str, list[Any]]:
         ),
         "trades": rows(
             path,
-            "SELECT bot, symbol, quantity, entry_time_ms, exit_time_ms, entry_price, exit_price, pnl, fees, exit_reason,"
-            " bars FROM trades WHERE exit_time_ms <= ? ORDER BY bot, id",
+            "SELECT bot, symbol, quantity, entry_time_ms, exit_time_ms, entry_price, exit_price, pnl, fees,"
+            " exit_reason, bars FROM trades WHERE exit_time_ms <= ? ORDER BY bot, id",
             up_to,
         ),
         "equity": rows(

@@ -26,6 +26,7 @@ BELOW = {
     "orchestrator": {"bot", "strategy", "risk", "execution", "exchange", "market", "ledger", "report", "domain"},
     "control": {"orchestrator", "bot", "domain"},
     "backtest": {"strategy", "risk", "execution", "exchange", "market", "report", "domain"},
+    "lab": {"backtest", "strategy", "market", "report", "domain"},
 }
 """What each room may look at: downwards, past rooms too, never up or aside. (Control speaks of bots, it owns none.)"""
 

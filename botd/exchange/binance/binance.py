@@ -8,14 +8,17 @@ means, and what to ask when a doubt or a gap of the stream is told, is the busin
 from __future__ import annotations
 
 import asyncio
+import collections
 import logging
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from typing import Any
 
 import msgspec
 
 from botd.domain.clock import Clock, seeded_random
 from botd.domain.errors import BotdError, ConfigError
+from botd.domain.failpoints import failpoint
 from botd.domain.instrument import Instrument
 from botd.domain.order import Order, OrderType, Report
 from botd.exchange.binance import user_events
@@ -38,6 +41,8 @@ STOP_S = 12.0
 """An answer under way at the end is waited for so long: the engine answers within ten seconds."""
 _TURN_S = 1.0
 _ERRORS = 0.5
+_TRANSFERS = 256
+"""So many of the last ones are remembered."""
 _KEY_REFUSALS = (-1022, -2008, -2014, -2015)
 
 logger = logging.getLogger("botd.exchange")
@@ -79,6 +84,7 @@ class BinanceExchange:
         self._report: ReportListener | None = None
         self._account: AccountListener | None = None
         self._balances: dict[str, RemoteBalance] = {}
+        self._transfers: collections.deque[tuple[str, Decimal, int]] = collections.deque(maxlen=_TRANSFERS)
         self._started = False
         self._can_trade = True
         self._troubles: dict[str, str] = {}
@@ -224,6 +230,9 @@ class BinanceExchange:
     async def find_order(self, symbol: str, client_order_id: str) -> RemoteOrder | None:
         return await self.questions.find_order(symbol, client_order_id)
 
+    async def find_numbered(self, symbol: str, exchange_order_id: str) -> RemoteOrder | None:
+        return await self.questions.find_numbered(symbol, exchange_order_id)
+
     async def find_open_orders(self, symbol: str | None = None) -> list[RemoteOrder]:
         found = await self.questions.find_open_orders(symbol)
         ours = {row.client_order_id: row.symbol for row in found if self._owner_of(row.client_order_id) is not None}
@@ -315,17 +324,25 @@ class BinanceExchange:
             self._account.on_stream(up)
 
     def _on_event(self, event: user_events.Event) -> None:
+        failpoint("exchange.on_event")
         if isinstance(event, user_events.ExecutionReport):
             self._on_order(event)
         elif isinstance(event, user_events.AccountPosition):
             self._balances.update(event.holdings())
         elif isinstance(event, user_events.BalanceUpdate):
-            if self._account is not None:
-                self._account.on_transfer(event.asset, event.amount, event.time_ms)
+            self._on_transfer(event)
         elif isinstance(event, user_events.ListStatus) and event.status == "REJECT":
             for member in event.orders:
                 if self._owner_of(member.client_id) is not None:
                     self._on_doubt(member.client_id, f"its order list was refused: {event.reason}")
+
+    def _on_transfer(self, event: user_events.BalanceUpdate) -> None:
+        """Tell of a transfer once: the stream may say everything twice, and a transfer has no number of its own."""
+        told = (event.asset, event.amount, event.time_ms)
+        if told not in self._transfers:
+            self._transfers.append(told)
+            if self._account is not None:
+                self._account.on_transfer(*told)
 
     def _on_order(self, event: user_events.ExecutionReport) -> None:
         bot = self._owner_of(event.id)

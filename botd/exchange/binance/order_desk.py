@@ -14,6 +14,7 @@ from typing import Any
 
 from botd.domain.clock import Clock
 from botd.domain.errors import BotdError
+from botd.domain.failpoints import failpoint
 from botd.domain.order import Order, OrderStatus, Purpose, Report
 from botd.exchange.binance.client import Answer, NoAnswerError
 from botd.exchange.binance.order_wire import WireOrder, order_params, pair_params, reports, wire_orders
@@ -194,6 +195,7 @@ class OrderDesk:
             free=True,
             bot=bot,
         )
+        failpoint("order.after_send")
         if answer.code == -1021:
             self._site.time.distrust()
         return answer

@@ -6,6 +6,7 @@ the exchange says that it knows no such order, or QueryFailedError. It changes n
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any, TypeVar
 
@@ -103,9 +104,17 @@ class Questions:
 
     async def find_order(self, symbol: str, client_order_id: str) -> RemoteOrder | None:
         """Return an order by its client id; None where the exchange answers that it knows no such order."""
-        params = {"symbol": self._name(symbol), "origClientOrderId": client_order_id}
-        answer = await self._ask("order", params)
-        wire = _readable(answer, client_order_id)
+        wanted = {"symbol": self._name(symbol), "origClientOrderId": client_order_id}
+        return await self._one(wanted, lambda wire: wire.client_order_id == client_order_id)
+
+    async def find_numbered(self, symbol: str, exchange_order_id: str) -> RemoteOrder | None:
+        """Return an order, anybody's, by the exchange's own id; None as above."""
+        wanted = {"symbol": self._name(symbol), "orderId": exchange_order_id}
+        return await self._one(wanted, lambda wire: str(wire.order_id) == exchange_order_id)
+
+    async def _one(self, wanted: dict[str, Any], is_it: Callable[[WireOrder], bool]) -> RemoteOrder | None:
+        answer = await self._ask("order", wanted)
+        wire = _readable(answer, is_it)
         outcome = classify(Operation.QUERY, answer.status, answer.code, answer.message, readable=wire is not None)
         if outcome is Outcome.NO_SUCH_ORDER:
             return None
@@ -233,7 +242,7 @@ class Questions:
         return answer
 
 
-def _readable(answer: Answer, client_order_id: str) -> WireOrder | None:
+def _readable(answer: Answer, is_it: Callable[[WireOrder], bool]) -> WireOrder | None:
     """Return the order that was asked for; None where the answer is something else."""
     if answer.status != 200:
         return None
@@ -241,4 +250,4 @@ def _readable(answer: Answer, client_order_id: str) -> WireOrder | None:
         wire = decoded("order", answer, WireOrder)
     except RestError:
         return None
-    return wire if wire.client_order_id == client_order_id else None
+    return wire if is_it(wire) else None

@@ -131,7 +131,7 @@ def _numbers(path: Path, body: str, header: int, columns: int, wanted: list[int]
         quote = '"' if '"' in body else None
         lines = body.split("\n")
         times = {wanted[0]: _milliseconds} if _ISO.match(_cell(body.lstrip(), wanted[0])) else None
-        table = np.loadtxt(
+        table: NDArray[np.float64] = np.loadtxt(
             lines,
             delimiter=",",
             usecols=wanted,
@@ -164,7 +164,7 @@ def _bad_line(path: Path, body: str, header: int, columns: int, wanted: list[int
                 else:
                     _milliseconds(cells[column])
             except ValueError:
-                fact = f"{cells[column][:40]!r} is not a number"
+                fact = f"{cells[column][:40]!r} is not a number" + (" or a time" if column == wanted[0] else "")
                 return ConfigError(f"{path}: line {number}: {fact}", _EXPECTED)
     return ConfigError(f"{path}: cannot be read as candles", _EXPECTED)
 

@@ -34,7 +34,7 @@ def test_orders_are_placed_when_the_hook_has_returned_and_fills_are_told(
         await small.play(2)
         assert seen == [0] and bot.book.position.quantity == 1
         assert strategy.heard == ["start", "candle", "fill buy 1"]
-        assert bot.last_decision is not None and bot.last_decision.outcome == "entered"
+        assert bot.last_decision is not None and bot.last_decision.outcome == "bought"
         await small.play(1)
         assert strategy.heard == ["start", "candle", "fill buy 1", "candle"]
 

@@ -123,18 +123,28 @@ def process() -> Callable[..., subprocess.CompletedProcess[str]]:
 def terminal() -> Callable[..., tuple[int, list[str]]]:
     """Run botctl on a terminal of its own: ``terminal(80, "ls")`` gives the exit code and the lines, colours gone."""
 
-    def call(width: int, *arguments: str, answer: bytes = b"", **environment: str) -> tuple[int, list[str]]:
+    def call(
+        width: int, *arguments: str, answer: bytes = b"", after: str = "", **environment: str
+    ) -> tuple[int, list[str]]:
         outer, inner = pty.openpty()
         fcntl.ioctl(inner, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
         env = {key: value for key, value in os.environ.items() if key not in ("COLUMNS", "LINES", "NO_COLOR")}
         command = [sys.executable, "-m", "botctl.cli", *arguments]
         running = subprocess.Popen(
-            command, stdin=inner, stdout=inner, stderr=inner, env={**env, "TERM": "xterm", **environment}
+            command,
+            stdin=inner,
+            stdout=inner,
+            stderr=inner,
+            env={**env, "TERM": "xterm", **environment},
+            start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # Ctrl-C reaches it
         )
         os.close(inner)
+        shown = b""
+        while after.encode() not in shown:
+            shown += os.read(outer, 65536)
         if answer:
             os.write(outer, answer)
-        shown = b""
         with contextlib.suppress(OSError):  # the other end is closed
             while part := os.read(outer, 65536):
                 shown += part

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from botctl import client
-from botctl.client import DENIED, LISTENING, MISSING, REFUSED, Client, candidates, locate, probe
+from botctl.client import DENIED, LISTENING, MISSING, NO_SOCKET, REFUSED, Client, candidates, locate, probe
 from botctl.exit_codes import Fault
 from tests.fakes.fake_botd import FakeBotd, Refusal
 
@@ -62,8 +62,15 @@ def test_the_probe_tells_missing_stale_and_listening_apart(tmp_path, botd):
     assert probe(str(stale(tmp_path / "stale"))) == REFUSED
     assert probe(str(tmp_path / "nothing")) == MISSING
     (tmp_path / "file").write_text("")
-    assert probe(str(tmp_path / "file")) == REFUSED
+    assert probe(str(tmp_path / "file")) == NO_SOCKET
     assert probe(str(tmp_path / "file" / "below")) == MISSING
+
+
+def test_an_endpoint_that_is_a_file_is_said_to_be_no_socket(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(Fault, match="file: not a socket") as refused:
+        locate(str(tmp_path / "file"))
+    assert refused.value.exit_code == 69 and "killed" not in refused.value.message
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")

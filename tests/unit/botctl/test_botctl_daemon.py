@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import threading
-from pathlib import Path
 
 import pytest
 
@@ -19,6 +18,13 @@ def test_status_is_3_where_nothing_runs(botctl):
     result = botctl("daemon", "status")
     assert (result.code, result.out) == (3, "botd is not running\n")
     assert json.loads(botctl("daemon", "status", "-o", "json").out) == {"running": False}
+
+
+@pytest.mark.parametrize(("source", "exchange"), [("synthetic", "simulated"), ("exchange", "binance")])
+def test_status_names_an_exchange_only_where_one_is_connected(botctl, botd, source, exchange):
+    botd.handlers["hello"] = lambda args: {**HELLO, "source": source, "exchange": "binance"}
+    assert f"exchange   {exchange}\n" in botctl("daemon", "status").out
+    assert json.loads(botctl("daemon", "status", "-o", "json").out)["exchange"] == "binance"
 
 
 def test_status_shows_process_and_world(botctl, botd):
@@ -141,12 +147,3 @@ def test_what_needs_no_daemon_works_without_one(botctl, monkeypatch, tmp_path):
     result = botctl("config", "check", str(file))
     assert result.code == 78
     assert result.err.startswith("botctl: error: ")
-
-
-def test_the_bash_script_completes_in_a_real_bash(botctl):
-    script = (
-        botctl("completion", "bash").out + '\nCOMP_WORDS=(botctl flat); COMP_CWORD=1; _botctl; echo "${COMPREPLY[@]}"'
-    )
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    done = subprocess.run(["bash", "-c", script], env={**os.environ, "PATH": path}, capture_output=True, text=True)
-    assert done.stdout == "flatten\n"

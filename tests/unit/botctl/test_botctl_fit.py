@@ -6,7 +6,7 @@ import importlib
 
 import pytest
 
-from botctl.cells import Column
+from botctl.cells import Column, exact, moment
 from botctl.fitting import display_width, first_lines, fit, lines_taken, padded, shorten
 from tests.unit.botctl.conftest import bot_row
 
@@ -35,7 +35,8 @@ TABLES = [
 
 
 def shown_width(cells, columns, kept):
-    widths = [max(display_width(columns[i].title), *(display_width(line[i]) for line in cells), 0) for i in kept]
+    taken = {i: [display_width(part) for line in cells for part in line[i].split("\n")] for i in kept}
+    widths = [max(display_width(columns[i].title), *taken[i], 0) for i in kept]
     return sum(widths) + 2 * (len(widths) - 1)
 
 
@@ -72,11 +73,38 @@ def test_a_column_without_content_goes_first_and_is_not_missed():
 
 
 def test_sentences_are_cut_before_names_and_share_what_is_left():
-    columns = [Column("name"), Column("one", prose=10), Column("two", prose=10)]
+    columns = [Column("name"), Column("one", prose=10, one_line=True), Column("two", prose=10, one_line=True)]
     cells = [[LONG[:20], PROSE, PROSE]]
     fit(columns, cells, 64)
     assert [len(cell) for cell in cells[0]] == [20, 20, 20]
     assert cells[0][0] == LONG[:20] and cells[0][1].endswith("…")
+
+
+def test_a_sentence_goes_on_in_the_next_line_and_loses_nothing():
+    cells = [[LONG[:20], PROSE], ["x", "日本語のメモ " * 3 + "a" * 40]]
+    fit([Column("name"), Column("help", prose=10)], cells, 42)
+    for line, whole in zip(cells, (PROSE, "日本語のメモ" * 3 + "a" * 40), strict=True):
+        parts = line[1].split("\n")
+        assert len(parts) > 3 and max(map(display_width, parts)) <= 20
+        assert "".join(parts).replace(" ", "") == whole.replace(" ", "")
+
+
+@pytest.mark.parametrize(
+    ("width", "shown"),
+    [
+        (47, "2026-08-02 23:45:10"),
+        (46, "08-02 23:45:10"),
+        (37, "08-02 23:45:10"),
+        (36, "08-02 23:45"),
+        (31, "08-02 23:45"),
+    ],
+)
+def test_times_lose_their_year_then_their_seconds_all_alike_and_are_never_cut(width, shown):
+    columns = [Column("in", form=moment), Column("out", form=moment), Column("total", form=exact)]
+    cells = [["2026-08-02 23:45:10"] * 2 + ["1.5"], ["2026-08-02 23:45:10", "-", "2"]]
+    kept, _ = fit(columns, cells, width)  # 19 + 2 + 19 + 2 + 5 = 47 as they are; with 14: 37, with 11: 31
+    assert kept == [0, 1, 2]
+    assert cells == [[shown, shown, "1.5"], [shown, "-", "2"]]
 
 
 def test_wide_characters_count_two_and_combining_ones_none():
@@ -105,11 +133,21 @@ def bots(botd):
 
 def test_ls_on_80_columns_shows_what_matters_and_says_what_it_left_out(terminal, bots):
     code, lines = terminal(80, "ls")
-    assert code == 0 and len(lines) == 6
+    assert code == 0 and len(lines) == 6 + 6  # below: both notes, in full, under the names of their bots
     assert max(map(display_width, lines)) <= 80
     assert lines[1].split() == ["NAME", "STATE", "EQUITY", "REALIZED", "OPEN", "PNL", "NOTE"]
     assert lines[3].startswith(LONG[:12]) and "-1,234,567.89" in lines[3]
-    assert lines[-1] == "-o wide shows also: STRATEGY, SYMBOL, EVERY, AGE, TRADES, HOLDS"
+    assert lines[5] == "-o wide shows also: STRATEGY, SYMBOL, EVERY, AGE, TRADES, HOLDS"
+    assert " ".join(line.strip() for line in lines[7:9]) == f"alpha: {PROSE}"
+
+
+def test_a_note_of_many_bots_is_told_once_and_no_more_than_a_few(terminal, botd):
+    rows = [bot_row(f"bot{n:02}", note=f"{PROSE} {n // 2}") for n in range(20)]
+    botd.handlers["ls"] = lambda args: {"rows": rows, "next": None}
+    lines = terminal(80, "ls")[1]
+    told = "\n".join(lines[lines.index("") :])
+    assert told.count("warming up") == 5 and "bot00, bot01: " in told and lines[-1] == "5 more notes: botctl ls -o wide"
+    assert "more notes" not in "\n".join(terminal(80, "ls", "-q")[1])
 
 
 def test_cells_stay_aligned_beside_wide_characters(terminal, botd):

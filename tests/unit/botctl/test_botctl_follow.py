@@ -147,6 +147,14 @@ def test_a_restart_is_lived_through_without_a_gap(tmp_path, monkeypatch, capsys)
         ledger.publisher.close()
 
 
+@pytest.mark.parametrize("verb", ["events", "logs"])
+def test_following_ends_with_75_when_its_time_is_up(botctl, ledger, botd, verb):
+    botd.handlers["logs"] = lambda args: {"lines": [] if "cursor" in args else ["one"], "cursor": "1"}
+    result = botctl(verb, "-f", "-n", "1", "--timeout", "300ms")
+    assert result.code == 75 and result.out.count("\n") == 1
+    assert f"{verb}: followed for 0.3 s" in result.err
+
+
 def test_events_without_follow_end_and_filter(botctl, ledger):
     ledger.events[2]["topic"] = "order.denied"
     ledger.events[3]["bot"] = "b"

@@ -49,3 +49,14 @@ def test_quiet_says_nothing(clock, capsys):
     progress(1, 2, "note")
     progress.end()
     assert capsys.readouterr().err == ""
+
+
+def test_before_anything_is_known_no_full_bar_is_drawn(clock, capsys, monkeypatch):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    progress = Progress(Session(), "candles", clock)
+    progress(0, 0)
+    progress.end()
+    assert capsys.readouterr().err == ""
+    progress(0, 0, "the exchange asks to wait")
+    shown = capsys.readouterr().err
+    assert "[........................] the exchange asks to wait" in shown and "%" not in shown

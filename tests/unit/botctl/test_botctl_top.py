@@ -149,6 +149,50 @@ def test_what_is_halted_and_a_paused_market_are_said_at_the_top(board):
     assert lines[2].startswith("bots 3/4") and len(lines) == 24
 
 
+def test_the_remedy_above_is_that_of_what_is_held_and_says_until_when(board):
+    loss = {"scope": "bot:beta", "state": "reduce", "code": "DAILY_LOSS", "until": "2026-01-02T00:00:00Z"}
+    board.held = [{**loss, "remedy": "botctl risk set beta daily_loss=off"}]
+    line = plain(frame(board, 80, 24)).splitlines()[1]
+    assert line == "REDUCE bot beta until 00:00  (botctl risk set beta daily_loss=off)"
+    board.held.append({"scope": "account", "state": "halted", "remedy": "botctl release"})
+    line = plain(frame(board, 120, 24)).splitlines()[1]
+    assert line.endswith("HALTED account  (botctl risk show says what ends each)")
+
+
+def test_an_error_of_the_time_without_a_daemon_is_gone_when_it_is_back(board):
+    board.away, board.message = "away for 3 s: botd is not running", "alpha: botd is not running"
+    board.update(TOP)
+    assert plain(frame(board, 80, 24)).splitlines()[-1].endswith("q quit")
+    board.message = "alpha: running -> stopped"
+    board.update(TOP)  # an answer like any other
+    assert board.message == "alpha: running -> stopped"
+
+
+@pytest.mark.parametrize("key", ["?", "q", "escape"])
+def test_the_help_leads_back_to_the_page_it_was_asked_on(board, key):
+    board.press("enter")
+    board.press("?")
+    assert (board.page, board.opened()) == ("help", "alpha")
+    assert board.press(key) is None and (board.page, board.opened()) == ("bot", "alpha")
+    board.press("q")
+    assert (board.page, board.opened()) == ("bots", "")
+
+
+def test_a_key_for_a_bot_where_none_is_selected_says_so(board):
+    board.filter = "nothing like it"
+    assert board.press("s") is None
+    assert plain(frame(board, 80, 24)).splitlines()[-1] == "start: no bot is selected"
+
+
+def test_what_a_gate_says_of_an_opened_bot_is_not_cut(board):
+    board.press("enter")
+    detail = "enters while the histogram is above 0 and the candle closed above its average, exits below 0"
+    board.update(TOP, bot_row("alpha"), {"gates": [{"gate": "signal", "passed": False, "detail": detail}]})
+    lines = plain(frame(board, 80, 70)).splitlines()
+    at = next(number for number, line in enumerate(lines) if line.startswith("  NO  signal"))
+    assert " ".join(line.strip() for line in lines[at + 1 : at + 3]) == detail
+
+
 def test_scopes_are_asked_for_only_where_something_is_held():
     asked = []
 
@@ -211,7 +255,7 @@ def test_once_prints_a_frame_as_text(botctl, botd, monkeypatch):
     monkeypatch.setenv("LINES", "24")
     result = botctl("top", "--once")
     assert (result.code, result.out.count("\n")) == (0, 24)
-    assert "\x1b" not in result.out
+    assert "\x1b" not in result.out and "q quit" not in result.out
     assert botctl("top", "--once", "-o", "json").out.startswith("{")
 
 

@@ -134,7 +134,7 @@ def test_set_converts_what_is_a_percentage_and_leaves_parameters(botctl, botd):
 
 @pytest.mark.parametrize(
     "words",
-    ["flatten", "rm a --force", "close --all", "stop --all --close", "stop-all --close"],
+    ["flatten", "rm a --force", "rm --all", "close --all", "stop --all --close", "stop-all --close"],
 )
 def test_dangerous_verbs_need_yes_off_a_terminal(botd, words):
     botd.handlers |= {

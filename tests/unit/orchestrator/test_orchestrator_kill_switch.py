@@ -205,6 +205,9 @@ def test_with_a_full_disk_entries_are_denied_and_exits_go_on(run: Any, by_signal
         await small.play(1)
         decision = flat.last_decision
         assert decision is not None and decision.outcome == "denied"
-        assert (decision.gates[-1].gate, decision.gates[-1].detail) == ("readiness", "not ready: ledger")
+        assert (decision.gates[-1].gate, decision.gates[-1].detail) == (
+            "readiness",
+            "not ready: ledger: the disk is nearly full",
+        )
 
     run(script, [101, 102, 101, 101], risk={"preset": "paper"})

@@ -25,6 +25,8 @@ class Prices:
 
 
 class Account:
+    in_process = True
+
     def __init__(self, **totals: str) -> None:
         self._balances = {asset: Balance(D(total), D(total) / 2) for asset, total in totals.items()}
 

@@ -48,7 +48,7 @@ BAD = [
     ({"strategy": "rsj"}, NotFoundError, "rsj: no such strategy", "did you mean rsi?"),
     ({"symbol": "BTC/USDC"}, NotFoundError, "alpha: no symbol 'BTC/USDC' in this market", "did you mean BTC/USDT?"),
     ({"symbol": "btc/usdt"}, NotFoundError, "alpha: no symbol 'btc/usdt'", "did you mean BTC/USDT?"),
-    ({"symbol": "?"}, NotFoundError, "alpha: no symbol '?'", "see: botctl symbols"),
+    ({"symbol": "?"}, NotFoundError, "alpha: no symbol '?'", "it has BTC/USDT, ETH/USDT"),
     ({"interval": "7m"}, InvalidError, "alpha: unknown interval '7m'", "one of "),
     ({"interval": "1s"}, InvalidError, "alpha: ", ""),
     ({"capital": "0"}, InvalidError, "alpha: capital must be above zero, not 0", ""),

@@ -203,3 +203,15 @@ def test_a_bot_added_later_is_no_gain_and_one_that_ended_no_loss():
     time, equity = portfolio_curve([a, b])
     assert list(time) == [0, 1, 2, 3]
     assert list(equity) == [110, 111, 102, 103]
+
+
+@pytest.mark.parametrize(("hours", "defined"), [(2, False), (23, False), (24, True)])
+def test_the_growth_of_less_than_a_day_says_nothing_of_a_year(hours, defined):
+    figures = curve_statistics(curve([100, 90, *[95] * (hours - 1)], step=60 * MINUTE), "1h")
+    assert (figures["calmar"] is not None) is defined
+
+
+@pytest.mark.parametrize("wobble", [0.0, 1e-13])
+def test_returns_that_differ_by_rounding_only_have_no_ratio(wobble):
+    figures = curve_statistics(curve([100, 100 * (1 + wobble), 100, 100]), "1m")
+    assert figures["sharpe"] is None and figures["sortino"] is None

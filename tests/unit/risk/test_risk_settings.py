@@ -165,6 +165,8 @@ def test_risk_set_tells_before_and_after():
         "scope": "account",
         "before": {"value": 100.0},
         "after": {"value": 50.0},
+        "shown_before": {"value": "100%"},
+        "shown_after": {"value": "50%"},
         "result": "changed",
     }
     assert settings.set({"max_exposure": "50%"})[0]["result"] == "unchanged"

@@ -18,22 +18,19 @@ from botd.domain.errors import ForbiddenError, InvalidError
 from botd.strategy.parameters import nearest
 
 STATISTICS = (
-    "trades wins losses win_rate gross_profit gross_loss profit_factor expectancy avg_win avg_loss best_trade "
-    "worst_trade max_consecutive_losses avg_holding_s fees realized_pnl unrealized_pnl equity return_pct "
-    "max_drawdown_pct max_drawdown_duration_s sharpe sortino calmar sqn exposure_pct turnover skipped_min_notional"
-).split()
+    *("trades", "wins", "losses", "win_rate", "gross_profit", "gross_loss", "profit_factor", "expectancy"),
+    *("avg_win", "avg_loss", "best_trade", "worst_trade", "max_consecutive_losses", "avg_holding_s", "fees"),
+    *("realized_pnl", "unrealized_pnl", "equity", "return_pct", "max_drawdown_pct", "max_drawdown_duration_s"),
+    *("sharpe", "sortino", "calmar", "sqn", "exposure_pct", "turnover", "skipped_min_notional"),
+)
 LOWER = {
     *("losses", "gross_loss", "avg_loss", "max_consecutive_losses", "fees", "max_drawdown_pct"),
     *("max_drawdown_duration_s", "turnover", "exposure_pct", "avg_holding_s", "skipped_min_notional"),
 }
 
 
-class DoneSet(msgspec.Struct, frozen=True):
-    """A line of the file: the set's key, and its statistics or why there are none."""
-
-    key: str
-    statistics: dict[str, Any] | None = None
-    error: str = ""
+Played = tuple[dict[str, Any] | None, str]
+"""The keys of a ``stats`` row except ``name``, or None and why there are none."""
 
 
 def check_statistic(by: str) -> str:
@@ -91,7 +88,7 @@ class SweepFile:
         try:
             self.path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
             torn = not self._fresh and self.path.exists() and not self.path.read_bytes().endswith(b"\n")
-            self._file = open(self.path, "wb" if self._fresh else "ab")  # noqa: SIM115 - closed by __exit__
+            self._file = open(self.path, "wb" if self._fresh else "ab")
             if torn:
                 self._file.write(b"\n")
         except OSError as error:
@@ -101,19 +98,29 @@ class SweepFile:
     def __exit__(self, *exception: object) -> None:
         self._file.close()
 
-    def done(self) -> Iterator[DoneSet]:
-        """Yield what the file has; lines that are none are passed over."""
+    def lines(self) -> Iterator[tuple[str, bytes]]:
+        """Yield (key of a set, its line) of what the file has; what is no line is passed over."""
         with open(self.path, "rb") as file:
             for line in file:
                 try:
-                    yield msgspec.json.decode(line, type=DoneSet)
+                    key, *_ = msgspec.json.decode(line, type=_Line)
                 except msgspec.DecodeError:
                     continue
+                yield key, line
 
-    def add(self, done: DoneSet) -> None:
+    def add(self, key: str, played: Played) -> None:
         """Append a line."""
-        self._file.write(msgspec.json.encode(done) + b"\n")
+        self._file.write(msgspec.json.encode((key, *played)) + b"\n")
 
     def flush(self) -> None:
         """Hand over to the system what was added."""
         self._file.flush()
+
+
+def played_of(line: bytes) -> Played:
+    """Return what a line says that a set gave, to the last bit."""
+    _, statistics, error = msgspec.json.decode(line, type=_Line)
+    return statistics, error
+
+
+_Line = tuple[str, dict[str, Any] | None, str]

@@ -9,45 +9,41 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from botd.backtest.history import History
 from botd.backtest.run import Result, backtest
-from botd.config import Config
-from botd.domain.clock import WallClock, rfc3339
+from botd.domain.clock import WallClock
 from botd.domain.errors import DeniedError, InvalidError, UnavailableError
-from botd.lab_input import Asked, Job, check_lane, jobs, params_of, told_terms
+from botd.lab.given import Asked, Job, Place, check_lane, jobs, params_of, told_terms
 from botd.report.benchmark import alpha_beta, months
 from botd.strategy.base import SignalStrategy
 from botd.strategy.examination import MOST, examine
-from botd.strategy.registry import Registry
+from botd.strategy.registry import StrategyInfo
 
 Row = dict[str, Any]
 
 _SYNTHETIC_START_MS = 1_704_067_200_000
 
 
-def run_backtests(config: Config, registry: Registry, asked: Asked) -> dict[str, Any]:
+def run_backtests(place: Place, asked: Asked) -> dict[str, Any]:
     """Return ``rows``, one a strategy and symbol, and ``notes``, lines for people; draws ``asked["plot"]`` too."""
     plot = asked.get("plot")
     if plot is not None:
-        from botd.lab_plot import check_plot
+        from botd.lab.plot import check_plot
 
         check_plot(Path(plot))
-    played = [(job, play(job)) for job in jobs(config, registry, asked)]
+    played = [(job, play(job)) for job in jobs(place, asked)]
     rows = [row_of(job, result, trades=bool(asked.get("trades"))) for job, result in played]
     if plot is not None:
-        from botd.lab_plot import draw
+        from botd.lab.plot import draw
 
         draw(Path(plot), [(title_of(job), result) for job, result in played])
     return {"rows": rows, "notes": notes_of(played), "plot": None if plot is None else str(plot)}
 
 
-def write_report(config: Config, registry: Registry, asked: Asked, target: Path) -> dict[str, Any]:
+def write_report(place: Place, asked: Asked, target: Path) -> dict[str, Any]:
     """Play what ``backtest`` would and write it as one HTML file; returns where, and the rows."""
-    from botd.lab_report import page_of
+    from botd.lab.report import page_of
 
-    played = [(job, play(job)) for job in jobs(config, registry, asked)]
+    played = [(job, play(job)) for job in jobs(place, asked)]
     rows = [row_of(job, result) for job, result in played]
     page = page_of([(job, result, row) for (job, result), row in zip(played, rows, strict=True)])
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -55,20 +51,20 @@ def write_report(config: Config, registry: Registry, asked: Asked, target: Path)
     return {"path": str(target), "rows": rows, "notes": notes_of(played)}
 
 
-def check_strategy(config: Config, registry: Registry, asked: Asked) -> Row:
+def check_strategy(place: Place, asked: Asked) -> Row:
     """Return what was examined; DeniedError where the strategy looks ahead or warms up too short.
 
     On the candles asked for; where no symbol is given, on seeded synthetic ones. ``trust`` notes the file's digest.
     """
     (name,) = asked["strategies"]
-    info = registry.load(name)
+    info = place.registry.load(name)
     row: Row = {"name": name, "kind": info.kind, "result": "ok", "path": str(info.path), "digest": info.digest}
     if info.kind == "signal":
         (params,) = params_of([info], asked.get("params") or {})
         strategy = info.build(params)
         assert isinstance(strategy, SignalStrategy)
         if asked.get("symbols"):
-            (history,) = [job.history for job in jobs(config, registry, asked)]
+            (history,) = [job.history for job in jobs(place, asked)]
             rows, told = history.candles, f"{history.symbol} {history.candles.interval}"
         else:
             rows, told = _synthetic(asked["interval"], strategy.warmup()), f"synthetic {asked['interval']}"
@@ -79,7 +75,7 @@ def check_strategy(config: Config, registry: Registry, asked: Asked) -> Row:
     if asked.get("trust"):
         from botd.strategy.trust import trust
 
-        trust(config.state_dir, name, info.digest)
+        trust(place.state_dir, name, info.digest)
         row["result"] = "trusted"
     return row
 
@@ -138,11 +134,11 @@ def title_of(job: Job) -> str:
     return f"{job.info.name} {params} · {job.history.symbol} {job.history.candles.interval}"
 
 
-def only_signals(job_info: Any) -> None:
+def only_signals(info: StrategyInfo) -> None:
     """Raise DeniedError for a strategy that the kernel cannot play, hence not sweep."""
-    if job_info.kind != "signal":
+    if info.kind != "signal":
         raise DeniedError(
-            f"strategy {job_info.name} places its own orders: sweeps play signal strategies, by the kernel",
+            f"strategy {info.name} places its own orders: sweeps play signal strategies, by the kernel",
             "botctl strategies says which kind each is",
         )
 
@@ -157,9 +153,3 @@ def _synthetic(interval: str, warmup: int) -> Any:
     if count > 1_000_000:
         raise InvalidError(f"a warm-up of {warmup} candles is more than can be examined")
     return source.history("BTC/USDT", interval, 1 << 42, count)
-
-
-def span_of(history: History) -> tuple[str, str]:
-    """Return the first and the last open time that is traded on."""
-    time = history.candles.time[history.begin :]
-    return rfc3339(int(np.int64(time[0]))), rfc3339(int(np.int64(time[-1])))

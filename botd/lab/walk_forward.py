@@ -16,19 +16,16 @@ import numpy as np
 from botd.backtest.history import History, part
 from botd.backtest.run import Result, backtest
 from botd.backtest.sweep import Set, outcomes
-from botd.config import Config
 from botd.domain.clock import WallClock, rfc3339
 from botd.domain.errors import InvalidError
 from botd.domain.position import Trade
-from botd.lab_input import Asked, histories, told_terms
-from botd.lab_ranking import Ranking, check_statistic
-from botd.lab_ranges import Point, told
-from botd.lab_sweep import Search, search_of
+from botd.lab.given import Asked, Place, histories, told_terms
+from botd.lab.ranges import Point, told
+from botd.lab.ranking import Ranking, check_statistic
+from botd.lab.sweep import Search, examine_points, search_of
 from botd.report.benchmark import alpha_beta
 from botd.report.statistics import Account, Curve, buy_and_hold_pct, statistics
 from botd.strategy.base import SignalStrategy
-from botd.strategy.examination import examine
-from botd.strategy.registry import Registry
 
 Tell = Callable[[int, int, str], None]
 MOST_WINDOWS = 2_000
@@ -43,18 +40,18 @@ class Window:
     end: int
 
 
-def run_walk(config: Config, registry: Registry, asked: Asked, tell: Tell) -> dict[str, Any]:
+def run_walk(place: Place, asked: Asked, tell: Tell) -> dict[str, Any]:
     """Return ``rows``: one a window, and the total as the last."""
-    search, by = search_of(registry, asked), check_statistic(str(asked.get("by") or "sharpe"))
+    search, by = search_of(place, asked), check_statistic(str(asked.get("by") or "sharpe"))
     if search.tpe is not None:
         raise InvalidError("--tpe is for sweeps", "--range low:high:step, or --random N")
     if len(asked["symbols"]) != 1:
         raise InvalidError("walk-forward is of one symbol", "one --symbol; run it again for another")
-    (history,) = histories(config, asked, 0)
+    (history,) = histories(place, asked, 0)
     windows = windows_of(history, int(asked["train_ms"]), int(asked["test_ms"]), bool(asked.get("anchored")))
     points = [point for point in search.points() if search.set_of(point) is not None]
     sets = [chosen for point in points if (chosen := search.set_of(point)) is not None]
-    _examine(search, sets, history)
+    examine_points(search, points, history)
     walk = _Walk(search, history, by, points, sets)
     rows, interrupted = [], False
     try:
@@ -92,7 +89,7 @@ def windows_of(history: History, train_ms: int, test_ms: int, anchored: bool) ->
         test += test_ms
     if not found:
         raise InvalidError(
-            f"{history.symbol}: the candles from {rfc3339(first)} to {rfc3339(last)} hold no window of training and test",
+            f"{history.symbol}: from {rfc3339(first)} to {rfc3339(last)} there is no room for training and test",
             "a shorter --train, or more candles",
         )
     return found
@@ -186,14 +183,3 @@ def _account(played: Sequence[Result], trades: Sequence[Trade], closed: Sequence
         traded=bought + sum((trade.quantity * trade.exit_price for trade in closed), Decimal(0)),
         skipped_min_notional=sum(int(result.statistics["skipped_min_notional"]) for result in played),
     )
-
-
-def _examine(search: Search, sets: Sequence[Set], history: History) -> None:
-    for chosen in sets[:200]:
-        try:
-            strategy = search.info.build(chosen.params)
-        except InvalidError:
-            continue
-        assert isinstance(strategy, SignalStrategy)
-        examine(search.info.name, strategy, history.candles)
-        return

@@ -20,7 +20,7 @@ import msgspec
 from botd.backtest.sweep import Set
 from botd.domain.clock import Random, seeded_random
 from botd.domain.errors import InvalidError
-from botd.lab_input import terms_of
+from botd.lab.given import terms_of
 from botd.strategy.parameters import Parameter, duration_ms, duration_text, nearest
 from botd.strategy.registry import StrategyInfo
 

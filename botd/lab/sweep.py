@@ -9,24 +9,23 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
-
-import msgspec
+from typing import TYPE_CHECKING, Any
 
 from botd.backtest.history import History
 from botd.backtest.sweep import Set, outcomes
-from botd.config import Config
 from botd.domain.clock import WallClock
-from botd.domain.errors import BotdError, InvalidError
-from botd.lab import only_signals
-from botd.lab_input import Asked, histories, told_terms
-from botd.lab_ranges import Axis, Point, axes_of, drawn, grid, key_of, set_of, told
-from botd.lab_ranking import DoneSet, Ranking, SweepFile, check_statistic
-from botd.lab_work import Played, payload_of, rules_digest
+from botd.domain.errors import InvalidError
+from botd.lab.backtests import only_signals
+from botd.lab.given import Asked, Place, histories, told_terms
+from botd.lab.ranges import Axis, Point, axes_of, drawn, grid, key_of, set_of, told
+from botd.lab.ranking import Played, Ranking, SweepFile, check_statistic, played_of
+from botd.lab.work import payload_of, rules_digest
 from botd.strategy.base import SignalStrategy
 from botd.strategy.examination import examine
-from botd.strategy.registry import Registry, StrategyInfo
+from botd.strategy.registry import StrategyInfo
+
+if TYPE_CHECKING:
+    from botd.lab.remote import DaskPlayer, ProcessPlayer
 
 Tell = Callable[[int, int, str], None]
 Play = Callable[[Sequence[Set]], Iterator[tuple[int, Played]]]
@@ -62,10 +61,10 @@ class Search:
             return None
 
 
-def search_of(registry: Registry, asked: Asked) -> Search:
+def search_of(place: Place, asked: Asked) -> Search:
     """Return what is searched; InvalidError for ranges that do not fit and for nothing to vary."""
     (name,) = asked["strategies"]
-    info = registry.load(name)
+    info = place.registry.load(name)
     only_signals(info)
     ranges = asked.get("ranges") or {}
     random, tpe = asked.get("random"), asked.get("tpe")
@@ -85,14 +84,14 @@ def search_of(registry: Registry, asked: Asked) -> Search:
     return Search(info, axes, params, asked.get("terms") or {}, random, tpe, int(asked.get("seed") or 0))
 
 
-def run_sweep(config: Config, registry: Registry, asked: Asked, tell: Tell) -> dict[str, Any]:
+def run_sweep(place: Place, asked: Asked, tell: Tell) -> dict[str, Any]:
     """Return ``rows``, the best first, and what there is to say of the sweep."""
-    search, by = search_of(registry, asked), check_statistic(str(asked.get("by") or "sharpe"))
+    search, by = search_of(place, asked), check_statistic(str(asked.get("by") or "sharpe"))
     if len(asked["symbols"]) != 1:
         raise InvalidError("a sweep is of one symbol", "one --symbol; run it again for another")
-    (history,) = histories(config, asked, 0)
+    (history,) = histories(place, asked, 0)
     sweep = Sweep(search, history, by, int(asked.get("top") or 20), tell)
-    path = config.data_dir / "sweeps" / f"{search.info.name}-{sweep.digest()}.jsonl"
+    path = place.data_dir / "sweeps" / f"{search.info.name}-{sweep.digest()}.jsonl"
     clock = WallClock()
     began = clock.monotonic()
     with player(asked, history, search.info) as play, SweepFile(path, bool(asked.get("fresh"))) as file:
@@ -100,22 +99,36 @@ def run_sweep(config: Config, registry: Registry, asked: Asked, tell: Tell) -> d
     return {**sweep.told(), "seconds": clock.monotonic() - began, "file": str(path), "notes": list(history.notes)}
 
 
+def examine_points(search: Search, points: Sequence[Point], history: History) -> None:
+    """Examine the strategy with the first set that it takes, and with the last; DeniedError where it is not fit."""
+    for ordered in (points, points[::-1]):
+        for point in ordered[:200]:
+            try:
+                chosen = search.set_of(point)
+                strategy = None if chosen is None else search.info.build(chosen.params)
+            except InvalidError:  # its own line in the sweep says so
+                continue
+            if isinstance(strategy, SignalStrategy):
+                examine(search.info.name, strategy, history.candles)
+                break
+
+
 class player:  # noqa: N801 - reads as a function
-    """Where sets are played: threads of this process, processes, or a Dask cluster; a context that ends what it began."""
+    """Where sets are played: threads here, processes, or a Dask cluster; a context that ends what it began."""
 
     def __init__(self, asked: Asked, history: History, info: StrategyInfo) -> None:
         self._asked, self._history, self._info = asked, history, info
-        self._remote: Any = None
+        self._remote: DaskPlayer | ProcessPlayer | None = None
 
     def __enter__(self) -> Play:
         address, processes = self._asked.get("dask"), self._asked.get("processes")
         if address:
-            from botd.lab_remote import DaskPlayer
+            from botd.lab.remote import DaskPlayer
 
             self._remote = DaskPlayer(str(address), payload_of(self._history, self._info))
             return self._remote.play
         if processes:
-            from botd.lab_remote import ProcessPlayer
+            from botd.lab.remote import ProcessPlayer
 
             self._remote = ProcessPlayer(int(processes), payload_of(self._history, self._info))
             return self._remote.play
@@ -144,8 +157,7 @@ class Sweep:
         self.total = 0
         self.interrupted = False
         self._tell = tell
-        self._seen: dict[str, DoneSet] = {}
-        self._began_with = 0
+        self._seen: dict[str, bytes] = {}
 
     def digest(self) -> str:
         """Return what the file is named by: everything a set's figures depend on."""
@@ -163,14 +175,14 @@ class Sweep:
 
     def run(self, file: SweepFile, play: Play) -> None:
         """Play what the file does not have; KeyboardInterrupt ends it early."""
-        self._seen = {done.key: done for done in file.done()}
+        self._seen = dict(file.lines())
         try:
             if self.search.tpe is not None:
                 self._tpe(file, play)
             else:
                 self.points = self.search.points()
                 self.total = len(self.points)
-                self._examine(self.points)
+                examine_points(self.search, self.points, self.history)
                 self._play(file, play, range(self.total))
         except KeyboardInterrupt:
             self.interrupted = True
@@ -201,71 +213,54 @@ class Sweep:
             "interrupted": self.interrupted,
         }
 
-    def _examine(self, points: Sequence[Point]) -> None:
-        """Examine the strategy with the first set that it takes, and with the last."""
-        for ordered in (points, points[::-1]):
-            for point in ordered[:200]:
-                chosen = self.search.set_of(point)
-                try:
-                    strategy = None if chosen is None else self.search.info.build(chosen.params)
-                except InvalidError:
-                    continue
-                if strategy is not None:
-                    assert isinstance(strategy, SignalStrategy)
-                    examine(self.search.info.name, strategy, self.history.candles)
-                    break
-
-    def _play(self, file: SweepFile, play: Play, numbers: Sequence[int]) -> dict[int, Played]:
+    def _play(self, file: SweepFile, play: Play, numbers: Sequence[int]) -> list[Played]:
         """Play the points of these numbers; what the file has is taken from it."""
         found: dict[int, Played] = {}
         left: list[tuple[int, Set]] = []
         for number in numbers:
-            done = self._seen.get(key_of(self.search.axes, self.points[number]))
-            chosen = None if done is not None else self.search.set_of(self.points[number])
-            if done is not None:
+            seen = self._seen.get(self._key(number))
+            chosen = None if seen is not None else self.search.set_of(self.points[number])
+            if seen is not None:
                 self.known += 1
-                self._take(found, number, (done.statistics, done.error))
+                self._take(found, number, played_of(seen))
             elif chosen is None:
                 self._take(found, number, (None, self.search.refused[self.points[number]]))
             else:
                 left.append((number, chosen))
-        self._began_with = self.done if not self._began_with else self._began_with
         for k, played in play([chosen for _, chosen in left]) if left else ():
             number = left[k][0]
-            file.add(DoneSet(key_of(self.search.axes, self.points[number]), *played))
+            file.add(self._key(number), played)
             self._take(found, number, played)
             if not self.done % _FLUSH_EVERY:
                 file.flush()
-            self._tell(self.done, self.total, "")
-        return found
+            self._tell(self.done - self.known, self.total - self.known, "")
+        return [found[number] for number in numbers]
 
     def _take(self, found: dict[int, Played], number: int, played: Played) -> None:
         found[number] = played
         self.done += 1
         self.ranking.add(number, *played)
 
+    def _key(self, number: int) -> str:
+        return key_of(self.search.axes, self.points[number])
+
     def _tpe(self, file: SweepFile, play: Play) -> None:
         """Let TPE choose batch after batch; the same seed asks for the same, so a file answers what it knows."""
-        from botd.lab_tpe import Chooser
+        from botd.lab.tpe import Chooser
 
         self.total = int(self.search.tpe or 0)
         chooser = Chooser(self.search.axes, self.search.seed, self.ranking.by)
-        while len(self.points) < self.total:
-            batch = chooser.ask(min(_TPE_BATCH, self.total - len(self.points)))
+        given: dict[Point, Played] = {}
+        asked = 0
+        while asked < self.total:
+            batch = chooser.ask(min(_TPE_BATCH, self.total - asked))
+            asked += len(batch)
+            new = [point for point in dict.fromkeys(batch) if point not in given]
             first = len(self.points)
-            self.points += batch
+            self.points += new
             if not first:
-                self._examine(self.points)
-            found = self._play(file, play, range(first, len(self.points)))
-            chooser.tell([found[number] for number in range(first, len(self.points))])
-            self._tell(self.done, self.total, "")
-
-
-def error_text(error: BotdError) -> str:
-    """Return what a worker says, for people."""
-    return error.message
-
-
-def file_of(path: Path) -> list[DoneSet]:
-    """Return the lines of a sweep's file."""
-    return [msgspec.json.decode(line, type=DoneSet) for line in path.read_bytes().splitlines() if line]
+                examine_points(self.search, self.points, self.history)
+            played = self._play(file, play, range(first, len(self.points)))
+            given.update(zip(new, played, strict=True))
+            self.done += len(batch) - len(new)
+            chooser.tell([given[point] for point in batch])

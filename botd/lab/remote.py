@@ -15,7 +15,8 @@ from typing import Any
 
 from botd.backtest.sweep import Set
 from botd.domain.errors import BotdError, InvalidError, UnavailableError
-from botd.lab_work import Payload, Played, play_part
+from botd.lab.ranking import Played
+from botd.lab.work import Payload, play_part
 
 PART_ROWS = 20_000_000
 """Candles times sets of a part: a second or so, so that little is lost with one."""
@@ -51,7 +52,9 @@ class ProcessPlayer:
             try:
                 played = done.result()
             except BrokenProcessPool:
-                raise UnavailableError("a process of the sweep died", "the same command goes on with the rest") from None
+                raise UnavailableError(
+                    "a process of the sweep died", "the same command goes on with the rest"
+                ) from None
             for k, one in enumerate(played):
                 yield waiting[done] + k, one
 
@@ -67,13 +70,18 @@ class DaskPlayer:
         try:
             import distributed
         except ImportError:
-            raise UnavailableError("--dask needs distributed, which is not installed", "pip install 'botctl[lab]'") from None
-        self._distributed, self._payload = distributed, payload
+            raise UnavailableError(
+                "--dask needs distributed, which is not installed", "pip install 'botctl[lab]'"
+            ) from None
+        self._distributed: Any = distributed
+        self._payload = payload
         try:
-            self._client = distributed.Client(address, timeout=_CONNECT_S, set_as_default=False)
+            self._client: Any = self._distributed.Client(address, timeout=_CONNECT_S, set_as_default=False)
         except (OSError, ValueError, TypeError) as error:  # TimeoutError is an OSError
             fact = str(error).split("\n")[0] or type(error).__name__
-            raise UnavailableError(f"{address}: no Dask scheduler answers ({fact})", "dask scheduler --port 8786") from None
+            raise UnavailableError(
+                f"{address}: no Dask scheduler answers ({fact})", "dask scheduler --port 8786"
+            ) from None
         if not self._client.scheduler_info()["workers"]:
             self._client.close()
             raise UnavailableError(f"{address}: the cluster has no worker", f"dask worker {address}")
@@ -88,7 +96,7 @@ class DaskPlayer:
             shared = client.submit(_same, payload, pure=False, retries=RETRIES)
             for first, part in parts(sets, len(payload.history.candles), workers):
                 waiting[client.submit(play_part, shared, list(part), pure=False, retries=RETRIES)] = first
-        for future in self._distributed.as_completed(list(waiting)):
+        for future in self._distributed.as_completed(list(waiting), loop=client.loop):
             try:
                 played = future.result()
             except BotdError:

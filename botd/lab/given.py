@@ -15,10 +15,9 @@ from typing import Any
 
 from botd.backtest.history import History, from_file, from_store
 from botd.backtest.terms import Terms
-from botd.config import Config
 from botd.domain.candle import interval_ms
 from botd.domain.errors import InvalidError
-from botd.domain.instrument import split_symbol
+from botd.domain.instrument import Instrument, split_symbol
 from botd.market.store.candle_store import CandleStore
 from botd.strategy.registry import Registry, StrategyInfo
 
@@ -26,6 +25,17 @@ Asked = Mapping[str, Any]
 
 DECIMALS = ("capital", "fraction", "risk_per_trade", "stop_loss", "take_profit", "trailing_stop", "break_even")
 _ATR = re.compile(r"(\d+(?:\.\d+)?)(?:x(\d+))?")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What the configuration says: where candles and strategies are. ``exchange`` names the store's folder."""
+
+    data_dir: Path
+    state_dir: Path
+    exchange: str
+    grids: Mapping[str, Instrument]
+    registry: Registry
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +48,13 @@ class Job:
     terms: Terms
 
 
-def jobs(config: Config, registry: Registry, asked: Asked) -> Iterator[Job]:
+def jobs(place: Place, asked: Asked) -> Iterator[Job]:
     """Yield a job a strategy and symbol, the strategies of a symbol together; all arguments are checked first."""
-    infos = [registry.load(name) for name in asked["strategies"]]
+    infos = [place.registry.load(name) for name in asked["strategies"]]
     params = params_of(infos, asked.get("params") or {})
     terms = terms_of(asked.get("terms") or {})
     warmup = max(info.build(own).warmup() for info, own in zip(infos, params, strict=True))
-    for history in histories(config, asked, warmup):
+    for history in histories(place, asked, warmup):
         for info, own in zip(infos, params, strict=True):
             yield Job(info, own, history, terms)
 
@@ -67,7 +77,7 @@ def params_of(infos: Sequence[StrategyInfo], given: Mapping[str, str]) -> list[d
     return found
 
 
-def histories(config: Config, asked: Asked, warmup: int) -> Iterator[History]:
+def histories(place: Place, asked: Asked, warmup: int) -> Iterator[History]:
     """Yield the candles of each symbol: from its file, else from the local store."""
     symbols, interval = list(asked["symbols"]), asked["interval"]
     check_lane(symbols, interval)
@@ -79,18 +89,18 @@ def histories(config: Config, asked: Asked, warmup: int) -> Iterator[History]:
     from_ms, to_ms = asked.get("from_ms"), asked.get("to_ms")
     if from_ms is not None and to_ms is not None and to_ms <= from_ms:
         raise InvalidError("the end is not after the begin", "--to must be later than --from")
-    grids = config.grids()
+    grids = place.grids
     for k, symbol in enumerate(symbols):
         span: dict[str, Any] = {"from_ms": from_ms, "to_ms": to_ms, "warmup": warmup, "instrument": grids.get(symbol)}
         if files:
             yield from_file(files[k], symbol, interval, **span)
         else:
-            yield from_store(store_of(config), symbol, interval, **span)
+            yield from_store(store_of(place), symbol, interval, **span)
 
 
-def store_of(config: Config) -> CandleStore:
+def store_of(place: Place) -> CandleStore:
     """Return the store of the configured exchange."""
-    return CandleStore(config.data_dir, config.exchange + ("-testnet" if config.testnet else ""))
+    return CandleStore(place.data_dir, place.exchange)
 
 
 def check_lane(symbols: Sequence[str], interval: str) -> None:

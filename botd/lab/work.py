@@ -12,16 +12,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from botd.backtest.compiler import SOURCES
 from botd.backtest.history import History
 from botd.backtest.sweep import Set, outcomes
 from botd.domain.errors import InvalidError
+from botd.lab.ranking import Played
 from botd.strategy.registry import Registry, StrategyInfo
-
-Played = tuple[dict[str, Any] | None, str]
-"""The keys of a ``stats`` row except ``name``, or None and why there are none."""
 
 
 @dataclass(frozen=True, slots=True)

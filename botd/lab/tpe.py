@@ -1,4 +1,4 @@
-"""The next sets to try, by Optuna's tree-structured Parzen estimator: the same for the same seed and the same answers."""
+"""The next sets to try, by Optuna's tree-structured Parzen estimator: the same for the same seed and answers."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from botd.domain.errors import UnavailableError
-from botd.lab_ranges import Axis, Point
-from botd.lab_ranking import score
-from botd.lab_work import Played
+from botd.lab.ranges import Axis, Point
+from botd.lab.ranking import Played, score
 
 try:
     import optuna
