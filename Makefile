@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint bench simulate clean
+.PHONY: demo test lint bench simulate kill clean
 
 $(VENV)/ready: pyproject.toml setup.cfg
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; set PYTHON=python3.x" if sys.version_info < (3, 11) else 0)'
@@ -25,6 +25,10 @@ lint: $(VENV)/ready  ## ruff and mypy
 
 simulate: $(VENV)/ready  ## seeded fault campaigns; a failing seed says how to play it again
 	@$(BIN)/python -m tests.simulation.market_tapes --tapes 10000
+
+kill: $(VENV)/ready  ## real kills, torn logs, flipped bits, failing disks: prints what it reached
+	@$(BIN)/python -m tests.kill
+	@BOTD_STOPPED_S=60 $(BIN)/python -m pytest tests/kill/test_stopped_process.py tests/kill/test_failing_disk.py
 
 bench: $(VENV)/ready  ## figures beside other programs, installed into a venv of their own
 	@$(BIN)/python -m tests.bench

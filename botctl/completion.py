@@ -20,7 +20,10 @@ TOPICS = (
 )  # fmt: skip
 """The topics of events; each has more below it."""
 AUDIT_KINDS = ("command", "order", "fill", "risk.state", "live.armed", "live.disarmed")
-SETTINGS = ("capital", "fraction", "interval", "risk_per_trade", "stop_loss", "take_profit", "trailing_stop")
+SETTINGS = (
+    "atr_stop", "break_even", "capital", "fraction", "interval", "risk_per_trade", "stop_loss", "take_profit",
+    "time_stop", "trailing_stop",
+)  # fmt: skip
 
 
 def _ask(context: click.Context, cmd: str, args: dict[str, Any] | None = None) -> list[dict[str, Any]]:

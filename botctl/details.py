@@ -10,12 +10,15 @@ from botctl.times import format_age, format_ms, is_moment
 _GAINS = {"realized_pnl", "unrealized_pnl", "expectancy"}
 _MONEY = {"capital", "equity", "fees", "cash", "positions_value", "account_cash", "account_equity", "exposure"}
 _PRICES = {"quantity", "entry_price", "stop", "target", "price"}
-_FRACTIONS = {"fraction", "risk_per_trade", "stop_loss", "take_profit", "trailing_stop"}
+_FRACTIONS = {"fraction", "risk_per_trade", "stop_loss", "take_profit", "trailing_stop", "break_even"}
+_TITLES = {"strategy_s": "strategy time", "candles_s": "candles time"}  # beside a key of the name alone
 _SUFFIXES = ("_pct", "_s", "_ms")
 
 
 def title(key: str) -> str:
     """Return what a key is called in text: without the unit that its value shows."""
+    if key in _TITLES:
+        return _TITLES[key]
     for suffix in _SUFFIXES:
         key = key.removesuffix(suffix)
     return key.replace("_", " ")

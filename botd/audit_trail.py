@@ -16,7 +16,7 @@ import msgspec
 from botd.config import Config
 from botd.domain.clock import rfc3339
 from botd.domain.errors import NotFoundError
-from botd.ledger import agreement, audit, checksums, failures, schema
+from botd.ledger import agreement, audit, checksums, failures, replay, schema
 
 MOST_FINDINGS = 20
 
@@ -56,9 +56,11 @@ def verify(checked: Config) -> dict[str, Any]:
 
 
 def row_damages(connection: sqlite3.Connection) -> Iterator[str]:
-    """Tell in words the rows that do not fit their checksums, and those that the audit tells otherwise."""
+    """Tell in words the rows that do not fit their checksums, those that the audit tells otherwise, and the books that
+    their fills do not make."""
     yield from checksums.damages(connection, indexes=True)
     yield from agreement.differences(connection)
+    yield from replay.differences(connection)
 
 
 def damages(path: Path) -> list[str]:

@@ -10,6 +10,7 @@ next botd books it as that bot's exit. It writes nothing here; what it could not
 from __future__ import annotations
 
 import asyncio
+import functools
 import sqlite3
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -24,8 +25,9 @@ from botd.domain.clock import Clock, WallClock
 from botd.domain.errors import BotdError, NotFoundError, UnavailableError, WrongStateError
 from botd.domain.instrument import ZERO, split_symbol
 from botd.domain.order import PANIC_SEQUENCE, Order, OrderStatus, OrderType, Purpose, Report, Side
+from botd.domain.position import Position
 from botd.exchange.binance.order_desk import RECV_WINDOW_MS, OrderDesk
-from botd.exchange.binance.questions import Questions
+from botd.exchange.binance.questions import PAGE, Questions
 from botd.exchange.binance.signing import make_signer
 from botd.exchange.binance.site import Site
 from botd.exchange.remote import RemoteOrder
@@ -40,6 +42,7 @@ ANSWER_S = 15.0
 AGAIN_S = 0.5
 KEY_REFUSED = (-2008, -2014, -2015)
 _CENTS = Decimal("1e-8")
+_SALES = "SELECT client_order_id FROM orders WHERE sequence >= ?"
 _UNSENT = (OrderStatus.INTENT, OrderStatus.UNKNOWN)
 
 Answer = TypeVar("Answer")
@@ -52,8 +55,9 @@ class Books(msgspec.Struct):
     names: dict[int, str] = {}
     orders: list[Order] = []
     """Those that may be working."""
-    held: list[tuple[int, str, Decimal]] = []
-    """(bot, symbol, quantity)."""
+    held: list[Position] = []
+    booked: set[str] = set()
+    """The ids of earlier panic's sales that the ledger knows."""
     trouble: str = ""
     """Why the positions are not known; empty where they are."""
 
@@ -91,6 +95,7 @@ def read_books(path: Path) -> Books:
             with suppress(sqlite3.Error):
                 books.names = dict(connection.execute("SELECT number, name FROM bots").fetchall())
             try:
+                booked = connection.execute(_SALES, (PANIC_SEQUENCE,)).fetchall()
                 loaded = load(connection)
             except (sqlite3.Error, msgspec.MsgspecError, ArithmeticError, ValueError, TypeError) as error:
                 books.trouble = f"the ledger is damaged: {error}"
@@ -100,8 +105,8 @@ def read_books(path: Path) -> Books:
     except sqlite3.Error as error:
         raise failures.on_open(path, error) from error
     present = {bot.number for bot in loaded.bots}
-    books.orders = loaded.open_orders
-    books.held = [(row.bot, row.symbol, row.quantity) for row in loaded.positions if row.bot in present]
+    books.orders, books.booked = loaded.open_orders, {row[0] for row in booked}
+    books.held = [position for position in loaded.positions if position.bot in present]
     return books
 
 
@@ -201,7 +206,9 @@ class Panic:
         if self._books.trouble:
             row = {**self._named("position", "", ""), "result": "failed", "detail": self._books.trouble}
             return [row]
-        held = {(bot, symbol): quantity for bot, symbol, quantity in self._books.held}
+        held: dict[tuple[int, str], Decimal] = {}
+        for position in self._books.held:
+            held[position.bot, position.symbol] = position.quantity - await self._sold_before(position)
         for order in self._books.orders:
             moved = await self._not_booked(order)
             if moved:
@@ -223,6 +230,25 @@ class Panic:
         for sale, row in sales:
             await self._settle(sale, row)
         return rows
+
+    async def _sold_before(self, position: Position) -> Decimal:
+        """Return what earlier panics sold of a position, and no botd has booked: the same coins are not sold twice."""
+        total, first = ZERO, ""
+        while True:
+            page = await self._patiently(functools.partial(self._orders_since, position, first))
+            for order in page:
+                made = parse_client_order_id(order.client_order_id)
+                if made is None or made[:2] != (self._books.instance, position.bot) or made[2] < PANIC_SEQUENCE:
+                    continue
+                total += ZERO if order.client_order_id in self._books.booked else order.filled
+            if len(page) < PAGE:
+                return total
+            first = str(int(page[-1].exchange_order_id) + 1)
+
+    async def _orders_since(self, position: Position, first: str) -> list[RemoteOrder]:
+        if first:
+            return await self._questions.find_orders(position.symbol, from_id=first)
+        return await self._questions.find_orders(position.symbol, since_ms=position.entry_time_ms)
 
     async def _not_booked(self, order: Order) -> Decimal:
         """Return what an order of ours moved that the ledger has not booked."""

@@ -25,6 +25,11 @@ from botd.orchestrator.household import claims
 Bots = Callable[[], Iterable[Bot]]
 
 
+def account_currency(balance: Mapping[str, Decimal]) -> str:
+    """Return what the account is valued in: USDT where it holds some, else the first asset of its balance."""
+    return "USDT" if "USDT" in balance else next(iter(balance), "USDT")
+
+
 class PaperAccount:
     """One account on the simulated exchange, fed by the market. ``bots`` are asked for when needed."""
 

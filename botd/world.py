@@ -25,6 +25,7 @@ from botd.domain.errors import ConfigError
 from botd.domain.events import Event
 from botd.exchange.ban_memory import BanMemory
 from botd.exchange.exchange import Exchange
+from botd.exchange.governor import Governor
 from botd.execution.gateway import Gateway
 from botd.feeds import candle_cache, candle_source, exchange_feed, last_quotes, with_grids
 from botd.ledger.store import Ledger
@@ -48,7 +49,7 @@ from botd.orchestrator.settlement import CURSOR, PLAYING, Settlement
 from botd.orchestrator.specs import SpecParser
 from botd.orchestrator.track_record import FleetDrawdown, TrackRecord
 from botd.orchestrator.views import Views
-from botd.paper_account import PaperAccount
+from botd.paper_account import PaperAccount, account_currency
 from botd.risk.gate import RiskGate
 from botd.risk.monitors import Monitors
 from botd.risk.settings import ACCOUNT, RiskSettings
@@ -76,8 +77,7 @@ class World:
         self.source: CandleSource | None = candle_source(config)
         self.clock: Clock = MarketClock(self.source.start_ms) if self.source is not None else WallClock()
         self.names = (config.mode, config.market.source)
-        self.site: Site | None = None
-        """What the account stands on instead of the network, where it is given (the simulation does)."""
+        self.site: Site | None = None  # the account's, where it is given: a simulation has no network
         self.player: Player | None = None
         self._feed: Any = None
         self._bans: BanMemory | None = None
@@ -131,7 +131,7 @@ class World:
 
     def _build_exchange(self) -> None:
         config = self.config
-        currency = next(iter(config.paper.balance), "USDT")
+        currency = account_currency(config.paper.balance)
         self.account: PaperAccount | LiveAccount
         if config.mode == "live":
             from botd.live_account import LiveAccount
@@ -141,6 +141,7 @@ class World:
             )
         else:
             self.account = PaperAccount(config, self.clock, self.market, self._instruments, self._bots)
+        self._remember_bans(self.account.governor)  # before anything is asked: the account does not wait for the feed
         self.exchange: Exchange = self.account.exchange
         self.ticks = TickRelay()
         self.market.add_sink(self.ticks)
@@ -312,11 +313,14 @@ class World:
             self._feed = exchange_feed(
                 self.config, self.market, self.clock, self._take_listing, self.ledger.instance, self.account.site
             )
-            if (governor := getattr(self._feed, "governor", None)) is not None:
-                self._bans = BanMemory(governor, self.clock)
-                self._bans.restore(self.loaded.kv.get("bans", {}))
+            self._remember_bans(getattr(self._feed, "governor", None))
         await self._feed.start()
         self._take_listing()
+
+    def _remember_bans(self, governor: Governor | None) -> None:
+        if governor is not None and self._bans is None:
+            self._bans = BanMemory(governor, self.clock)
+            self._bans.restore(self.loaded.kv.get("bans", {}))
 
     def _take_listing(self) -> None:
         """Take what the exchange lists now."""

@@ -129,7 +129,7 @@ def report_command(session: Session, config: Path | None, out: Path, **options: 
 @config_option
 @output_options
 def check_command(session: Session, config: Path | None, trust: bool, **options: Any) -> int:
-    """Examine a strategy: does it look ahead, and does its warm-up suffice?
+    """Examine a strategy: whether it looks ahead, and whether its warm-up suffices.
 
     The first candle that differs is named, and the exit code is 5.
 

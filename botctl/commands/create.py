@@ -13,7 +13,8 @@ from botctl.exit_codes import FAILED, OK, USAGE, Fault
 from botctl.output import Row, is_table, output_options, show_object
 from botctl.session import Session, clean
 
-FRACTIONS = ("fraction", "risk_per_trade", "stop_loss", "take_profit", "trailing_stop")
+FRACTIONS = ("fraction", "risk_per_trade", "stop_loss", "take_profit", "trailing_stop", "break_even")
+HOW = (*FRACTIONS, "atr_stop", "time_stop")
 
 
 @click.command("create")
@@ -30,6 +31,9 @@ FRACTIONS = ("fraction", "risk_per_trade", "stop_loss", "take_profit", "trailing
 @click.option("--stop-loss", type=Fraction(), help="Sell this far below the entry: 2%.")
 @click.option("--take-profit", type=Fraction(), help="Sell this far above the entry: 4%.")
 @click.option("--trailing-stop", type=Fraction(), help="Sell this far below the highest price since the entry.")
+@click.option("--atr-stop", metavar="K[xN]", help="Sell K times ATR(N) below the entry: 3x14, 3 [N: 14].")
+@click.option("--break-even", type=Fraction(), help="Lift the stop to the entry once it gained this: 1%.")
+@click.option("--time-stop", type=click.IntRange(1), metavar="N", help="Sell after N candles.")
 @click.option("--label", "labels", type=KeyValue(), multiple=True, help="A label to select by: team=a.")
 @click.option("--live", is_flag=True, help="Trade with real money, not on paper.")
 @click.option("--start", is_flag=True, help="Start it at once.")
@@ -61,7 +65,7 @@ def spec_of(name: str, options: dict[str, Any]) -> dict[str, Any]:
     """Return the specification for the wire; raises Fault for what contradicts itself."""
     if options["fraction"] is not None and options["risk_per_trade"] is not None:
         raise Fault(USAGE, "--fraction and --risk-per-trade exclude each other")
-    stop = options["stop_loss"] or options["trailing_stop"]
+    stop = options["stop_loss"] or options["trailing_stop"] or options["atr_stop"]
     if options["risk_per_trade"] is not None and stop is None:
         raise Fault(USAGE, "--risk-per-trade needs a stop", "add --stop-loss 2% or --trailing-stop 2%")
     spec: dict[str, Any] = {
@@ -74,7 +78,7 @@ def spec_of(name: str, options: dict[str, Any]) -> dict[str, Any]:
         "labels": pairs(options["labels"], "label"),
         "mode": "live" if options["live"] else "paper",
     }
-    spec.update({key: options[key] for key in FRACTIONS if options[key] is not None})
+    spec.update({key: options[key] for key in HOW if options[key] is not None})
     return spec
 
 

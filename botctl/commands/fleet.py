@@ -10,7 +10,7 @@ import click
 
 from botctl.arguments import fraction_text
 from botctl.cells import Column, text
-from botctl.commands.create import FRACTIONS
+from botctl.commands.create import FRACTIONS, HOW
 from botctl.exit_codes import CONFIG, OK, USAGE, Fault
 from botctl.output import Row, is_table, output_options, show_rows, write
 from botctl.session import SLOW_TIMEOUT_S, Session, clean
@@ -197,11 +197,11 @@ def _specification(path: str, number: int, bot: Any) -> Row:
     if not isinstance(bot, dict) or not isinstance(bot.get("name"), str):
         raise Fault(CONFIG, f"{path}: bot {number} has no name")
     spec = {key: value for key, value in bot.items() if value is not None}
-    for key in FRACTIONS:
+    for key in HOW:
         value = spec.get(key)
         if value == "off":
             del spec[key]
-        elif value is not None:
+        elif value is not None and key in FRACTIONS:
             try:
                 spec[key] = fraction_text(str(value))
             except ValueError as error:

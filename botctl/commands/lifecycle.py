@@ -196,8 +196,8 @@ class SetCommand(click.Command):
 def set_command(session: Session, name: str, changes: tuple[tuple[str, str], ...]) -> int:
     """Change a bot's parameters, capital, sizing or stops.
 
-    KEY is capital, fraction, risk_per_trade, stop_loss, take_profit, trailing_stop, interval, or a parameter of the
-    strategy. The value off takes a stop away.
+    KEY is capital, fraction, risk_per_trade, stop_loss, take_profit, trailing_stop, atr_stop, break_even, time_stop,
+    interval, or a parameter of the strategy. The value off takes a stop away.
 
     \b
     Example:

@@ -33,7 +33,7 @@ except ImportError as error:
 HERE = Path(__file__).parent
 SOURCES = (
     HERE.parent / "domain" / "rules.py",
-    *(HERE / f"{name}.py" for name in ("compiler", "kernel", "sums", "batch")),
+    *(HERE / f"{name}.py" for name in ("compiler", "kernel", "sums", "batch", "scan")),
 )
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of malloc.h
 _OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}

@@ -195,7 +195,7 @@ def decide(history: History, name: str, strategy: SignalStrategy) -> Decisions:
                 f"strategy {name}: {side} must be an array of {len(history.candles)} booleans, not {kind} {shape}"
             )
     enter, leave = signals.enter[history.begin :], signals.exit[history.begin :]
-    return Decisions(sealed(enter), sealed(leave), _warm(history, name, strategy.warmup(), enter, leave))
+    return Decisions(sealed(enter), sealed(leave), warm_notes(history, name, strategy.warmup(), enter, leave))
 
 
 def tape_of(history: History) -> Tape:
@@ -239,7 +239,7 @@ def trade(tape: Tape, decisions: Decisions, atr: Floats, terms: Terms, room: Roo
     return walk(tape.arrays, decisions.enter, decisions.exit, atr, numbers, room)
 
 
-def _warm(history: History, name: str, warmup: int, enter: Flags, leave: Flags) -> tuple[str, ...]:
+def warm_notes(history: History, name: str, warmup: int, enter: Flags, leave: Flags) -> tuple[str, ...]:
     """Tell, or refuse, where there are fewer candles than the warm-up."""
     there = len(history.candles)
     if there >= warmup:

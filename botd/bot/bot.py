@@ -18,9 +18,10 @@ from botd.bot.evaluation import Effort, StrategyHungError
 from botd.bot.exits import Exit
 from botd.bot.fills import book_fill, meet_resurrected, write_off_dust
 from botd.bot.guard import Guard, change_levels
-from botd.bot.intents import market_entry, risk_request
+from botd.bot.intents import entry_size, largest_entry, risk_request
 from botd.bot.lifecycle import RESTING, STATES, TRADING, TRANSITIONS, BotState, Desired
 from botd.bot.mind import Mind
+from botd.bot.stops import candles_needed, remeasure, sell_overdue
 from botd.domain.bot_spec import BotSpec
 from botd.domain.candle import Candle, interval_ms
 from botd.domain.clock import rfc3339
@@ -32,7 +33,7 @@ from botd.domain.order import Fill, Intent, Order, OrderStatus, OrderType, Purpo
 from botd.ledger.accounting import BotBook
 from botd.ledger.records import BotRecord
 from botd.risk.case import Verdict
-from botd.risk.sizing import Sized, size_entry
+from botd.risk.sizing import Sized
 from botd.risk.trading_state import ACTIVE
 from botd.risk.words import explain, scope_name
 
@@ -153,7 +154,8 @@ class Bot:
         """Follow the market: needed while the bot trades, and while it holds anything."""
         if self.reading is None:
             symbol, interval = self.lane
-            self.reading = self.desk.market.subscribe(symbol, interval, self, self._mind.needs, self.number)
+            needs = max(self._mind.needs, candles_needed(self.spec))
+            self.reading = self.desk.market.subscribe(symbol, interval, self, needs, self.number)
         if self.holds:
             self.guard.watch(self.book.position)
 
@@ -210,9 +212,14 @@ class Bot:
 
     def respec(self, spec: BotSpec) -> None:
         """Take a changed spec (same symbol and interval) and move the levels of what is held."""
-        self.record.spec = spec
+        before, self.record.spec = self.spec, spec
         position = self.book.position
+        if self.reading is not None and candles_needed(spec) > candles_needed(before):
+            self.reading.close()  # more history is wanted
+            self.reading = None
+            self.watch()
         if self.holds and position.entry_price is not None:
+            remeasure(self, before)
             change_levels(position, spec, position.entry_price)
             self.guard.watch(position)
             self.desk.journal.position(position)
@@ -226,7 +233,7 @@ class Bot:
             self.run_guarded(self._mind.on_open)
 
     def on_closed(self, candle: Candle) -> None:
-        """A candle closed: levels have fired, now the trail, the equity and the decision."""
+        """A candle closed: levels have fired, now the trail, the equity, the decision and the time stop."""
         self.last_candle_ms = candle.open_time
         self.guard.on_closed(candle)
         now = candle.open_time + self.length_ms
@@ -236,6 +243,8 @@ class Bot:
             self.begin()
         if self._attached and self.state in TRADING:
             self.run_guarded(lambda: self._mind.on_closed(candle))
+        if self.spec.time_stop is not None:
+            sell_overdue(self, candle)
 
     def run_guarded(self, call: Callable[[], None]) -> None:
         """Run a part of the mind: a strategy's failure is its bot's alone."""
@@ -248,22 +257,11 @@ class Bot:
 
     def size(self, price: float) -> Sized:
         """Return the entry quantity by the spec's sizing at the price of the decision."""
-        return size_entry(
-            self.spec,
-            cash=self.book.cash,
-            equity=self.book.equity(Decimal(repr(price))),
-            price=price,
-            slippage=self.desk.slippage,
-            fee=self.desk.taker_fee,
-            instrument=self.instrument,
-            margin=self.desk.gate.settings.funds_margin(self.number),
-        )
+        return entry_size(self, price)
 
     def largest_entry(self, price: float) -> tuple[Decimal, str]:
         """Return the most that an entry at ``price`` may buy now, and the risk control that sets it, if one does."""
-        wanted = self.size(price).quantity
-        most, control = self.desk.gate.largest(risk_request(self, market_entry(self, price), wanted))
-        return (most, control) if control and most < wanted else (wanted, "")
+        return largest_entry(self, price)
 
     def place(self, intent: Intent, quantity: Decimal) -> tuple[Order | None, Verdict]:
         """Ask the gate, then send: the one way of every order of this bot."""

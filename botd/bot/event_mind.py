@@ -222,7 +222,7 @@ def _placed(order: Order) -> GateCheck:
     """Return the row of ``why`` that says what was sent: an order that rests is no exit yet."""
     what = f"{order.side.value} {amount(order.quantity)} {order.symbol}"
     how = "at the market" if order.price is None else f"rests at {amount(order.price)}"
-    return GateCheck(gate="order", passed=True, value=what, detail=f"{what}, {how}")
+    return GateCheck(gate="order", passed=True, value=amount(order.quantity), detail=f"{what}, {how}")
 
 
 def _nothing() -> None:

@@ -17,6 +17,7 @@ from botd.domain.order import Fill, Order, OrderStatus, Side
 from botd.domain.position import Trade
 from botd.execution.orders import NEVER_PLACED
 from botd.ledger.records import amount
+from botd.ledger.replay import DUST, FEE_VALUE
 
 if TYPE_CHECKING:
     from botd.bot.bot import Bot
@@ -26,14 +27,17 @@ def book_fill(bot: Bot, order: Order, fill: Fill) -> Decimal:
     """Book a fill of ``bot`` and journal it; return the profit it realised, in quote."""
     position, journal = bot.book.position, bot.desk.journal
     bar = bot.desk.market.bar_index(*bot.lane, bucket_start(fill.time_ms, bot.length_ms))
-    applied = bot.book.apply(fill, reason=order.intent_reason, bar=bar, fee_value_quote=_fee_value(bot, fill))
+    worth = _fee_value(bot, fill)
+    applied = bot.book.apply(fill, reason=order.intent_reason, bar=bar, fee_value_quote=worth)
+    if worth is not None:
+        journal.adjustment(bot.number, fill.symbol, fill.trade_id, FEE_VALUE, worth, fill.time_ms)
     trade = applied.trade
     if fill.side is Side.BUY:
         measure(bot, fill)
         inside = order.type.has_limit and bot.desk.market.candle_feed and fill.time_ms < bot.desk.clock.now_ms()
         bot.guard.entered(position, bot.spec, float(_entry_price(bot, order, fill)), inside=inside)
     elif trade is None and not order.remaining:
-        trade = bot.book.close_dust(_least(bot, fill.price), reason=order.intent_reason, bar=bar, time_ms=fill.time_ms)
+        trade = _close_dust(bot, order, fill.price, fill.time_ms)
     if not bot.holds:
         bot.guard.cleared()
     journal.position(position)
@@ -57,18 +61,26 @@ def book_fill(bot: Bot, order: Order, fill: Fill) -> Decimal:
 
 def write_off_dust(bot: Bot, order: Order) -> None:
     """A sale ended before it was whole: what is left may be too little for another one."""
-    position, price = bot.book.position, order.average
-    if order.side is Side.BUY or price is None or bot.desk.market.candle_feed:
+    if order.side is Side.BUY or order.average is None or bot.desk.market.candle_feed:
         return
     now = bot.desk.clock.now_ms()
-    bar = bot.desk.market.bar_index(*bot.lane, bucket_start(now, bot.length_ms))
-    trade = bot.book.close_dust(_least(bot, price), reason=order.intent_reason, bar=bar, time_ms=now)
+    trade = _close_dust(bot, order, order.average, now)
     if trade is None:
         return
     bot.guard.cleared()
-    bot.desk.journal.position(position)
+    bot.desk.journal.position(bot.book.position)
     bot.desk.journal.book(bot.number, bot.book.cash, bot.book.realized_pnl, bot.book.fees)
     _end_trade(bot, trade, now)
+
+
+def _close_dust(bot: Bot, order: Order, price: Decimal, time_ms: int) -> Trade | None:
+    """Write off what is held where it cannot be sold; return the round trip that ends by it."""
+    book, held = bot.book, bot.book.position.quantity
+    bar = bot.desk.market.bar_index(*bot.lane, bucket_start(time_ms, bot.length_ms))
+    trade = book.close_dust(_least(bot, price), reason=order.intent_reason, bar=bar, time_ms=time_ms)
+    if held and not book.position.quantity:
+        bot.desk.journal.adjustment(bot.number, book.symbol, book.last_trade_id, DUST, held, time_ms)
+    return trade
 
 
 def _least(bot: Bot, price: Decimal) -> Decimal:

@@ -6,8 +6,10 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from botd.bot.lifecycle import BotState
+from botd.bot.stops import range_now
 from botd.domain.order import Intent, OrderType, Purpose, Side
 from botd.risk.case import RiskRequest
+from botd.risk.sizing import Sized, size_entry
 
 if TYPE_CHECKING:
     from botd.bot.bot import Bot
@@ -31,6 +33,28 @@ def market_entry(bot: Bot, price: float) -> Intent:
         reason="signal",
         reference_price=price,
     )
+
+
+def entry_size(bot: Bot, price: float) -> Sized:
+    """Return the entry quantity by the spec's sizing at the price of the decision."""
+    return size_entry(
+        bot.spec,
+        cash=bot.book.cash,
+        equity=bot.book.equity(Decimal(repr(price))),
+        price=price,
+        slippage=bot.desk.slippage,
+        fee=bot.desk.taker_fee,
+        instrument=bot.instrument,
+        margin=bot.desk.gate.settings.funds_margin(bot.number),
+        atr=range_now(bot),
+    )
+
+
+def largest_entry(bot: Bot, price: float) -> tuple[Decimal, str]:
+    """Return the most that an entry at ``price`` may buy now, and the risk control that sets it, if one does."""
+    wanted = entry_size(bot, price).quantity
+    most, control = bot.desk.gate.largest(risk_request(bot, market_entry(bot, price), wanted))
+    return (most, control) if control and most < wanted else (wanted, "")
 
 
 def exit_of_all(bot: Bot, reason: str, reference: float, trigger: float | None) -> Intent:

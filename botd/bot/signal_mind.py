@@ -9,6 +9,8 @@ from botd.bot.evaluation import Effort, Evaluation
 from botd.bot.exits import offered_elsewhere
 from botd.bot.intents import market_entry
 from botd.bot.lifecycle import BotState
+from botd.bot.stops import range_now
+from botd.domain import rules
 from botd.domain.candle import Candle
 from botd.domain.decision import GateCheck
 from botd.domain.order import Fill
@@ -106,6 +108,9 @@ class SignalMind:
             return "stale"
         if bot.orders():
             gates.append(GateCheck(gate="pending", passed=False, detail="an entry is already working"))
+            return "hold"
+        if bot.spec.atr_stop is not None and not rules.measures(range_now(bot), candle.close):
+            gates.append(GateCheck(gate="atr", passed=False, detail="the ATR of its stop is not defined yet, or zero"))
             return "hold"
         sized = bot.size(candle.close)
         gates.append(

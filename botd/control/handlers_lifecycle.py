@@ -13,7 +13,7 @@ from botd.control.services import Services
 from botd.domain.bot_spec import BotSpec
 from botd.domain.errors import BotdError, InvalidError
 from botd.orchestrator.fleet import action_row
-from botd.orchestrator.specs import FRACTIONS, as_mapping
+from botd.orchestrator.specs import HOW, as_mapping
 from botd.orchestrator.views import text
 
 
@@ -163,7 +163,7 @@ class LifecycleHandlers:
 
     def _warnings(self, bot: Bot) -> list[str]:
         warnings = self._money_warnings(bot)
-        if bot.record.desired != Desired.STOPPED and not bot.spec.stop_loss and not bot.spec.trailing_stop:
+        if bot.record.desired != Desired.STOPPED and not bot.spec.has_stop:
             warnings.append("no stop: a position is held until the strategy sells it")
         quote = self._services.desk.market.quote(bot.spec.symbol)
         if quote is not None and not bot.holds:
@@ -199,7 +199,7 @@ class LifecycleHandlers:
     def _warnings_of_change(self, bot: Bot, old: BotSpec) -> list[str]:
         """Return what ``set`` did that deserves a second look."""
         warnings = self._money_warnings(bot) if bot.spec.capital > old.capital else []
-        guarded = [bool(spec.stop_loss or spec.trailing_stop) for spec in (old, bot.spec)]
+        guarded = [spec.has_stop for spec in (old, bot.spec)]
         if guarded == [True, False]:
             held = (
                 f"the {text(bot.book.position.quantity)} {bot.instrument.base} it holds is"
@@ -225,7 +225,7 @@ def _changed(bot: Bot, changes: dict[str, Any]) -> dict[str, Any]:
     for key, value in changes.items():
         if key in ("name", "mode"):
             raise InvalidError(f"{bot.name}: {key} cannot be set", "create another bot")
-        if key in ("strategy", "symbol", "interval", "capital", *FRACTIONS):
+        if key in ("strategy", "symbol", "interval", "capital", *HOW):
             document[key] = None if str(value).lower() in ("off", "none", "") else value
             if key in ("fraction", "risk_per_trade") and document[key] is not None:
                 document.pop("risk_per_trade" if key == "fraction" else "fraction", None)

@@ -73,6 +73,9 @@ class Spec(Struct, forbid_unknown_fields=True, kw_only=True):
     stop_loss: Amount | None = None
     take_profit: Amount | None = None
     trailing_stop: Amount | None = None
+    break_even: Amount | None = None
+    atr_stop: Amount | None = None
+    time_stop: Amount | None = None
     labels: Labels = {}
     mode: Literal["paper", "live"] = "paper"
 

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from botd.backtest.run import Result, backtest
+from botd.domain.candle import interval_ms
+from botd.domain.candles import Candles
 from botd.domain.clock import WallClock
 from botd.domain.errors import DeniedError, InvalidError, UnavailableError
 from botd.lab.given import Asked, Job, Place, check_lane, jobs, params_of, told_terms
@@ -143,7 +145,7 @@ def only_signals(info: StrategyInfo) -> None:
         )
 
 
-def _synthetic(interval: str, warmup: int) -> Any:
+def _synthetic(interval: str, warmup: int) -> Candles:
     """Return seeded candles, more than enough for the warm-up."""
     from botd.market.simulated.synthetic import SyntheticSource
 
@@ -152,4 +154,4 @@ def _synthetic(interval: str, warmup: int) -> Any:
     count = max(5_000, 4 * warmup)
     if count > 1_000_000:
         raise InvalidError(f"a warm-up of {warmup} candles is more than can be examined")
-    return source.history("BTC/USDT", interval, 1 << 42, count)
+    return source.history("BTC/USDT", interval, _SYNTHETIC_START_MS + count * interval_ms(interval), count)

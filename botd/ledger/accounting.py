@@ -59,6 +59,8 @@ class BotBook:
         self.position = position or Position(bot=bot, symbol=symbol)
         self.dust = ZERO
         """Base units written off as too small to sell, since this book was made."""
+        self.last_trade_id = ""
+        """The last fill booked since this book was made."""
         self._base, self._quote = split_symbol(symbol)
 
     def apply(self, fill: Fill, *, reason: str, bar: int, fee_value_quote: Decimal | None = None) -> Applied:
@@ -66,7 +68,7 @@ class BotBook:
 
         ``fee_value_quote`` is the worth of a fee in a third asset; the fee is not counted without it.
         """
-        position = self.position
+        position, self.last_trade_id = self.position, fill.trade_id
         if fill.side is Side.BUY and not position.quantity and not position.bought_quantity:
             position.entry_time_ms, position.entry_bar = fill.time_ms, bar
         base_fee, quote_fee, worth = self._fee(fill, fee_value_quote)

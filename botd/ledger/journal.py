@@ -124,6 +124,10 @@ class Journal:
         self._append("fills", row)
         self._append("audit", audit.of_fill(fill))
 
+    def adjustment(self, bot: int, symbol: str, trade_id: str, kind: str, value: Decimal, time_ms: int) -> None:
+        """Write what a fill does not say by itself, for :mod:`botd.ledger.replay`."""
+        self._append("adjustments", (bot, symbol, trade_id, kind, amount(value), time_ms))
+
     def trade(self, trade: Trade) -> None:
         """Write a finished round trip."""
         row = (

@@ -36,9 +36,9 @@ Step = Callable[[sqlite3.Connection], None]
 
 
 def _to_2(connection: sqlite3.Connection) -> None:
-    """Checksums in every row, and the audit."""
+    """Checksums in every row, the audit, and what a replay of the fills needs beside them."""
     for table in ALL:
-        if table.checked:
+        if table.checked and table.name != "adjustments":
             connection.execute(f"ALTER TABLE {table.name} ADD COLUMN {CHECKSUM} INTEGER NOT NULL DEFAULT 0")
     columns = "id INTEGER PRIMARY KEY, time_ms INTEGER NOT NULL, kind TEXT NOT NULL, entry TEXT NOT NULL"
     connection.execute(f"CREATE TABLE audit ({columns}, mac TEXT NOT NULL) STRICT")
@@ -47,6 +47,10 @@ def _to_2(connection: sqlite3.Connection) -> None:
     for name in UNAUDITED:
         last = f"SELECT 'unaudited_{name}', coalesce(max(id), 0) FROM {name}"
         connection.execute(f"INSERT INTO meta (key, value) {last}")
+    columns = "id INTEGER PRIMARY KEY, bot INTEGER NOT NULL, symbol TEXT NOT NULL, trade_id TEXT NOT NULL"
+    more = f"kind TEXT NOT NULL, amount TEXT NOT NULL, time_ms INTEGER NOT NULL, {CHECKSUM} INTEGER NOT NULL"
+    connection.execute(f"CREATE TABLE adjustments ({columns}, {more}) STRICT")
+    connection.execute("CREATE INDEX adjustments_symbol_trade_id ON adjustments (symbol, trade_id)")
     connection.execute("CREATE INDEX orders_exchange_order_id ON orders (exchange_order_id)")
     seal_all(connection)
 
@@ -242,6 +246,8 @@ def refusal(path: Path, world: Mapping[str, Any]) -> ConfigError | None:
         try:
             _recognise(connection, path, VERSION)
             _check_world(connection, path, world)
+            if int(connection.execute("PRAGMA user_version").fetchone()[0]) == VERSION:  # an older one is upgraded
+                _check_tables(connection, path)
         finally:
             connection.close()
     except ConfigError as error:
@@ -283,12 +289,16 @@ def _check_log(connection: sqlite3.Connection, path: Path) -> None:
         raise failures.damaged(path, f"its write-ahead log was cut off: it ends with batch {has}, {moved} was kept")
 
 
-def _check_whole(connection: sqlite3.Connection, path: Path) -> None:
-    """Look for a truncated or damaged file, in time that does not grow with the ledger."""
+def _check_tables(connection: sqlite3.Connection, path: Path) -> None:
     present = {row[0] for row in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
     missing = sorted(TABLES.keys() - present)
     if missing:
         raise failures.damaged(path, f"table {missing[0]} is missing")
+
+
+def _check_whole(connection: sqlite3.Connection, path: Path) -> None:
+    """Look for a truncated or damaged file, in time that does not grow with the ledger."""
+    _check_tables(connection, path)
     busy, logged, moved = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
     pages = connection.execute("PRAGMA page_count").fetchone()[0]
     expected = pages * connection.execute("PRAGMA page_size").fetchone()[0]

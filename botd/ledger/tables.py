@@ -87,6 +87,8 @@ _BOT |= {"reason": str, "failures": int, "created_ms": int, "removed_ms": int}
 
 _COMMAND = {"request_id": str, "uid": int, "pid": int, "cmd": str, "args": str, "reply": str, "time_ms": int}
 
+_ADJUSTMENT = {"bot": int, "symbol": str, "trade_id": str, "kind": str, "amount": str, "time_ms": int}
+
 _AUDIT = {"id": int, "time_ms": int, "kind": str, "entry": str, "mac": str}
 
 ALL = (
@@ -110,6 +112,7 @@ ALL = (
         partial=(("orders_open", "rank", "rank < 4"),),
     ),
     Table("fills", _FILL, ("symbol", "trade_id"), "ignore", serial=True, indexes=(("bot",),)),
+    Table("adjustments", _ADJUSTMENT, policy="append", serial=True, indexes=(("symbol", "trade_id"),)),
     Table("trades", _TRADE, policy="append", serial=True, indexes=(("bot",),), belongs_to_bot=True),
     Table(
         "decisions",

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from botd.bot import stops
 from botd.bot.bot import Bot
 from botd.bot.desk import Desk
 from botd.bot.event_mind import EventMind
@@ -39,6 +40,8 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
     """The series of denials that was under way."""
     code: str = ""
     """Digest of the strategy's source as it was last run."""
+    atr: str = ""
+    """The range that the stop of what it holds was measured by."""
 
 
 class BotFactory:
@@ -89,6 +92,7 @@ class BotFactory:
         bot.skipped_min_notional, bot.trades = kept.skipped, kept.trades
         bot.remember_failure(kept.failed_ms)
         bot.denials.restore(kept.denials)
+        stops.restore(bot, kept.atr)
         if bot.code and kept.code and bot.code != kept.code:
             self.tell_changed(bot)
         return bot

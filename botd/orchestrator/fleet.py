@@ -11,7 +11,8 @@ from botd.domain.errors import BotdError, InvalidError, WrongStateError
 from botd.orchestrator.orchestrator import Orchestrator
 from botd.orchestrator.specs import SpecParser, as_mapping, difference
 
-_OPTION = re.compile(r"--(fraction|risk-per-trade|stop-loss|take-profit|trailing-stop)( (?=must|needs|[0-9]))?")
+_KEYS = "fraction|risk-per-trade|stop-loss|take-profit|trailing-stop|break-even|atr-stop|time-stop"
+_OPTION = re.compile(rf"--({_KEYS})( (?=must|needs|[0-9]))?")
 
 
 class Fleet:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from botd.bot.denials import SPACE as DENIALS
+from botd.bot.stops import SPACE as ATR
 from botd.domain.instrument import Instrument
 from botd.domain.position import Position
 from botd.execution.gateway import Gateway
@@ -41,6 +42,7 @@ def _kept(number: int, loaded: Loaded) -> Kept:
         failed_ms=int(spaces.get("failures", {}).get(key, "0")),
         denials=spaces.get(DENIALS, {}).get(key, ""),
         code=spaces.get("code", {}).get(key, ""),
+        atr=spaces.get(ATR, {}).get(key, ""),
     )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from botd.domain.bot_spec import BotSpec
+from botd.domain.bot_spec import BotSpec, parse_atr
 from botd.domain.candle import INTERVALS
 from botd.domain.errors import ConflictError, InvalidError, NotFoundError
 from botd.domain.instrument import Instrument
@@ -16,10 +16,13 @@ from botd.strategy.registry import Registry
 
 NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")
 LABEL = re.compile(r"^[A-Za-z0-9_.-]{1,64}\Z")
-FRACTIONS = ("fraction", "risk_per_trade", "stop_loss", "take_profit", "trailing_stop")
+FRACTIONS = ("fraction", "risk_per_trade", "stop_loss", "take_profit", "trailing_stop", "break_even")
+HOW = (*FRACTIONS, "atr_stop", "time_stop")
+"""How a bot sizes and stops: keys that may be absent."""
+MOST_CANDLES = 1_000_000
 FEW = 12
 """So many symbols are told at once."""
-SPEC_KEYS = ("name", "strategy", "symbol", "interval", "capital", "params", *FRACTIONS, "labels", "mode")
+SPEC_KEYS = ("name", "strategy", "symbol", "interval", "capital", "params", *HOW, "labels", "mode")
 
 
 class SpecParser:
@@ -54,10 +57,12 @@ class SpecParser:
         info = self._registry.load(str(raw["strategy"]), fresh=True)
         params = info.plain(raw.get("params") or {})
         info.build(params)
-        fractions = {key: self._fraction(name, key, raw.get(key)) for key in FRACTIONS}
+        fractions: dict[str, Any] = {key: self._fraction(name, key, raw.get(key)) for key in FRACTIONS}
         if fractions["fraction"] is not None and fractions["risk_per_trade"] is not None:
             raise InvalidError(f"{name}: --fraction and --risk-per-trade exclude each other")
-        if fractions["risk_per_trade"] is not None and not (fractions["stop_loss"] or fractions["trailing_stop"]):
+        stops = {**self._atr_stop(name, raw.get("atr_stop")), "time_stop": self._time_stop(name, raw.get("time_stop"))}
+        guarded = fractions["stop_loss"] or fractions["trailing_stop"] or "atr_stop" in stops
+        if fractions["risk_per_trade"] is not None and not guarded:
             raise InvalidError(f"{name}: --risk-per-trade needs a stop", "add --stop-loss 2% or --trailing-stop 1.5%")
         mode = str(raw.get("mode") or "paper")
         if mode not in ("paper", "live"):
@@ -77,6 +82,7 @@ class SpecParser:
             labels=self._labels(name, raw.get("labels") or {}),
             mode=mode,
             **fractions,
+            **stops,
         )
 
     def _name(self, value: Any) -> str:
@@ -129,6 +135,25 @@ class SpecParser:
         return number
 
     @staticmethod
+    def _atr_stop(name: str, value: Any) -> dict[str, Any]:
+        if value is None or value == "" or value is False:
+            return {}
+        try:
+            multiple, period = parse_atr(str(value))
+        except ValueError as error:
+            raise InvalidError(f"{name}: --atr-stop {error}") from None
+        return {"atr_stop": multiple, "atr_period": period}
+
+    @staticmethod
+    def _time_stop(name: str, value: Any) -> int | None:
+        if value is None or value == "" or value is False:
+            return None
+        number = decimal(f"{name}: --time-stop", value)
+        if number != int(number) or not 1 <= number <= MOST_CANDLES:
+            raise InvalidError(f"{name}: --time-stop must be whole candles from 1 to {MOST_CANDLES}, not {value}")
+        return int(number)
+
+    @staticmethod
     def _labels(name: str, labels: Mapping[str, Any]) -> dict[str, str]:
         for key, value in labels.items():
             if not LABEL.match(str(key)) or not LABEL.match(str(value)):
@@ -164,6 +189,10 @@ def as_mapping(spec: BotSpec) -> dict[str, Any]:
     if spec.params:
         raw["params"] = dict(spec.params)
     raw.update({key: _plain(value) for key in FRACTIONS if (value := getattr(spec, key)) is not None})
+    if spec.atr_text is not None:
+        raw["atr_stop"] = spec.atr_text
+    if spec.time_stop is not None:
+        raw["time_stop"] = spec.time_stop
     if spec.labels:
         raw["labels"] = dict(spec.labels)
     if spec.mode != "paper":

@@ -120,7 +120,8 @@ def _refusal(name: str, rows: Candles, found: Difference, ahead: bool, length: i
     return DeniedError(
         f"strategy {name} warms up too short: at {at} it says {then} over the whole history, and {now} over the last "
         f"{length} candles, which is all that a bot sees",
-        "let warmup() return more: ema_warmup(period) and wilder_warmup(period) of botd.strategy.warmup say how many",
+        "let warmup() return more (ema_warmup(period), wilder_warmup(period) of botd.strategy.warmup), and compare by "
+        "above() and below() of botd.strategy.comparisons, which rounding does not decide",
     )
 
 

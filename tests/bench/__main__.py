@@ -23,7 +23,15 @@ BENCHES = (
     "replay",
     "shared_market",
 )
-NAMED = ("live_capacity", "stream_client", "honest_front", "freqtrade_beside")
+NAMED = (
+    "halt_live",
+    "ready_after_kill",
+    "tick_to_order",
+    "live_capacity",
+    "stream_client",
+    "honest_front",
+    "freqtrade_beside",
+)
 """Long, or of interest to few: only where they are named."""
 _WHICH = f"which: {', '.join(BENCHES)} [default: all of these]; only where named: {', '.join(NAMED)}"
 ROOT = Path(__file__).parents[2]

@@ -57,6 +57,64 @@ def test_a_row_that_the_disk_changed_stops_entries_and_is_named(make_botd: Any) 
     assert len([row for row in botd.json("fills") if row["side"] == "buy"]) <= before
 
 
+def test_a_fill_edited_while_botd_is_stopped_is_named_everywhere(make_botd: Any) -> None:
+    botd = make_botd(STILL).start()
+    botd.run("create", "alpha", *RSI, "--start")
+    botd.until(lambda: botd.json("fills"), 30)
+    botd.run("start", "nobody", check=False)
+    sound = json.loads(botd.run("backup", "--verify", "-o", "json").stdout)
+    assert sound["verified"] and sound["damage"] is None
+    assert botd.stop() == 0
+    config = ("--config", str(botd.config_file))
+    entries = [json.loads(line)["entry"] for line in botd.run("audit", "export", *config).stdout.splitlines()]
+    assert [(one["ok"], one.get("code")) for one in entries if one.get("cmd") == "start"] == [(False, "NOT_FOUND")]
+
+    connection = sqlite3.connect(botd.state_dir / "ledger.db")
+    connection.execute("UPDATE fills SET price = '1' WHERE id = 1")
+    connection.commit()
+    connection.close()
+    verified = botd.run("audit", "verify", *config, check=False)
+    assert verified.returncode == 1 and "ROWS OF THE LEDGER DIFFER" in verified.stdout
+    assert "does not fit its checksum" in verified.stdout and "has price 1, entry" in verified.stdout
+    doctor = botd.run("doctor", *config, check=False)
+    assert "a row of fills" in doctor.stdout
+
+    botd.start()
+    botd.until(lambda: "does not fit its checksum" in botd.run("daemon", "status").stdout, 20)
+    assert [one for one in botd.json("events") if one["topic"] == "ledger.damaged"]
+    assert "ledger is damaged" in botd.json("show", "alpha")["note"]
+    copy = botd.run("backup", "--verify", check=False)
+    assert copy.returncode == 1 and "a row of fills" in copy.stderr and "-damaged.db" in copy.stdout
+
+
+def test_an_older_copy_of_the_ledger_put_back_is_told_at_the_start(make_botd: Any) -> None:
+    botd = make_botd(STILL).start()
+    botd.run("create", "alpha", *RSI)
+    assert botd.stop() == 0
+    older = (botd.state_dir / "ledger.db").read_bytes()
+    botd.start()
+    botd.run("halt")
+    assert botd.stop() == 0
+    (botd.state_dir / "ledger.db").write_bytes(older)
+    botd.start()
+    health = botd.run("health", check=False)
+    assert health.returncode == 1 and "was an older copy of the ledger put back?" in health.stdout
+    assert "the audit misses entr" in botd.run("daemon", "status").stdout
+    assert [one for one in botd.json("events") if one["topic"] == "ledger.older_copy"]
+
+
+def test_a_restart_with_a_configuration_that_cannot_start_leaves_the_running_daemon_alone(make_botd: Any) -> None:
+    botd = make_botd(STILL).start()
+    pid = botd.json("daemon", "status")["pid"]
+    good = botd.config_file.read_text()
+    botd.config_file.write_text(good.replace("BTC/USDT", "ETH/USDT"))
+    refused = botd.run("daemon", "restart", check=False)
+    assert refused.returncode == 78 and "bound to another world" in refused.stderr
+    botd.config_file.write_text("mode: [")
+    assert botd.run("daemon", "restart", check=False).returncode == 78
+    assert botd.json("daemon", "status")["pid"] == pid
+
+
 def gate(botd: Any) -> dict[str, Any]:
     """Return alpha's gate that did not let it pass."""
     failed = [one for one in botd.json("why", "alpha")["gates"] if not one["passed"]]

@@ -64,7 +64,12 @@ def words(options: dict[str, str]) -> list[str]:
         ({"--set": "oversold=80"}, 2, "oversold must not be above overbought, not 80 and 70", ""),
         ({"--set": "period"}, 2, "'period': write key=value", ""),
         ({"--symbol": "BTX/USDT"}, 4, "no symbol 'BTX/USDT' in this market", r"did you mean BTC/USDT\?"),
-        ({"--symbol": "DOGE/EUR"}, 4, "no symbol 'DOGE/EUR' in this market", "botctl symbols"),
+        (
+            {"--symbol": "DOGE/EUR"},
+            4,
+            "no symbol 'DOGE/EUR' in this market",
+            r"it has BTC/USDT, ETH/USDT \(market.symbols",
+        ),
         ({"--symbol": "BTCUSDT"}, 2, "'BTCUSDT' is not a symbol", "did you mean BTC/USDT"),
         ({"--interval": "7m"}, 2, "unknown interval '7m'", "one of 1m, 3m, 5m"),
         ({"--interval": "1m"}, 2, "interval 1m cannot be built from this market's 5m candles", "a multiple of 5m"),

@@ -94,7 +94,7 @@ def test_a_disk_that_fills_up_denies_entries_and_loses_nothing(disk: Path, on_di
     denied = botd.json("orders", "--status", "denied")
     assert {row["reason"] for row in denied} == {"NOT_READY"}
     gates = botd.json("why", "busy", "--at", denied[0]["created"])["gates"]
-    assert (gates[-1]["gate"], gates[-1]["detail"]) == ("readiness", "not ready: ledger")
+    assert (gates[-1]["gate"], gates[-1]["detail"]) == ("readiness", "not ready: ledger: the disk is nearly full")
     (disk / "filler").unlink()
     held = len(botd.json("trades", "busy"))
     botd.until(lambda: len(botd.json("trades", "busy")) > held, 20)

@@ -2,49 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from decimal import ROUND_FLOOR, Decimal
 from typing import Any
 
 import pytest
 
-from tests.fakes.binance import CandleMarket, FrontThread, Pace, RunningClock
+from tests.fakes.binance import FrontThread, RunningClock
 from tests.fakes.binance.exchange import DEFAULT_KEY
 from tests.fakes.binance.exchange.wire import Exchange
-
-BUYER = '''
-from decimal import ROUND_FLOOR, Decimal
-from botd.strategy.base import EventStrategy
-
-
-class Buyer(EventStrategy):
-    """Buys for a tenth of its cash at market whenever it holds nothing."""
-
-    def on_candle(self, context, candle):
-        pass
-
-    def on_tick(self, context, price):
-        if not context.quantity() and not context.orders():
-            context.buy(context.cash() / 10 / Decimal(repr(price)))
-'''
-HOLDER = '''
-import numpy as np
-from botd.strategy.base import SignalStrategy, Signals
-
-
-class Holder(SignalStrategy):
-    """Always wants to be in."""
-
-    def warmup(self):
-        return 1
-
-    def signals(self, candles):
-        return Signals(enter=np.ones(len(candles), bool), exit=np.zeros(len(candles), bool))
-'''
-REST = ("--interval", "1m", "--capital", "1000", "--stop-loss", "2%", "--start", "--live")
-ALPHA = ("alpha", "--strategy", "buyer", "--symbol", "BTC/USDT", *REST)
-BETA = ("beta", "--strategy", "holder", "--symbol", "ETH/USDT", *REST)
+from tests.fakes.live_daemon import ALPHA, BETA, configure, legs, live_market, ready
 
 
 @pytest.fixture
@@ -54,34 +21,13 @@ def venue() -> Exchange:
 
 @pytest.fixture
 def front(venue: Exchange) -> Iterator[FrontThread]:
-    market = CandleMarket(["BTCUSDT", "ETHUSDT"], pace=Pace(kline_ms=1000, book_ms=200))
-    with FrontThread(market, clock=RunningClock(), exchange=venue) as thread:
+    with FrontThread(live_market(), clock=RunningClock(), exchange=venue) as thread:
         yield thread
 
 
 @pytest.fixture
 def botd(make_botd: Any, front: FrontThread) -> Any:
-    ends = {"rest": front.rest_url, "stream": front.ws_url, "ws_api": front.ws_url}
-    made = make_botd({"mode": "live", "market": {"source": "exchange"}, "endpoints": ends})
-    strategies = made.config_file.parent / "strategies"
-    strategies.mkdir(mode=0o700)
-    (strategies / "buyer.py").write_text(BUYER)
-    (strategies / "holder.py").write_text(HOLDER)
-    keys = made.config_file.parent / "keys"
-    keys.write_text(f"BINANCE_API_KEY={DEFAULT_KEY.key}\nBINANCE_API_SECRET={DEFAULT_KEY.secret}\n")
-    keys.chmod(0o600)
-    text = made.config_file.read_text()
-    made.config_file.write_text(text + f"keys_file: {keys}\n")
-    return made.start()
-
-
-def ready(botd: Any) -> None:
-    botd.until(lambda: not json.loads(botd.run("reconcile", "-o", "json", check=False).stdout)["refusals"], 30)
-    botd.until(lambda: botd.run("health", check=False).returncode == 0, 30)
-
-
-def legs(venue: Exchange) -> list[Any]:
-    return [order for order in venue.books.open_orders() if order.asked.type == "STOP_LOSS"]
+    return configure(make_botd(), front).start()
 
 
 def test_live_bots_wait_for_arming_then_trade_protected_through_a_kill_and_the_books_match(

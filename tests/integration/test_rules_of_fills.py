@@ -14,7 +14,9 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import talib
 
 from botd.bot.guard import change_levels
 from botd.config import from_mapping
@@ -129,8 +131,12 @@ def wishes(rng: random.Random) -> list[dict[str, Any]]:
             "take_profit": maybe(0.002, 0.01, 0.03),
             "trailing": maybe(0.0004, 0.005, 0.01, 0.02),
             "fraction": rng.choice((1.0, 0.3)),
+            "atr_stop": maybe(0.5, 3.0, 300.0),
+            "atr_period": rng.choice((1, 2, 14)),
+            "break_even": maybe(0.001, 0.01),
+            "time_stop": rng.choice((None, 1, 3, 20)),
         }
-        if wish["stop_loss"] or wish["trailing"]:
+        if wish["stop_loss"] or wish["trailing"] or wish["atr_stop"]:
             wish["risk"] = maybe(0.001, 0.01)
         found.append(wish)
     return found
@@ -152,6 +158,10 @@ def spec_of(name: str, wish: dict[str, Any], strategy: str = "scripted") -> BotS
         stop_loss=exact("stop_loss"),
         take_profit=exact("take_profit"),
         trailing_stop=exact("trailing"),
+        atr_stop=exact("atr_stop"),
+        atr_period=wish.get("atr_period", 14),
+        break_even=exact("break_even"),
+        time_stop=wish.get("time_stop"),
     )
 
 
@@ -204,6 +214,14 @@ class Run:
         return rows, {name: bot.book for name, bot in world.orchestrator.bots.items()}
 
 
+OPTIONS = ("stop_loss", "take_profit", "trailing", "fraction", "risk", "atr_stop", "break_even", "time_stop")
+
+
+def average_ranges(lane: Rows, period: int) -> list[float]:
+    prices = (np.array(column) for column in (lane.high, lane.low, lane.close))
+    return [float(value) for value in talib.ATR(*prices, period)]
+
+
 def assert_same(rows: list[dict[str, Any]], trades: list[PlainTrade], what: Any) -> None:
     found = [(row["entry_time"], row["exit_time"], row["exit_reason"], row["bars"]) for row in rows]
     assert found == [(rfc3339(t.entry_time), rfc3339(t.exit_time), t.exit_reason, t.bars) for t in trades], what
@@ -224,14 +242,15 @@ def test_every_bot_makes_the_trades_of_the_plain_loop_also_through_restarts(tmp_
     reasons: Counter[str] = Counter()
     for name, wish in fleet.items():
         lane, enter, leave = market.lane(wish["interval"])
-        options = {key: wish.get(key) for key in ("stop_loss", "take_profit", "trailing", "fraction", "risk")}
+        options = {key: wish.get(key) for key in OPTIONS}
+        options["atr"] = average_ranges(lane, wish["atr_period"])
         trades = play(lane, enter, leave, capital=CAPITAL, step=0.001, slippage=slippage, fee=fee, **options)
         assert_same([row for row in rows if row["bot"] == name], trades, (seed, wish, slippage, fee))
         entry_fee = fee * float(books[name].position.cost)
         assert float(books[name].realized_pnl) == pytest.approx(sum(t.pnl for t in trades) - entry_fee, abs=1e-6)
         reasons.update(trade.exit_reason for trade in trades)
     assert sum(reasons.values()) > 200
-    assert len(reasons) >= 3
+    assert len(reasons) == 5
 
 
 def one_bot(tmp_path: Path, market: Market, strategy: str = "scripted", **wish: Any) -> list[tuple[str, int, float]]:

@@ -1,13 +1,14 @@
 """The campaign of kills and damage; prints what it reached, and ends with 1 where a rule was broken.
 
-python -m tests.kill                                  all of it: about an hour
-python -m tests.kill --cycles 100 --cuts 0 --flips 0  only kills
+python -m tests.kill                                              all of it: an hour or more
+python -m tests.kill --cycles 100 --live 0 --cuts 0 --flips 0     only kills
 """
 
 from __future__ import annotations
 
 import argparse
 import logging
+import os
 import random
 import shutil
 import sys
@@ -19,10 +20,11 @@ from pathlib import Path
 from tests.kill.bit_flips import MONEY, SILENT, flip, share_found
 from tests.kill.cycles import READY_S, Campaign
 from tests.kill.known_ledger import make
+from tests.kill.live_cycles import LiveCampaign
 from tests.kill.torn_log import SECTOR, cut, lose, tear
 from tests.kill.worlds import replay, synthetic
 
-ROUND = 40
+ROUND, LIVE_ROUND = 40, 20
 CANDLES = 6000
 NOTICED = 0.99
 
@@ -38,14 +40,28 @@ def kills(home: Path, cycles: int, seed: int) -> bool:
             campaign.round(worlds[number % 2], min(ROUND, cycles - campaign.kills))
             number += 1
             print(f"  {campaign.kills} kills, {time.monotonic() - began:.0f} s", flush=True)
-    finally:
+    finally:  # what was reached is told, however it ends
         campaign.close()
-    print(f"{campaign.kills} kills in {number} rounds, each ended with the books of an undisturbed run", end="")
-    print(f" but for {len(campaign.wrong)} findings" if campaign.wrong else "")
-    print(f"  {campaign.acknowledged:,} commands acknowledged, {campaign.fills:,} fills compared")
-    print(f"  {campaign.starts} starts, READY within {campaign.slowest_s:.2f} s at most (allowed: {READY_S:g} s)")
-    for where, count in sorted(campaign.counts.items()):
-        print(f"    {where:44} {count}")
+        print(f"{campaign.kills} kills in {number} rounds, each compared with a run that nobody disturbed", end="")
+        print(f": {len(campaign.wrong)} findings")
+        print(f"  {campaign.acknowledged:,} commands acknowledged, {campaign.fills:,} fills compared")
+        print(f"  {campaign.starts} starts, READY within {campaign.slowest_s:.2f} s (allowed: {READY_S:g}){_load()}")
+        _table(campaign.counts)
+    return not campaign.wrong
+
+
+def live_kills(home: Path, cycles: int, seed: int) -> bool:
+    """Kill a botd that trades live on the front so often, in rounds that end with both books beside each other."""
+    home.mkdir()
+    campaign = LiveCampaign(home, seed, lambda said: print(f"BROKEN: {said}", flush=True))
+    began = time.monotonic()
+    while campaign.kills < cycles:
+        campaign.round(min(LIVE_ROUND, cycles - campaign.kills))
+        print(f"  {campaign.kills} live kills, {time.monotonic() - began:.0f} s", flush=True)
+    print(f"{campaign.kills} kills of live trading: {campaign.orders:,} orders, {campaign.trades:,} trades", end="")
+    print(f", {len(campaign.wrong)} findings: orphans, doubles or books that differ")
+    print(f"  {campaign.starts} starts, READY within {campaign.slowest_s:.2f} s at most{_load()}")
+    _table(campaign.counts)
     return not campaign.wrong
 
 
@@ -74,6 +90,15 @@ def flips(home: Path, number: int, seed: int) -> bool:
     return share >= NOTICED and not any(outcomes[MONEY] + outcomes[SILENT] for outcomes in counts.values())
 
 
+def _table(counts: Counter[str]) -> None:
+    for where, count in sorted(counts.items()):
+        print(f"    {where:44} {count}")
+
+
+def _load() -> str:
+    return f"; load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
+
+
 def _told(counts: Counter[str]) -> str:
     return ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
 
@@ -82,6 +107,7 @@ def main() -> int:
     """Run what is asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cycles", type=int, default=1000, metavar="N", help="kills")
+    parser.add_argument("--live", type=int, default=200, metavar="N", help="kills of live trading")
     parser.add_argument("--cuts", type=int, default=3750, metavar="N", help="damages of the log: four in five are cuts")
     parser.add_argument("--flips", type=int, default=1500, metavar="N", help="bits")
     parser.add_argument("--seed", type=int, default=1, metavar="S")
@@ -93,6 +119,7 @@ def main() -> int:
         not options.flips or flips(home, options.flips, options.seed),
         not options.cuts or torn(home, options.cuts, options.seed),
         not options.cycles or kills(home / "k", options.cycles, options.seed),
+        not options.live or live_kills(home / "l", options.live, options.seed),
     ]
     if all(sound):
         shutil.rmtree(home)

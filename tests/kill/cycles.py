@@ -29,6 +29,8 @@ from tests.kill.worlds import World, books, cursor, differences, rows, unsound
 READY_S = 5.0
 SPEED = 12_000
 """Of the market while kills go on: 200 candles a second."""
+NEW_IN_2 = ("audit", "adjustments")
+"""Tables that schema version 1 had not."""
 BIRTHS = ("ledger.before_birth", "ledger.after_birth", "audit.before_key")
 COMMITS = ("ledger.before_commit", "ledger.after_commit")
 MIGRATIONS = ("migration.before_copy", "migration.after_copy", "migration.before_commit", "migration.after_commit")
@@ -66,11 +68,14 @@ class Campaign:
         home = self.home / f"r{self._rounds}"
         begun = self.kills
         victim = Victim(home, world, self)
-        victim.births()
-        victim.populate()
-        while self.kills - begun < kills - 1:  # and one at the end
-            victim.cycle()
-        victim.finish()
+        try:
+            victim.births()
+            victim.populate()
+            while self.kills - begun < kills - 1:  # and one at the end
+                victim.cycle()
+            victim.finish()
+        finally:
+            victim.end()
         self._compare(victim)
         shutil.rmtree(home)
 
@@ -147,7 +152,7 @@ class Victim:
 
     def cycle(self) -> None:
         """One life that ends in a kill."""
-        self._end()
+        self.end()
         dice, kind = self._dice, self._dice.random()
         if kind < 0.30:
             self._live_and_die_at_random()
@@ -168,7 +173,7 @@ class Victim:
 
     def finish(self) -> None:
         """Let it be: play to the end, or stand still where it is; then end it in order, and kill it at the very end."""
-        self._end()
+        self.end()
         self.botd.environment["BOTD_FAILPOINT"] = "audit.before_anchor:1"
         if self.world.ends:
             self.botd.configure(self.world.config(0))
@@ -331,8 +336,8 @@ class Victim:
         self.botd.kill()
         self._campaign.counts[how] += 1
 
-    def _end(self) -> None:
-        """Kill it if it lives (after it was populated)."""
+    def end(self) -> None:
+        """Kill it if it lives."""
         if self.botd.process is not None and self.botd.process.poll() is None:
             self._kill("at random")
 
@@ -368,9 +373,10 @@ def downgrade(path: Path) -> None:
         if connection.execute("PRAGMA user_version").fetchone()[0] == 1:
             return
         for table in ALL:
-            if table.checked:
+            if table.name in NEW_IN_2:
+                connection.execute(f"DROP TABLE {table.name}")
+            elif table.checked:
                 connection.execute(f"ALTER TABLE {table.name} DROP COLUMN checksum")
-        connection.execute("DROP TABLE audit")
         connection.execute("DROP INDEX IF EXISTS orders_exchange_order_id")
         connection.execute("DELETE FROM meta WHERE key LIKE 'unaudited%'")
         connection.execute("PRAGMA user_version = 1")

@@ -26,7 +26,6 @@ from tests.fakes.binance.exchange.calls import Call
 from tests.fakes.binance.exchange.wire import Exchange
 from tests.kill.worlds import rows, unsound
 
-READY_S = 5.0
 POINTS = {
     "order.before_send": 4,
     "order.after_send": 6,
@@ -96,11 +95,14 @@ class LiveCampaign:
         market = CandleMarket(["BTCUSDT", "ETHUSDT"], pace=Pace(kline_ms=1000, book_ms=100))
         with FrontThread(market, clock=RunningClock(), exchange=venue) as front:
             victim = LiveVictim(self.home / f"live{self._rounds}", front, venue, self)
-            victim.populate()
-            for _ in range(kills):
-                victim.cycle()
-            for said in victim.settle():
-                self.say(f"round {self._rounds}: {said}")
+            try:
+                victim.populate()
+                for _ in range(kills):
+                    victim.cycle()
+                for said in victim.settle():
+                    self.say(f"round {self._rounds}: {said}")
+            finally:
+                victim.end()
             self.orders += len(venue.books.orders)
             self.trades += len(venue.books.trades)
 
@@ -144,7 +146,7 @@ class LiveVictim:
 
     def cycle(self) -> None:
         """One life that ends in a kill."""
-        self._kill("at random") if self._lives() else None
+        self.end()
         kind = self._dice.random()
         if kind < 0.2:
             self._start()
@@ -164,7 +166,7 @@ class LiveVictim:
 
     def settle(self) -> list[str]:
         """Let it be, sell everything, and return what the ledger and the exchange tell differently."""
-        if not self._lives():
+        if not self.lives():
             self._start()
         self._until(self._reconciled, 60)
         seen = len(self._venue.books.trades)
@@ -182,6 +184,11 @@ class LiveVictim:
         path = self.botd.state_dir / "ledger.db"
         self._front.call(self._venue.venue.check)
         return said + unsound(path) + self._compare(path)
+
+    def end(self) -> None:
+        """Kill it if it lives."""
+        if self.lives():
+            self._kill("at random")
 
     # -- the oracle
 
@@ -251,7 +258,8 @@ class LiveVictim:
         if not may_die or self.botd.process.returncode != -9:
             self._campaign.say(f"botd ended with {self.botd.process.returncode}:\n{self.botd.log()[-800:]}")
 
-    def _lives(self) -> bool:
+    def lives(self) -> bool:
+        """Is it running?"""
         return self.botd.process is not None and self.botd.process.poll() is None
 
     def _dies(self, patience_s: float) -> bool:

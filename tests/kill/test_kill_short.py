@@ -15,10 +15,11 @@ from botd.ledger.store import Ledger
 from tests.kill.bit_flips import MONEY, SAME, SILENT, flip, share_found
 from tests.kill.cycles import BIRTHS, Campaign
 from tests.kill.known_ledger import Known, make
+from tests.kill.live_cycles import LiveCampaign
 from tests.kill.torn_log import SECTOR, cut, lose, tear
 from tests.kill.worlds import replay, synthetic
 
-KILLS = 9
+KILLS, LIVE_KILLS = 7, 4
 
 
 @pytest.fixture
@@ -39,6 +40,14 @@ def test_a_botd_killed_anywhere_ends_with_the_books_of_an_undisturbed_one(
     assert KILLS <= campaign.kills <= KILLS + 1
     assert {*BIRTHS, "audit.before_anchor"} <= campaign.counts.keys()
     assert campaign.acknowledged > 0 and campaign.fills > 10
+
+
+def test_live_bots_killed_around_their_orders_leave_no_orphan_and_no_double(tmp_path: Path) -> None:
+    campaign = LiveCampaign(tmp_path, 4, lambda said: None)
+    campaign.round(LIVE_KILLS)
+    assert campaign.wrong == []
+    assert LIVE_KILLS <= campaign.kills <= LIVE_KILLS + 2
+    assert campaign.trades > 10
 
 
 @pytest.fixture(scope="module")

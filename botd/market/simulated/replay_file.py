@@ -12,6 +12,7 @@ from __future__ import annotations
 import gzip
 import re
 import zlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -34,6 +35,7 @@ _TIME_NAMES = (
 _VOLUME_NAMES = ("volume", "vol", "basevolume", "volumebase")
 _NAMES = (_TIME_NAMES, ("open", "openprice"), ("high", "highprice"), ("low", "lowprice"), ("close", "closeprice"))
 _MAX_DECIMALS = 12
+Converters = Mapping[int | str, Callable[[str], float]]
 _ISO = re.compile(r"\d{4}-\d\d-\d\d")
 
 
@@ -130,7 +132,7 @@ def _numbers(path: Path, body: str, header: int, columns: int, wanted: list[int]
             return np.empty((0, len(wanted)))
         quote = '"' if '"' in body else None
         lines = body.split("\n")
-        times = {wanted[0]: _milliseconds} if _ISO.match(_cell(body.lstrip(), wanted[0])) else None
+        times: Converters | None = {wanted[0]: _milliseconds} if _ISO.match(_cell(body.lstrip(), wanted[0])) else None
         table: NDArray[np.float64] = np.loadtxt(
             lines,
             delimiter=",",

@@ -44,6 +44,8 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--exchange", action="store_true", help="an account that trades, with its usual key")
     parser.add_argument("--balance", action="append", default=[], metavar="ASSET=AMOUNT", help="what it starts with")
     parser.add_argument("--exchange-faults", type=Path, help="a JSON array of faults of the exchange")
+    parser.add_argument("--orders-10s", type=int, default=100, help="how many orders an account may place")
+    parser.add_argument("--close-ms", default="5,150", help="when closing klines come after the close: first,last")
     parser.add_argument("--stamp", action="store_true", help="update ids are the monotonic clock in ns at the send")
     return parser.parse_args(given)
 
@@ -79,14 +81,16 @@ def exchange_of(options: argparse.Namespace) -> Exchange | None:
         return None
     data = options.exchange_faults.read_bytes() if options.exchange_faults else b"[]"
     balances = dict(pair.split("=") for pair in options.balance)
-    return Exchange(balances or None, faults=of_json(data, options.seed), seed=options.seed)
+    faults = of_json(data, options.seed)
+    return Exchange(balances or None, faults=faults, seed=options.seed, orders_10s=options.orders_10s)
 
 
 def pace_for(options: argparse.Namespace, symbols: int) -> Pace:
     """Return a pace at which one kline and one bookTicker stream a symbol make the rate, in real seconds."""
     klines = symbols * min(options.trades / 60, 1000 / options.kline_ms) if options.kline_ms else symbols / 60
     books = max(options.rate / (options.speed or 1.0) - klines, symbols / 60)
-    return Pace(kline_ms=options.kline_ms, book_ms=symbols * 1000 / books)
+    first, last = options.close_ms.split(",")
+    return Pace(kline_ms=options.kline_ms, book_ms=symbols * 1000 / books, close_ms=(int(first), int(last)))
 
 
 async def serve(options: argparse.Namespace) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 from botd.domain.candle import Candle, interval_ms
 from botd.domain.clock import Clock
+from botd.domain.errors import BotdError
 from botd.domain.instrument import Instrument
 from botd.exchange.binance.site import Site
 from botd.market.by_ccxt.ccxt_client import window_of
@@ -30,7 +31,7 @@ INTERVAL = "1m"
 _MINUTE_MS = 60_000
 _HISTORY = 200
 _KEPT = 1_600
-_LISTING_S = 300.0
+_LISTING_S, _AGAIN_S = 300.0, 10.0
 _TELL_S = 0.05
 
 
@@ -118,7 +119,9 @@ class Feed:
 
     status, detail = "ok", ""
 
-    def __init__(self, market: Market, manager: MarketManager, site: Site, clock: Clock, told: Callable[[], None]) -> None:
+    def __init__(
+        self, market: Market, manager: MarketManager, site: Site, clock: Clock, told: Callable[[], None]
+    ) -> None:
         self.governor = site.governor
         self._market = market
         self._manager = manager
@@ -150,11 +153,19 @@ class Feed:
                 async with asyncio.timeout(max(0.0, due_s - self._clock.monotonic())):
                     await self._changed.wait()
             except TimeoutError:
-                due_s = self._clock.monotonic() + _LISTING_S
-                self._on_listing()
+                due_s = self._clock.monotonic() + await self._list()
             self._changed.clear()
             await asyncio.sleep(_TELL_S)
             self._load()
+
+    async def _list(self) -> float:
+        """Look up what is listed, as Binance's feed does; return when to do so again."""
+        try:
+            await self._site.refresh_listing()
+        except BotdError:
+            return _AGAIN_S
+        self._on_listing()
+        return _LISTING_S
 
     async def close(self) -> None:
         """Nothing is held."""

@@ -26,6 +26,8 @@ from tests.simulation.trading.timeline import Timeline, VirtualLoop
 
 URL = "https://simulated"
 TIMEOUT_S = 15.0
+DURABLE_S = 2.0
+"""What was heard is on disk after so long: gathered for a twentieth of a second, then a slow commit."""
 _ADDRESS = "here"
 
 
@@ -43,6 +45,7 @@ class Network:
         """No connection can be made until then."""
         self.struck: Callable[[str], bool] = lambda when: False
         self._wait_until_s = 0.0
+        self._heard_s = 0.0
         self._wires: list[UserWire] = []
 
     def delay_s(self) -> float:
@@ -50,10 +53,6 @@ class Network:
 
     def is_down(self) -> bool:
         return self.timeline.now_s < self.down_until_s
-
-    def reset_waits(self) -> None:
-        """The exchange has forgiven."""
-        self._wait_until_s = 0.0
 
     def asked(self, method: str, path: str) -> None:
         """Note a request that leaves."""
@@ -67,7 +66,13 @@ class Network:
         if isinstance(outcome, Answer) and outcome.status in (418, 429):
             after = next((text for name, text in outcome.headers.items() if name.lower() == "retry-after"), None)
             if after is not None and b"-1003" in outcome.encoded():
+                self._heard_s = self.timeline.now_s
                 self._wait_until_s = max(self._wait_until_s, self.timeline.now_s + int(after) - 0.25)
+
+    def lost(self) -> None:
+        """A process is gone: what it heard so late that no disk can have it, nobody knows."""
+        if self.timeline.now_s - self._heard_s < DURABLE_S:
+            self._wait_until_s = 0.0
 
     def cut_all(self) -> None:
         """End the connections of a process that is gone."""

@@ -19,7 +19,7 @@ import msgspec
 from botd.bot.intents import market_entry, risk_request
 from botd.domain.order import Fill, Intent, Order, OrderStatus, Purpose, Side
 from botd.execution.client_ids import parse_client_order_id
-from botd.ledger import agreement, audit, double_entry
+from botd.ledger import agreement, audit, double_entry, replay
 from botd.ledger.accounting import BotBook
 from botd.ledger.checksums import damages
 from botd.ledger.lots import FifoBook
@@ -202,29 +202,20 @@ class Rules:
             told[asset] += double_entry.moved(lines, asset)
         kept = {key.partition(":")[2]: Decimal(value) for key, value in rows.items() if key.startswith("expected:")}
         for asset in {*kept, *told}:
-            self.hold(kept.get(asset, ZERO) == told[asset], f"A1: {asset}: {kept.get(asset)} kept, {told[asset]} by sums")
+            self.hold(
+                kept.get(asset, ZERO) == told[asset], f"A1: {asset}: {kept.get(asset)} kept, {told[asset]} by sums"
+            )
 
     def _hold_books(self, ledger: sqlite3.Connection, fills: list[Fill]) -> None:
-        """Played again, the fills give each bot's book to the last digit; lots give the same profit (A4, A6)."""
-        kept = {row[0]: row[1:] for row in ledger.execute("SELECT bot, cash, realized, fees FROM books")}
-        positions = {row[0]: row[1:] for row in ledger.execute("SELECT bot, quantity, cost FROM positions")}
-        for bot, spec in ledger.execute("SELECT number, spec FROM bots WHERE number > 0"):
-            asked = msgspec.json.decode(spec)
-            mine = [fill for fill in fills if fill.bot == bot]
-            book, fifo = replayed(bot, asked["symbol"], Decimal(asked["capital"]), mine, self._step(asked["symbol"]))
-            found = tuple(map(Decimal, kept[bot]))
-            again = (book.cash, book.realized_pnl, book.fees)
-            self.hold(found == again, f"A6: bot {bot}: kept {found}, replayed {again}")
-            held = tuple(map(Decimal, positions.get(bot, ("0", "0"))))
-            again = (book.position.quantity, book.position.cost)
-            self.hold(held == again, f"A6: bot {bot}: holds {held}, replayed {again}")
-            at = Decimal(1000)
-            worth = book.realized_pnl + book.unrealized_pnl(at)
-            lots = fifo.realized_pnl + fifo.quantity * at - fifo.cost
-            self.hold(abs(worth - lots) < Decimal("1e-9"), f"A4: bot {bot}: {worth} by average, {lots} by lots")
-
-    def _step(self, symbol: str) -> Decimal:
-        return self._network.venue.engine.rules(SYMBOLS[symbol]).step
+        """Played again, the fills give each bot's book to the last digit (A6); lots give the same profit (A4)."""
+        for said in replay.differences(ledger):
+            self.hold(False, f"A6: {said}")
+        found = ledger.execute(
+            "SELECT bot, symbol, trade_id FROM adjustments WHERE kind = ?", (replay.DUST,)
+        ).fetchall()
+        if all(trade for _, _, trade in found):  # else it was written off after a restart, nobody knows after which
+            for said in differing_lots(fills, set(found)):
+                self.hold(False, f"A4: {said}")
 
     # -- when the faults are over
 
@@ -253,8 +244,12 @@ class Rules:
         if not said.match:
             return f"books: {said.differences}"
         for asset, (_, locked) in books.both().items():
-            sells = sum((o.remaining for o in ours.values() if o.symbol.split("/")[0] == asset and o.side is Side.SELL), ZERO)
-            buys = sum((o.remaining * (o.price or ZERO) for o in ours.values() if asset == "USDT" and o.side is Side.BUY), ZERO)
+            sells = sum(
+                (o.remaining for o in ours.values() if o.symbol.split("/")[0] == asset and o.side is Side.SELL), ZERO
+            )
+            buys = sum(
+                (o.remaining * (o.price or ZERO) for o in ours.values() if asset == "USDT" and o.side is Side.BUY), ZERO
+            )
             if locked != sells + buys:
                 return f"I8: {locked} {asset} locked, our orders bind {sells + buys}"
         return ""
@@ -266,7 +261,9 @@ class Rules:
             quote = life.world.market.quote(bot.spec.symbol)
             code = "no price"
             if quote is not None:
-                code = life.world.gate.decide(risk_request(bot, market_entry(bot, quote.last), bot.size(quote.last).quantity)).code
+                code = life.world.gate.decide(
+                    risk_request(bot, market_entry(bot, quote.last), bot.size(quote.last).quantity)
+                ).code
             if bot.state.value != "running" or code not in _MAY_TRADE:
                 found.append(f"{bot.name} {bot.state.value} {bot.record.reason} {code}".strip())
         return found
@@ -294,14 +291,18 @@ def _fill(row: tuple[Any, ...]) -> Fill:
     )  # fmt: skip
 
 
-def replayed(bot: int, symbol: str, capital: Decimal, fills: Iterable[Fill], step: Decimal) -> tuple[BotBook, FifoBook]:
-    """Return both views of a bot's money, made from its fills alone."""
-    book, fifo = BotBook(bot, symbol, capital), FifoBook(symbol)
+def differing_lots(fills: Iterable[Fill], dust: set[tuple[int, str, str]]) -> Iterator[str]:
+    """Tell where average cost and lots do not give the same realised and unrealised profit."""
+    views: dict[int, tuple[BotBook, FifoBook]] = {}
     for fill in fills:
-        done = book.apply(fill, reason="", bar=0)
+        book, fifo = views.setdefault(fill.bot, (BotBook(fill.bot, fill.symbol, ZERO), FifoBook(fill.symbol)))
+        book.apply(fill, reason="", bar=0)
         fifo.apply(fill)
-        left = book.position.quantity
-        if fill.side is Side.SELL and done.trade is None and 0 < left < step:
-            book.close_dust(step, reason="", bar=0, time_ms=fill.time_ms)
+        if (fill.bot, fill.symbol, fill.trade_id) in dust:
+            book.close_dust(book.position.quantity + 1, reason="", bar=0, time_ms=0)
             fifo.write_off()
-    return book, fifo
+    for bot, (book, fifo) in views.items():
+        worth = book.realized_pnl + book.unrealized_pnl(Decimal(1000))
+        lots = fifo.realized_pnl + fifo.quantity * 1000 - fifo.cost
+        if abs(worth - lots) >= Decimal("1e-9"):
+            yield f"bot {bot}: {worth} by average, {lots} by lots"

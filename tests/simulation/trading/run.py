@@ -1,6 +1,6 @@
 """One seed: many bots on a faulty exchange, crashes and restarts, then calm; every rule held all the time.
 
-    Run(seed, minutes=60, bots=20).play()        # raises Broken; Run.digest is the hash of all that came of it
+Run(seed, minutes=60, bots=20).play()        # raises Broken; Run.digest is the hash of all that came of it
 """
 
 from __future__ import annotations
@@ -26,10 +26,12 @@ from tests.simulation.trading.rules import Broken, Rules, reading
 from tests.simulation.trading.timeline import Timeline
 
 CALM_S = 60.0
-STARTS_S = 120.0
+LISTED_S = 330.0
+"""A symbol that traded not is looked up again every five minutes."""
+HALTED = "SYMBOL_NOT_ALLOWED"
 _TURN_S = 1.0
 _HASHED = {
-    "orders": "client_order_id, bot, symbol, side, type, quantity, price, stop_price, status, filled, reason, updated_ms",
+    "orders": "client_order_id, bot, side, type, quantity, price, stop_price, status, filled, reason, updated_ms",
     "fills": "symbol, trade_id, client_order_id, quantity, price, fee, realized_pnl, time_ms",
     "books": "bot, cash, realized, fees",
     "positions": "bot, quantity, cost, stop",
@@ -47,6 +49,8 @@ class Run:
         self.digest = ""
         self.settled_s = 0.0
         """How long after the faults' end the ledger and the exchange said the same."""
+        self.trading_s = 0.0
+        """How long after it every bot might trade again."""
         self._minutes = minutes
         shared = Path("/dev/shm")
         self.home = Path(tempfile.mkdtemp(prefix="sim", dir=shared if shared.is_dir() else None))
@@ -98,6 +102,8 @@ class Run:
     def _calm(self) -> None:
         """End the faults; what is left of a ban has to be waited for."""
         self._troubled, self._armed = False, ""
+        if self.life is not None:
+            self.life.loop.steps.left = None
         self.venue.mend_all()
         self.network.door.limits.forgive()
         self.network.down_until_s = self.market.silent_until_s = 0.0
@@ -112,10 +118,11 @@ class Run:
         self.rules.hold(not why, f"I5: {CALM_S:.0f} s after the faults: {why}")
         self.settled_s = self.timeline.now_s - began
         idle = self.rules.idle(self.life)
-        while idle and self.timeline.now_s - began < CALM_S:
+        while idle and self.timeline.now_s - began < (LISTED_S if all(HALTED in bot for bot in idle) else CALM_S):
             self._live_until(self.timeline.now_s + 1)
             idle = self.rules.idle(self.life)
-        self.rules.hold(not idle, f"not trading {CALM_S:.0f} s after the faults: {idle}")
+        self.rules.hold(not idle, f"not trading {self.timeline.now_s - began:.0f} s after the faults: {idle}")
+        self.trading_s = self.timeline.now_s - began
 
     def _end(self) -> None:
         """Stop in order, then hold the file against the exchange, and against itself."""
@@ -161,6 +168,7 @@ class Run:
         assert self.life is not None
         self.counts["crashes"] += 1
         self.life.drop()
+        self.network.lost()
         self.life, self._armed = None, ""
         self._away(self._dice.choice((0.2, 1.0, 5.0, 30.0, 90.0)))
 

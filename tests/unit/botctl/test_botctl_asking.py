@@ -143,3 +143,12 @@ def test_lists_say_that_they_are_whole(botctl: Any) -> None:
     for words in ("orders", "fills", "trades", "equity", "events", "candles", "logs", "audit show"):
         shown = botctl(*words.split(), "--help").out
         assert "[default: all" in shown, words
+
+
+def test_the_audit_says_whose_clock_a_time_is_of(botctl: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = {"time": "2026-01-01T00:00:00Z", "entry": {}, "mac": "00"}
+    rows = [{"id": 1, "kind": "command", **entry}, {"id": 2, "kind": "order", **entry}]
+    monkeypatch.setattr("botctl.commands.audit.offline", lambda *given: rows if given[3] != "ordr" else [])
+    assert [row["clock"] for row in json.loads(botctl("audit", "show", "-o", "json").out)] == ["wall", "trading"]
+    assert "no kind ordr is known; there are command, order, " in botctl("audit", "show", "--kind", "ordr").err
+    assert "clock" not in botctl("audit", "export").out

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from botctl import completion
-from botctl.commands.create import FRACTIONS
+from botctl.commands.create import HOW
 from botd.domain.candle import INTERVALS
 from botd.domain.order import OrderStatus
 from tests.unit.botctl.conftest import bot_row
@@ -64,4 +64,4 @@ def test_the_tab_key_knows_the_words_of_the_verbs(process, botd):
 def test_the_intervals_for_tab_are_those_of_the_daemon():
     assert tuple(INTERVALS) == completion.INTERVALS
     assert set(completion.ORDER_STATES) == {status.value for status in OrderStatus}
-    assert set(completion.SETTINGS) == {"capital", "interval", *FRACTIONS}
+    assert set(completion.SETTINGS) == {"capital", "interval", *HOW}

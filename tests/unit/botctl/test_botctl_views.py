@@ -8,6 +8,7 @@ import pytest
 
 from botctl.cli import VERBS
 from botctl.completion import complete_strategy
+from botctl.details import details
 
 CONTROL = {"control": "trading_state", "limit": "on", "value": "on", "scope": "account", "state": "tripped"}
 TRIPPED = {**CONTROL, "tripped": ["symbol:BTC/USDT", "bot:alpha"], "until": None, "help": "by a person"}
@@ -84,3 +85,18 @@ def test_tests_are_not_offered_as_strategies(monkeypatch, tmp_path):
     found = complete_strategy(None, None, "")  # type: ignore[arg-type]
     assert "mine" in found and "rsi" in found
     assert not [name for name in found if name.startswith("test_")]
+
+
+def test_every_figure_of_a_bot_has_its_unit_and_no_more_digits_than_mean_something():
+    effort = {"strategy_s": 0.0554321, "strategy_longest_ms": 0.154321, "told_late_ms": 1234.5, "candles_s": 192.4}
+    lines = details({**effort, "macd": 14.433218765, "close": 60494.602321, "strategy": "rsi"})
+    assert [line.split("  ")[-1].strip() for line in lines] == [
+        "55.4 ms",
+        "0.154 ms",
+        "1,234 ms",
+        "3m12s",
+        "14.4332",
+        "60494.60",
+        "rsi",
+    ]
+    assert lines[0].startswith("strategy time ") and lines[1].startswith("strategy longest ")

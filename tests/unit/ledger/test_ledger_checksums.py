@@ -150,8 +150,10 @@ def test_numbers_that_sqlite_changes_do_not_count_as_damage(tmp_path: Path, run_
 
 def test_a_ledger_without_checksums_is_upgraded_and_keeps_its_rows(filled: Path, run_async) -> None:
     connection = sqlite3.connect(filled)
+    connection.execute("DROP TABLE adjustments")
+    connection.execute("DROP INDEX orders_exchange_order_id")
     for table in ALL:
-        if table.checked:
+        if table.checked and table.name != "adjustments":
             connection.execute(f"ALTER TABLE {table.name} DROP COLUMN checksum")
     connection.execute("DROP TABLE audit")
     connection.execute("PRAGMA user_version = 1")

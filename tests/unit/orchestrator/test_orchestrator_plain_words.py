@@ -64,7 +64,14 @@ def test_a_stop_taken_from_what_is_held_names_the_holding(run: Any, by_signals: 
 
 def test_a_bot_in_another_currency_is_warned_of_and_counted_where_there_is_a_price(run: Any) -> None:
     async def script(small: SmallWorld) -> None:
-        grid = Instrument(symbol="BTC/EUR", base="BTC", quote="EUR", tick=Decimal("0.01"), step=Decimal("0.0001"), min_notional=Decimal(5))
+        grid = Instrument(
+            symbol="BTC/EUR",
+            base="BTC",
+            quote="EUR",
+            tick=Decimal("0.01"),
+            step=Decimal("0.0001"),
+            min_notional=Decimal(5),
+        )
         small.world._instruments["BTC/EUR"] = grid
         bot = small.create("abroad", symbol="BTC/EUR", start=False)
         said = verbs(small)._warnings(bot)
@@ -132,9 +139,10 @@ def test_why_of_a_failed_bot_shows_the_error_and_a_restart_names_it(run: Any, by
         asked = SimpleNamespace(names=["beta"], all=False, labels=None)
         services = verbs(small)._services
         services.each = lambda args, verb: [verb(services.orchestrator.get(name)) for name in args.names]
-        assert "restarted; it had failed: ZeroDivisionError: once more" in (
-            await LifecycleHandlers(services).restart(asked, None)
-        )["rows"][0]
+        assert (
+            "restarted; it had failed: ZeroDivisionError: once more"
+            in (await LifecycleHandlers(services).restart(asked, None))["rows"][0]
+        )
 
     run(script)
 

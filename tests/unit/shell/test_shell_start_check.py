@@ -86,6 +86,20 @@ def test_a_unit_of_a_program_in_an_unusual_place_can_start_and_is_warned_of(
 ) -> None:
     monkeypatch.setattr(offline, "daemon_command", lambda: [program])
     unit = offline.daemon_unit()
-    assert f"\nPrivateTmp={tmp}\n" in unit and f"\nProtectHome={home}\n" in unit and "@" not in unit.split("Exec")[1][:40]
+    assert (
+        f"\nPrivateTmp={tmp}\n" in unit and f"\nProtectHome={home}\n" in unit and "@" not in unit.split("Exec")[1][:40]
+    )
     warning = offline.daemon_unit_warning()
     assert said in warning and bool(warning) == bool(said)
+
+
+def test_a_ledger_that_lacks_a_table_does_not_pass(tmp_path: Path) -> None:
+    path = replay(tmp_path, ROWS)
+    ledger = tmp_path / "state/ledger.db"
+    schema.prepare(ledger, offline.config(path).world(), WallClock())
+    connection = sqlite3.connect(ledger)
+    connection.execute("DROP TABLE keyed")
+    connection.commit()
+    connection.close()
+    with pytest.raises(ConfigError, match="table keyed is missing"):
+        offline.start_check(path)
