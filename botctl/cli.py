@@ -60,6 +60,7 @@ VERBS: dict[str, dict[str, str]] = {
         "sweep": "sweep",
         "walk-forward": "sweep",
         "report": "backtest",
+        "replay": "replay",
     },
     "Data": {"data": "data"},
     "Audit": {"audit": "audit", "reconcile": "live", "resolve": "live"},

@@ -143,10 +143,7 @@ class LiveAccount:
         await self.exchange.start()
 
     async def run(self) -> None:
-        """Look after the account for ever: first at all of it, then protection, then everything together."""
-        while not self.reconciler.ready:
-            await self.reconciler.step()
-            await self._clock.sleep(0.1)
+        """Look after the account for ever."""
         await asyncio.gather(
             self.reconciler.run(), self.resolver.run(), self.protection.run(), self._value_other_assets()
         )

@@ -292,6 +292,20 @@ def lab_walk_forward(path: str | Path | None, asked: dict[str, Any], tell: Tell)
     return run_walk(_place(path), asked, tell)
 
 
+def lab_replay(path: str | Path | None, name: str, tolerance: float, data: Path | None) -> dict[str, Any]:
+    """Return what a bot did beside what the rules say, a row a trade, and how many differ."""
+    from botd.lab.replay import World, run_replay
+
+    checked = config(path)
+    market, paper = checked.market, checked.paper
+    world = World(
+        checked.state_dir / "ledger.db",
+        *(market.source, market.files, market.symbols, market.interval, market.seed, market.start),
+        costs={"maker_fee": paper.maker_fee, "taker_fee": paper.taker_fee, "slippage": paper.slippage},
+    )
+    return run_replay(_place(path), world, name, tolerance, data)
+
+
 def _place(path: str | Path | None) -> Place:
     """Return what the lab needs of the configuration; a testnet's prices have a store of their own."""
     from botd.lab.given import Place

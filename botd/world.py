@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -362,7 +362,7 @@ class World:
             return "no key"
         return "" if self.config.mode == "live" else "this botd trades on paper"
 
-    def _bots(self) -> Iterable[Bot]:
+    def _bots(self) -> Collection[Bot]:
         return self.orchestrator.bots.values()
 
     def _on_deposit(self, worth: Decimal) -> None:

@@ -13,6 +13,7 @@ from botctl.commands.lab_options import (
     asked_of,
     candle_options,
     config_option,
+    exact_option,
     set_option,
     strategies_argument,
     strategy_argument,
@@ -59,11 +60,14 @@ TRADES = [
 @candle_options(many=True)
 @term_options
 @click.option("--trades", is_flag=True, help="List the trades too.")
+@exact_option
 @click.option(
     "--plot", type=click.Path(path_type=Path), metavar="FILE", help="Draw equity and drawdown: a .png or .svg."
 )
 @output_options
-def backtest_command(session: Session, config: Path | None, trades: bool, plot: Path | None, **options: Any) -> int:
+def backtest_command(
+    session: Session, config: Path | None, trades: bool, plot: Path | None, exact: bool, **options: Any
+) -> int:
     """Play strategies over stored candles, by the rules that bots trade by.
 
     A strategy that looks ahead, or warms up too short, is refused (5). Several strategies or symbols give a row each.
@@ -74,7 +78,7 @@ def backtest_command(session: Session, config: Path | None, trades: bool, plot: 
       botctl backtest rsi macd --symbol BTC/USDT --symbol ETH/USDT --interval 1h -o json
       botctl backtest ema_cross --symbol BTC/USDT --interval 5m --data btc.csv.gz --set fast=9 --trades
     """
-    asked = {**asked_of(session, options), "trades": trades, "plot": plot}
+    asked = {**asked_of(session, options), "trades": trades, "plot": plot, "exact": exact}
     played = offline("lab_backtest", config, asked)
     _tell(session, played["notes"])
     rows = played["rows"]
@@ -95,11 +99,12 @@ def backtest_command(session: Session, config: Path | None, trades: bool, plot: 
 @strategies_argument
 @candle_options(many=True)
 @term_options
+@exact_option
 @click.option(
     "--out", type=click.Path(path_type=Path), default="report.html", show_default=True, metavar="FILE", help="The file."
 )
 @output_options
-def report_command(session: Session, config: Path | None, out: Path, **options: Any) -> int:
+def report_command(session: Session, config: Path | None, out: Path, exact: bool, **options: Any) -> int:
     """Play strategies as backtest does and write one HTML file that opens offline.
 
     Equity beside buy and hold, drawdown, a heat map of the months, trades and their distribution, all statistics.
@@ -110,7 +115,7 @@ def report_command(session: Session, config: Path | None, out: Path, **options: 
     """
     if out.is_dir():
         raise Fault(USAGE, f"{out}: is a directory", "--out names a file")
-    written = offline("lab_report", config, asked_of(session, options), out)
+    written = offline("lab_report", config, {**asked_of(session, options), "exact": exact}, out)
     _tell(session, written["notes"])
     if not (session.quiet and is_table(session)):
         show_object(session, written, lambda value: f"written: {clean(value['path'])}\n", name="path")
@@ -162,7 +167,7 @@ def _tell(session: Session, notes: list[str]) -> None:
 def _text(session: Session, row: Row) -> str:
     """Return one backtest for people: its figures, its months, its trades."""
     params = " ".join(f"{key}={text(value)}" for key, value in row["params"].items())
-    speed = f", {row['candles_per_s'] / 1e6:,.1f} M a second" if row.get("candles_per_s") else ""
+    speed = f", {row['candles_per_s']:,.0f} a second" if row.get("candles_per_s") else ""
     lines = [
         f"{row['strategy']} {params}".rstrip(),
         f"{row['symbol']} {row['interval']}, {row['first']} to {row['last']}: {row['candles']:,} candles{speed}",

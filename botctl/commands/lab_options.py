@@ -111,6 +111,11 @@ range_options = _apply(
         ),
     ]
 )
+exact_option = click.option(
+    "--exact",
+    is_flag=True,
+    help="Play by the bot itself, candle by candle, as strategies with orders of their own are.",
+)
 strategies_argument = click.argument(
     "strategies", nargs=-1, required=True, metavar="STRATEGY...", shell_complete=complete_strategy
 )

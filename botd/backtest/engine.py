@@ -10,7 +10,7 @@ strategies, for shared accounts, and to prove the kernel right.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any, cast
 
@@ -31,7 +31,6 @@ from botd.bot.signal_mind import SignalMind
 from botd.domain.bot_spec import BotSpec
 from botd.domain.candle import interval_ms
 from botd.domain.clock import Clock, MarketClock
-from botd.domain.errors import InvalidError
 from botd.domain.events import Event
 from botd.domain.instrument import ZERO
 from botd.domain.order import Fill, Order, Purpose
@@ -51,17 +50,19 @@ from botd.strategy.registry import Registry
 
 OFF: Mapping[str, Any] = {"preset": "off"}
 ACCOUNT, ACCOUNT_EVERY_MS = 0, 60_000
-_TERMS = ("capital", "fraction", "risk_per_trade", "stop_loss", "take_profit", "trailing_stop", "atr_stop")
-_TERMS += ("atr_period", "break_even", "time_stop")
+_TERMS = (
+    *("capital", "fraction", "risk_per_trade", "stop_loss", "take_profit", "trailing_stop"),
+    *("atr_stop", "atr_period", "break_even", "time_stop"),
+)
 
 
 def spec_of(
     strategy: str, history: History, terms: Terms, params: Mapping[str, Any] | None = None, name: str = ""
 ) -> BotSpec:
     """Return the bot that plays by ``terms`` on the candles of ``history``."""
-    how = {key: getattr(terms, key) for key in _TERMS}
-    lane = {"symbol": history.symbol, "interval": history.candles.interval}
-    return BotSpec(name=name or strategy, strategy=strategy, params=dict(params or {}), **lane, **how)
+    how: dict[str, Any] = {key: getattr(terms, key) for key in _TERMS}
+    how |= {"symbol": history.symbol, "interval": history.candles.interval}
+    return BotSpec(name=name or strategy, strategy=strategy, params=dict(params or {}), **how)
 
 
 def run(
@@ -110,9 +111,9 @@ class _Engine:
         self._histories = {(history.symbol, history.candles.interval): history for history in histories}
         self._instruments = {history.symbol: history.instrument for history in histories}
         self._clock = MarketClock(min(int(history.candles.time[history.begin]) for history in histories))
-        self._tracks = {lane: Track(history) for lane, history in self._histories.items()}
         wanted = {(spec.symbol, spec.interval) for spec in specs}
-        self._market = EngineMarket([track for lane, track in self._tracks.items() if lane in wanted], self._clock)
+        tracks = [Track(history) for lane, history in self._histories.items() if lane in wanted]
+        self._market = EngineMarket(tracks, self._clock)
         self._journal = _Journal(self)
         self._watchful = dict(risk) != dict(OFF)
         """Whether limits are in force, which look at every candle."""
@@ -123,6 +124,7 @@ class _Engine:
         self._states = TradingStates(self._on_trading_state)
         self._monitors = Monitors(settings, self._states)
         self._gate = RiskGate(settings, self._states, self._monitors)
+        self._evaluator = Evaluator(self._market.window, self._clock, inline_all=True)
         self._desk = self._make_desk()
 
     def history_of(self, spec: BotSpec) -> History:
@@ -134,15 +136,16 @@ class _Engine:
         answers: dict[tuple[Any, ...], Answers] = {}
         for number, spec in enumerate(self._specs, 1):
             lane = (spec.symbol, spec.interval)
-            track = self._market._track(*lane) if lane not in self._tracks else self._tracks[lane]
+            track = self._market.track(*lane)
             strategy = given.get(spec.name) or registry.load(spec.strategy).build(spec.params)
             key = (spec.name if spec.name in given else spec.strategy, _encoded(spec.params))
             mind_key = (*key, *lane)
             if isinstance(strategy, SignalStrategy) and mind_key not in answers:
                 answers[mind_key] = Answers(self.history_of(spec), spec.strategy, strategy)
             bot = self._bot(number, spec, strategy, key)
-            mind = cast(Any, bot._mind)
-            evaluation = mind._evaluation if isinstance(mind, SignalMind) else None
+            evaluation = None
+            if isinstance(strategy, SignalStrategy):  # the one that the bot's mind reads
+                evaluation = self._evaluator.acquire(mind_key, strategy, lane, needs=strategy.warmup(), trusted=True)
             seat = Seat(bot, track, answers.get(mind_key), evaluation, self._watchful)
             track.readers.append(seat)
             self.seats.append(seat)
@@ -209,7 +212,7 @@ class _Engine:
             monitors=self._monitors,
             portfolio=self._portfolio,
             journal=cast(Any, self._journal),
-            evaluator=Evaluator(self._market.window, self._clock, inline_all=True),
+            evaluator=self._evaluator,
             ticks=TickRelay(),
             restart=RestartPolicy(),
             slippage=float(self.terms.slippage),
@@ -227,7 +230,7 @@ class _Engine:
             found[quote] = found.get(quote, ZERO) + spec.capital
         return found
 
-    def _bots(self) -> Iterable[Bot]:
+    def _bots(self) -> list[Bot]:
         return [seat.bot for seat in self.seats]
 
     def _minute_volume(self, symbol: str) -> float | None:

@@ -92,9 +92,18 @@ class EngineMarket:
             self._by_symbol.setdefault(track.symbol, []).append(track)
         self.closing = True
 
+    def track(self, symbol: str, interval: str) -> Track:
+        """Return a lane; NotFoundError where there are no candles of it."""
+        track = self._lanes.get((symbol, interval))
+        if track is None:
+            raise NotFoundError(
+                f"no candles of {symbol} {interval}", "give a history for each bot's symbol and interval"
+            )
+        return track
+
     def subscribe(self, symbol: str, interval: str, listener: LaneListener, warmup: int, rank: int = 0) -> Reading:
         """Return a claim; the engine tells the bots itself."""
-        self._track(symbol, interval)
+        self.track(symbol, interval)
         return Reading()
 
     def window(self, symbol: str, interval: str, count: int) -> Candles:
@@ -126,7 +135,7 @@ class EngineMarket:
 
     def bar_index(self, symbol: str, interval: str, open_time: int) -> int:
         """Return the number of the lane's candle that opens at ``open_time``."""
-        track = self._track(symbol, interval)
+        track = self.track(symbol, interval)
         if track.row < track.count and int(track.time[track.row]) == open_time:
             return track.row
         return int(np.searchsorted(track.time, open_time))
@@ -141,12 +150,6 @@ class EngineMarket:
             return 0.0
         closed = int(track.time[row]) + track.length <= now
         return float(track.rows.close[row] if closed else track.rows.open[row])
-
-    def _track(self, symbol: str, interval: str) -> Track:
-        track = self._lanes.get((symbol, interval))
-        if track is None:
-            raise NotFoundError(f"no candles of {symbol} {interval}", "give a history for each bot's symbol and interval")
-        return track
 
 
 class Playback:

@@ -55,7 +55,9 @@ class Answers:
 class Seat:
     """One bot on its track. ``every``: it must be told of every candle."""
 
-    def __init__(self, bot: Bot, track: Track, answers: Answers | None, evaluation: Evaluation | None, every: bool) -> None:
+    def __init__(
+        self, bot: Bot, track: Track, answers: Answers | None, evaluation: Evaluation | None, every: bool
+    ) -> None:
         self.bot = bot
         self.track = track
         self._answers = answers

@@ -102,6 +102,10 @@ class Gateway:
         """Send what happens to the orders of ``bot`` to ``owner``."""
         self.table.register(bot, owner)
 
+    def watch(self, watcher: Callable[[Order], None]) -> None:
+        """Tell ``watcher`` (one) of every order that is new, filled, or ended."""
+        self.table.on_changed = watcher
+
     # -- after a restart
 
     def restore(

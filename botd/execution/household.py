@@ -41,6 +41,10 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True):
     """After a look that failed, or found a difference."""
     strikes: int = 3
     """So many looks in a row must find a difference before it counts."""
+    at_first_s: float = 1
+    """So often at first, until the account was read."""
+    patience_s: float = 60
+    """So long at first a difference does not count while an order of before the restart is unknown: it may be it."""
 
 
 class Agenda:
@@ -50,6 +54,7 @@ class Agenda:
         self._schedule = schedule
         self._due = {"orders": 0.0, "balances": 0.0}
         self.stream_up = False
+        self.at_first = True
 
     def everything(self) -> None:
         """Look at everything now."""
@@ -63,8 +68,10 @@ class Agenda:
         """A look begins now: the next one comes after its interval."""
         schedule = self._schedule
         orders_s = schedule.orders_s if self.stream_up else schedule.orders_without_stream_s
-        self._due[what] = now_s + {"orders": orders_s, "balances": schedule.balances_s}[what]
+        usual_s = {"orders": orders_s, "balances": schedule.balances_s}[what]
+        self._due[what] = now_s + (min(usual_s, schedule.at_first_s) if self.at_first else usual_s)
 
     def again(self, what: str, now_s: float) -> None:
         """Look again soon."""
-        self._due[what] = min(self._due[what], now_s + self._schedule.again_s)
+        again_s = self._schedule.at_first_s if self.at_first else self._schedule.again_s
+        self._due[what] = min(self._due[what], now_s + again_s)

@@ -90,6 +90,8 @@ class OrderTable:
         self.on_zombie: Callable[[Order], None] = _ignore
         """Called with an order that ended here and works at the exchange."""
         self.on_stray: Callable[[Report], None] = _ignore
+        self.on_changed: Callable[[Order], None] = _ignore
+        """Called with an order that is new in the table, filled, or ended, after its owner."""
         self.epoch = 0
         """How often the exchange began anew (a test network does): its trade ids count from one again."""
         self.counts = dict.fromkeys(
@@ -107,6 +109,7 @@ class OrderTable:
         self._orders[order.client_order_id] = order
         self._by_bot.setdefault(order.bot, {})[order.client_order_id] = order
         self._remember(order, trade_ids)
+        self.on_changed(order)
 
     def adopt(self, order: Order, trade_ids: Collection[str]) -> None:
         """Take an ended order in again: it was forgotten, and there is news of it."""
@@ -209,6 +212,7 @@ class OrderTable:
         owner = self._owners.get(order.bot)
         if owner is not None:
             owner.on_order_end(order)
+        self.on_changed(order)
 
     def tell(self, topic: str, order: Order, **more: str) -> None:
         """Write an event of an order, with amounts as the ledger has them."""
@@ -334,6 +338,7 @@ class OrderTable:
         realized = owner.on_fill(order, fill) if owner else ZERO
         self._journal.fill(fill, realized)
         self.on_booked(fill)
+        self.on_changed(order)
         self.tell(
             "order.fill",
             order,

@@ -76,7 +76,7 @@ class Reconciler:
             household, self.schedule.strikes, lambda d: self._tell("account.difference", **d)
         )
         self._looking = asyncio.Lock()
-        self._introduced = False
+        self._begun_s = 0.0
         self._looked: set[str] = set()
         self._undecided = False
         """Balances differ, and it was not seen often enough to say what it means."""
@@ -130,8 +130,8 @@ class Reconciler:
 
     async def step(self) -> None:
         """Look at what is due. A look that fails is tried again soon; it proves nothing."""
-        if not self._introduced:
-            self._introduced = True
+        if self._begun_s == 0.0:
+            self._begun_s = self._clock.monotonic()
             self._exchange.know({o.client_order_id: o.symbol for o in self._gateway.open_orders()})
         for what, look in (("orders", self._look_at_orders), ("balances", self._look_at_balances)):
             now = self._clock.monotonic()
@@ -150,7 +150,7 @@ class Reconciler:
                 self._agenda.again(what, self._clock.monotonic())
                 logger.info("reconcile: %s could not be read: %s", what, error.message)
         if not self.ready and len(self._looked) == 2 and not self._undecided:
-            self.ready = True
+            self.ready, self._agenda.at_first = True, False
             logger.info("reconcile: the account was read")
 
     async def look_now(self) -> None:
@@ -339,6 +339,11 @@ class Reconciler:
         table = self._gateway.table
         return not table.doubts and all(order.status in _SEEN for order in table.open_orders())
 
+    def _may_be_explained(self) -> bool:
+        """Tell whether an order of before the restart, whose outcome is not known yet, may be what differs."""
+        early = not self.ready and self._clock.monotonic() - self._begun_s < self.schedule.patience_s
+        return early and any(order.status is OrderStatus.UNKNOWN for order in self._gateway.open_orders())
+
     async def _read_trades(self, symbols: Iterable[str]) -> dict[str, Decimal]:
         """Read the trades of symbols; return what the balances differ by then."""
         for symbol in sorted(symbols):
@@ -355,7 +360,7 @@ class Reconciler:
 
     def _judge(self, differences: Mapping[str, Decimal]) -> None:
         """Say what a look at the balances means: nothing, a deposit, a new beginning, or trouble."""
-        lasting = self.differences.note(differences)
+        lasting = {} if self._may_be_explained() else self.differences.note(differences)
         self._undecided = bool(differences) and not lasting
         if differences:
             self._agenda.again("balances", self._clock.monotonic())

@@ -98,6 +98,8 @@ class TradeReader:
     async def _take_ours(self, trade: RemoteTrade) -> bool:
         """Book a trade where it is one of ours; False where it is not, or not known to be."""
         order = await self._order_of(trade)
+        if order is None:  # while the ledger was asked, a report may have named it
+            order = self._gateway.table.find_by_exchange_id(trade.symbol, trade.exchange_order_id)
         if order is None:
             return False
         if self._learner.book(order, trade):

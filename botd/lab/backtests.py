@@ -13,7 +13,7 @@ from botd.backtest.run import Result, backtest
 from botd.domain.candle import interval_ms
 from botd.domain.candles import Candles
 from botd.domain.clock import WallClock
-from botd.domain.errors import DeniedError, InvalidError, UnavailableError
+from botd.domain.errors import DeniedError, InvalidError
 from botd.lab.given import Asked, Job, Place, check_lane, jobs, params_of, told_terms
 from botd.report.benchmark import alpha_beta, months
 from botd.strategy.base import SignalStrategy
@@ -32,7 +32,7 @@ def run_backtests(place: Place, asked: Asked) -> dict[str, Any]:
         from botd.lab.plot import check_plot
 
         check_plot(Path(plot))
-    played = [(job, play(job)) for job in jobs(place, asked)]
+    played = [(job, play(place, job, exact=bool(asked.get("exact")))) for job in jobs(place, asked)]
     rows = [row_of(job, result, trades=bool(asked.get("trades"))) for job, result in played]
     if plot is not None:
         from botd.lab.plot import draw
@@ -45,7 +45,7 @@ def write_report(place: Place, asked: Asked, target: Path) -> dict[str, Any]:
     """Play what ``backtest`` would and write it as one HTML file; returns where, and the rows."""
     from botd.lab.report import page_of
 
-    played = [(job, play(job)) for job in jobs(place, asked)]
+    played = [(job, play(place, job, exact=bool(asked.get("exact")))) for job in jobs(place, asked)]
     rows = [row_of(job, result) for job, result in played]
     page = page_of([(job, result, row) for (job, result), row in zip(played, rows, strict=True)])
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -82,24 +82,19 @@ def check_strategy(place: Place, asked: Asked) -> Row:
     return row
 
 
-def play(job: Job) -> Result:
-    """Examine the strategy on the candles and play it."""
+def play(place: Place, job: Job, *, exact: bool = False) -> Result:
+    """Examine the strategy on the candles and play it: signals by the kernel, orders of its own (and ``exact``) by the
+    production bot."""
     name = job.info.name
     strategy = job.info.build(job.params)
-    if not isinstance(strategy, SignalStrategy):
-        return play_events(job)
-    examine(name, strategy, job.history.candles)
-    return backtest(job.history, name, strategy, job.terms, WallClock())
+    if isinstance(strategy, SignalStrategy):
+        examine(name, strategy, job.history.candles)
+        if not exact:
+            return backtest(job.history, name, strategy, job.terms, WallClock())
+    from botd.backtest.engine import run, spec_of
 
-
-def play_events(job: Job) -> Result:
-    """Play an event strategy by the production path, which has the shape of :func:`botd.backtest.run.backtest`."""
-    fact = f"strategy {job.info.name} places its own orders: a backtest of it needs the event engine"
-    try:
-        from botd.backtest import engine  # type: ignore[attr-defined,unused-ignore]
-    except ImportError:
-        raise UnavailableError(fact, "run it on a replay: market: {source: replay}, speed: 0") from None
-    result: Result = engine.run(job.history, job.info, job.params, job.terms, WallClock())
+    spec = spec_of(name, job.history, job.terms, job.info.plain(job.params))
+    (result,) = run([job.history], [spec], place.registry, WallClock(), terms=job.terms)
     return result
 
 

@@ -6,7 +6,6 @@ before anything is played; nothing is printed.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
@@ -15,6 +14,7 @@ from typing import Any
 
 from botd.backtest.history import History, from_file, from_store
 from botd.backtest.terms import Terms
+from botd.domain.bot_spec import parse_atr
 from botd.domain.candle import interval_ms
 from botd.domain.errors import InvalidError
 from botd.domain.instrument import Instrument, split_symbol
@@ -24,7 +24,6 @@ from botd.strategy.registry import Registry, StrategyInfo
 Asked = Mapping[str, Any]
 
 DECIMALS = ("capital", "fraction", "risk_per_trade", "stop_loss", "take_profit", "trailing_stop", "break_even")
-_ATR = re.compile(r"(\d+(?:\.\d+)?)(?:x(\d+))?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,25 +115,20 @@ def check_lane(symbols: Sequence[str], interval: str) -> None:
 
 
 def terms_of(given: Mapping[str, Any]) -> Terms:
-    """Return the terms of what was given as text; ``fee`` is both fees, ``atr_stop`` is ``2`` or ``2x14``."""
+    """Return the terms of what was given as text; ``fee`` is both fees, ``atr_stop`` is ``3`` or ``3x14``."""
     values: dict[str, Any] = {key: decimal(key, given[key]) for key in DECIMALS if given.get(key) is not None}
     if given.get("fee") is not None:
         values["maker_fee"] = values["taker_fee"] = decimal("fee", given["fee"])
     if given.get("slippage") is not None:
         values["slippage"] = decimal("slippage", given["slippage"])
     if given.get("atr_stop") is not None:
-        values["atr_stop"], values["atr_period"] = atr_of(str(given["atr_stop"]))
+        try:
+            values["atr_stop"], values["atr_period"] = parse_atr(str(given["atr_stop"]))
+        except ValueError as error:
+            raise InvalidError(f"atr-stop {error}") from None
     if given.get("time_stop") is not None:
         values["time_stop"] = int(given["time_stop"])
     return Terms(**values)
-
-
-def atr_of(text: str) -> tuple[Decimal, int]:
-    """Return (multiple, period) of ``2`` or ``2.5x21``; the period is 14 where none is given."""
-    match = _ATR.fullmatch(text.strip())
-    if not match:
-        raise InvalidError(f"atr-stop must be a multiple such as 2, or 2x14 with the candles of ATR, not {text}")
-    return Decimal(match[1]), int(match[2] or 14)
 
 
 def decimal(name: str, text: Any) -> Decimal:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from botd.domain.instrument import ZERO, split_symbol
-from botd.domain.order import Order, Purpose
+from botd.domain.order import Order
 from botd.exchange.exchange import Exchange
 from botd.execution.gateway import Gateway
 from botd.ledger.records import amount
 from botd.market.manager import MarketManager
+from botd.orchestrator.exposure import Exposure, Sums
 
 if TYPE_CHECKING:
     from botd.bot.bot import Bot
@@ -25,7 +26,7 @@ class Portfolio:
         exchange: Exchange,
         gateway: Gateway,
         market: MarketManager,
-        bots: Callable[[], Iterable[Bot]],
+        bots: Callable[[], Collection[Bot]],
         currency: str,
         worth: Callable[[str], Decimal | None] | None = None,
     ) -> None:
@@ -37,6 +38,8 @@ class Portfolio:
         self._worth = worth
         self.currency = currency
         self._bids: dict[str, tuple[float, Decimal]] = {}
+        self._exposure = Exposure(gateway.open_orders, bots)
+        gateway.watch(self._exposure.note)
 
     def price(self, asset: str) -> Decimal | None:
         """Return the worth of one unit of ``asset`` in the account's currency."""
@@ -89,12 +92,18 @@ class Portfolio:
 
     def gross_exposure(self) -> Decimal | None:
         """Return the worth of all positions and of what working entries may still buy."""
-        return self._exposure(self._bots(), self._gateway.open_orders())
+        total = ZERO
+        for symbol, sums in self._exposure.sums().items():
+            worth = self._worth_of(symbol, sums)
+            if worth is None:
+                return None
+            total += worth
+        return total
 
     def symbol_exposure(self, symbol: str) -> Decimal | None:
         """Return the same for one symbol."""
-        bots = [bot for bot in self._bots() if bot.spec.symbol == symbol]
-        return self._exposure(bots, self._gateway.open_orders(symbol))
+        sums = self._exposure.sums().get(symbol)
+        return ZERO if sums is None else self._worth_of(symbol, sums)
 
     def position_value(self, bot: Bot) -> Decimal | None:
         """Return the worth of a bot's holding in its quote currency, None without a price."""
@@ -119,22 +128,11 @@ class Portfolio:
                 rows.append({"asset": asset, "quantity": amount(rest), "value": value or ""})
         return rows
 
-    def _exposure(self, bots: Iterable[Bot], orders: Iterable[Order]) -> Decimal | None:
-        """Return the worth of what ``bots`` hold and entries among ``orders`` may buy; each price is asked once."""
-        total = ZERO
-        held: dict[str, Decimal] = {}
-        wanted: dict[str, Decimal] = {}
-        for bot in bots:
-            if quantity := bot.book.position.quantity:
-                held[bot.spec.symbol] = held.get(bot.spec.symbol, ZERO) + quantity
-        for order in orders:
-            if order.purpose is Purpose.ENTRY:
-                if order.price is not None:
-                    total += order.remaining * order.price
-                else:
-                    wanted[order.symbol] = wanted.get(order.symbol, ZERO) + order.remaining
-        for quantities, price_of in ((held, self.bid), (wanted, self._last)):
-            for symbol, quantity in quantities.items():
+    def _worth_of(self, symbol: str, sums: Sums) -> Decimal | None:
+        """Return what is held and wanted of a symbol in quote, None without a price."""
+        total = sums.limited
+        for quantity, price_of in ((sums.held, self.bid), (sums.at_market, self._last)):
+            if quantity:
                 price = price_of(symbol)
                 if price is None:
                     return None

@@ -1,4 +1,4 @@
-"""The backtest kernel: RSI(14) 30/70, 2 % stop, 4 % target over 1,000,000 1m candles, and a sweep of 100 sets.
+"""The backtest kernel and the event path: RSI(14) 30/70, 2 % stop, 4 % target over 1,000,000 1m candles; and a sweep.
 
 The candles are a seeded random walk whose every open is the close before, so that levels counted from the close of the
 decision and from the fill are the same. vectorbt and backtesting.py run in a virtual environment of their own. The
@@ -20,8 +20,11 @@ from typing import Any
 
 import numpy as np
 
+from botd.backtest.engine import run as run_engine
+from botd.backtest.engine import spec_of
 from botd.backtest.history import History, from_candles
 from botd.backtest.kernel import make_room
+from botd.backtest.parity import difference
 from botd.backtest.run import average_ranges, backtest, decide, load_kernel, tape_of, trade
 from botd.domain.candles import Candles
 from botd.domain.clock import WallClock
@@ -43,6 +46,7 @@ ROWS, SETS = 1_000_000, 100
 PEER_LIMIT_S = 600
 CANDLES_PER_S, WHOLE_MS, WHOLE_MB = 90e6, 1000.0, 350.0
 SETS_PER_S, SWEEP_MB = 300e6, 300.0
+EVENT_PATH_PER_S = 300e3
 
 
 def run(options: Options) -> list[Row]:
@@ -63,6 +67,7 @@ def run(options: Options) -> list[Row]:
             Row("signals and kernel, warm, candles", kernel, "/s", "vectorbt", vectorbt, CANDLES_PER_S, at_least=True),
             Row("with all figures of the report", whole, "/s", "vectorbt", vectorbt),
             Row("the same", whole, "/s", "backtesting.py", theirs),
+            *_event_path(history, theirs, options),
             *_process(home, peers, options),
             *_sweep(home, peers),
             *_agreement(history, peers),
@@ -88,6 +93,27 @@ def _rates(history: History, rounds: int) -> tuple[list[float], list[float]]:
         len(history.candles) / _seconds(lambda: backtest(history, "rsi", strategy, TERMS, clock)) for _ in range(rounds)
     ]
     return kernel, whole
+
+
+def _event_path(history: History, theirs: float | None, options: Options) -> list[Row]:
+    """Measure the production bot, guard, gate, exchange and books on a virtual clock: signals, then every candle."""
+    clock, registry, rates = WallClock(), Registry.standard(), []
+    spec = spec_of("rsi", history, TERMS)
+    for _ in range(2 if options.quick else 5):
+        (result,) = run_engine([history], [spec], registry, clock, terms=TERMS)
+        rates.append(len(history.candles) / result.seconds)
+    strategy = registry.load("rsi").build({})
+    assert isinstance(strategy, SignalStrategy)
+    apart = difference(backtest(history, "rsi", strategy, TERMS, clock), result)
+    note = apart or f"{result.count:,} trades, each that of the kernel"
+    name, rate = "event path, one signal bot, candles", median(rates)
+    part = from_candles(sliced(history.candles, 0, SWEEP_CANDLES), SYMBOL)
+    every = spec_of("dca", part, TERMS, {"every": "1d", "amount": "1000000"})
+    (dca,) = run_engine([part], [every], registry, clock, terms=TERMS)
+    return [
+        Row(name, rate, "/s", "backtesting.py", theirs, EVENT_PATH_PER_S, at_least=True, note=note),
+        Row("event path, one event bot (dca), candles", SWEEP_CANDLES / dca.seconds, "/s"),
+    ]
 
 
 class _Peers:

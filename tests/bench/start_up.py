@@ -95,12 +95,12 @@ def _killed(home: Path, rounds: int, fills: int) -> list[Row]:
     ]
 
 
-async def fill_ledger(botd: Botd, fills: int) -> None:
+async def fill_ledger(botd: Botd, fills: int, bots: int = BOTS) -> None:
     """Write finished orders with their fills into the books of a botd that stands still."""
     config = load(botd.config_file, {})
     ledger = Ledger.open(botd.state_dir / "ledger.db", config.world(), clock=VirtualClock())
     try:
-        for number, (order, fill) in enumerate(_history(ledger.instance, fills)):
+        for number, (order, fill) in enumerate(_history(ledger.instance, fills, bots)):
             ledger.journal.order(order)
             ledger.journal.fill(fill, Decimal(0))
             if number % BATCH == BATCH - 1:
@@ -111,12 +111,12 @@ async def fill_ledger(botd: Botd, fills: int) -> None:
         await ledger.close()
 
 
-def _history(instance: str, fills: int) -> Iterator[tuple[Order, Fill]]:
+def _history(instance: str, fills: int, bots: int) -> Iterator[tuple[Order, Fill]]:
     """Make up filled orders: bots in turns, buying and selling in turns. None of today's books depends on them."""
     markets, start = symbols(SYMBOLS), VirtualClock().now_ms() - 2 * fills * 1000
     quantity, price = Decimal("0.125"), Decimal("100.25")
     for number in range(fills):
-        bot, sequence = number % BOTS + 1, 1_000_000 + number // BOTS
+        bot, sequence = number % bots + 1, 1_000_000 + number // bots
         side = (Side.BUY, Side.SELL)[sequence % 2]
         key, now = client_order_id("paper", instance, bot, sequence), start + number * 1000
         common = {"client_order_id": key, "bot": bot, "symbol": markets[number % SYMBOLS], "side": side}

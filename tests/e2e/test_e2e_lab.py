@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import BIN, clean_environment
+from conftest import BIN, Botd, clean_environment
 
 from botd.market.store.candle_store import CandleStore
 from tests.unit.backtest.conftest import walk
-from tests.unit.lab.conftest import in_cents
+from tests.unit.lab.conftest import csv_of, in_cents
 
 LANE = ("--symbol", "BTC/USDT", "--interval", "1m")
 
@@ -108,3 +108,29 @@ def test_a_report_is_written_and_named(lab: Lab) -> None:
     done = lab.run("report", "rsi", *LANE, "--out", "r.html")
     assert (done.returncode, done.stdout) == (0, "written: r.html\n")
     assert (lab.home / "r.html").read_text().startswith("<!doctype html>")
+
+
+def test_replay_holds_a_bot_to_the_rules(tmp_path: Path) -> None:
+    rows = in_cents(walk(6000))
+    (tmp_path / "btc.csv").write_text(csv_of(rows))
+    market = {"source": "replay", "files": {"BTC/USDT": str(tmp_path / "btc.csv")}, "speed": 0, "autoplay": False}
+    daemon = Botd(tmp_path, {"market": market, "risk": {"preset": "off"}, "data_dir": str(tmp_path / "candles")})
+    daemon.start()
+    try:
+        words = ("--strategy", "rsi", "--symbol", "BTC/USDT", "--interval", "1m", "--capital", "10000")
+        daemon.run("create", "alpha", *words, "--stop-loss", "2%", "--set", "period=7", "--start")
+        daemon.run("create", "idle", *words)
+        daemon.run("market", "play")
+        daemon.run("wait", "--for", "market=ended", "--timeout", "60s")
+    finally:
+        daemon.stop()
+    config = ("--config", str(daemon.config_file))
+    same = daemon.json("replay", "alpha", *config)
+    assert len(same) > 10 and {row["verdict"] for row in same} == {"same"}
+    assert max(row["difference_pct"] for row in same) < 1e-7
+    missed = daemon.run("replay", "idle", *config, check=False)
+    assert missed.returncode == 1 and "missing" in missed.stdout and "0 trades, " in missed.stderr
+    (tmp_path / "other.csv").write_text(csv_of(in_cents(walk(6000, seed=6))))
+    other = daemon.run("replay", "alpha", *config, "--data", str(tmp_path / "other.csv"), check=False)
+    assert other.returncode == 1 and "not the same" in other.stderr
+    assert daemon.run("replay", "alfa", *config, check=False).returncode == 4

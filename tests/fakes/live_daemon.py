@@ -56,6 +56,28 @@ class Ladder(EventStrategy):
             bid = context.instrument.floor_price(Decimal(repr(price)) * (Decimal("0.9") - Decimal(rung) / 1000))
             context.buy(context.instrument.floor_quantity(Decimal(20) / bid), bid)
 '''
+CHURNER = '''
+from decimal import Decimal
+from botd.strategy.base import EventStrategy
+
+
+class Churner(EventStrategy):
+    """Places and cancels without end."""
+
+    def on_candle(self, context, candle):
+        pass
+
+    def on_tick(self, context, price):
+        for order in context.orders():
+            context.cancel(order.client_order_id)
+        bid = context.instrument.floor_price(Decimal(repr(price)) * Decimal("0.97"))
+        quantity = context.instrument.floor_quantity(Decimal(15) / bid)
+        context.buy(quantity, bid)
+        if context.quantity() > quantity:
+            context.sell(quantity)
+        else:
+            context.buy(quantity)
+'''
 HANGER = '''
 import time
 from botd.strategy.base import EventStrategy
@@ -71,7 +93,7 @@ class Hanger(EventStrategy):
         while True:
             time.sleep(0.05)
 '''
-STRATEGIES = {"buyer": BUYER, "holder": HOLDER, "ladder": LADDER, "hanger": HANGER}
+STRATEGIES = {"buyer": BUYER, "holder": HOLDER, "ladder": LADDER, "churner": CHURNER, "hanger": HANGER}
 NO_LIMITS = {
     "rate_limit": "off",
     "duplicate_order": "off",

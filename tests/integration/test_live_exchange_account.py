@@ -386,3 +386,17 @@ def test_nothing_is_left_behind() -> None:
             assert names == set()
 
     play(scene)
+
+
+def test_a_transfer_that_is_told_twice_counts_once() -> None:
+    async def script() -> None:
+        async with venue() as front, account(front) as live:
+            front.exchange.inject(named("events_twice", event="balanceUpdate"))
+            front.exchange.venue.deposit("USDT", "500")
+            await live.until(lambda: front.exchange.venue.stream.delivered >= 4)  # with the balances, each twice
+            front.exchange.mend_all()
+            front.exchange.venue.deposit("USDT", "7")
+            await live.until(lambda: len(live.transfers) == 2)
+            assert live.transfers == [("USDT", Decimal(500)), ("USDT", Decimal(7))]
+
+    play(script)

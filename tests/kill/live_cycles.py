@@ -254,6 +254,7 @@ class LiveVictim:
             took = time.monotonic() - began
             self._campaign.starts += 1
             self._campaign.slowest_s = max(self._campaign.slowest_s, took)
+            self._reconciled()  # now, and not when it is due: an order that was under way holds everything up till then
             return
         if not may_die or self.botd.process.returncode != -9:
             self._campaign.say(f"botd ended with {self.botd.process.returncode}:\n{self.botd.log()[-800:]}")

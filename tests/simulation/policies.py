@@ -2,11 +2,11 @@
 
     python -m tests.simulation.policies [--submits 10000] [--seed 0]
 
-A tape is one order at market whose answer says nothing (a timeout before or after the effect, a cut, 5xx, -1006, -1007,
-a broken body), and what the exchange is like in the minutes after it: reads that lag, questions that fail, events of the
-account that come or do not. Each rule wants the position once: what it takes for never placed it orders anew, by then
-without a fault. The exchange's own books then say what it has: an *orphan* is an order there that the rule does
-not follow, a *duplicate* an intent with more than one order.
+A tape is one order at market whose answer says nothing (a timeout before or after the effect, a cut, 5xx, -1006,
+-1007, a broken body), and what the exchange is like in the minutes after it: reads that lag, questions that fail,
+events of the account that come or do not. Each rule wants the position once: what it takes for never placed it
+orders anew, by then without a fault. The exchange's own books then say what it has: an *orphan* is an order there that
+the rule does not follow, a *duplicate* an intent with more than one order.
 
 The rule of botd is its own code (:mod:`botd.execution.evidence`, the table of :mod:`.outcomes`); the others are models
 of a few lines. The mix of tapes is made, not measured: figures compare rules, they do not forecast accidents.
@@ -41,7 +41,8 @@ SYMBOL, ORDER = "BTCUSDT", "/api/v3/order"
 AMBIGUOUS = (
     "accept_then_timeout", "timeout_then_accept", "lost_request", "cut_before", "cut_after", "5xx_with_effect",
     "5xx_without_effect", "503_unknown_with_effect", "503_unknown_without_effect", "-1006_with_effect",
-    "-1006_without_effect", "-1007_with_effect", "-1007_late_effect", "-1007_without_effect", "200_truncated", "200_html",
+    "-1006_without_effect", "-1007_with_effect", "-1007_late_effect", "-1007_without_effect", "200_truncated",
+    "200_html",
 )  # fmt: skip
 LAGS_S = (0, 0, 0, 4, 15, 40)
 """How far the exchange's reads are behind in the first minutes after the submit."""

@@ -25,7 +25,10 @@ BELOW = {
     "bot": {"strategy", "risk", "execution", "exchange", "market", "ledger", "domain"},
     "orchestrator": {"bot", "strategy", "risk", "execution", "exchange", "market", "ledger", "report", "domain"},
     "control": {"orchestrator", "bot", "domain"},
-    "backtest": {"strategy", "risk", "execution", "exchange", "market", "report", "domain"},
+    # The event engine is a second composition of the production parts, on arrays: bots, books, the account's portfolio.
+    "backtest": {
+        *("orchestrator", "bot", "strategy", "risk", "execution", "exchange", "market", "ledger", "report", "domain")
+    },
     "lab": {"backtest", "strategy", "market", "report", "domain"},
 }
 """What each room may look at: downwards, past rooms too, never up or aside. (Control speaks of bots, it owns none.)"""

@@ -49,9 +49,11 @@ def configuration(home: Path) -> Config:
 class Life:
     """From build to end. ``fleet`` are the bots that should be there, by name."""
 
-    def __init__(self, config: Config, network: Network, market: Market, fleet: list[dict[str, Any]]) -> None:
+    def __init__(
+        self, config: Config, network: Network, market: Market, clock: LoopClock, fleet: list[dict[str, Any]]
+    ) -> None:
         self.loop = VirtualLoop(network.timeline)
-        self.clock = LoopClock(network.timeline)
+        self.clock = clock
         self.fleet = fleet
         self.failures: list[str] = []
         self.acknowledged: set[str] = set()
@@ -101,6 +103,10 @@ class Life:
     def command(self, verb: Callable[[], Any], done: Callable[[], None] = lambda: None) -> None:
         """Give a verb as the control plane does; ``done`` is called once it is acknowledged."""
         self._spawn("command", self._command(verb, done))
+
+    def look(self) -> None:
+        """Let the account be looked at now, as ``reconcile`` does."""
+        self._spawn("look", self.world.account.reconciler.look_now())
 
     # -- inside
 

@@ -18,11 +18,14 @@ import msgspec
 
 from botd.bot.intents import market_entry, risk_request
 from botd.domain.order import Fill, Intent, Order, OrderStatus, Purpose, Side
+from botd.exchange.remote import RemoteBalance
 from botd.execution.client_ids import parse_client_order_id
+from botd.execution.explain import explain
 from botd.ledger import agreement, audit, double_entry, replay
 from botd.ledger.accounting import BotBook
 from botd.ledger.checksums import damages
 from botd.ledger.lots import FifoBook
+from botd.orchestrator.household import claims
 from tests.fakes.binance.exchange.books import Books
 from tests.fakes.binance.exchange.orders import Order as TrueOrder
 from tests.simulation.trading.life import Life
@@ -195,6 +198,8 @@ class Rules:
             values = msgspec.json.decode(data)
             if topic == "account.opened":
                 told.update({asset: Decimal(total) for asset, total in values.items()})
+            elif topic == "account.external":
+                self.hold(False, f"A1: a trade of ours was taken for somebody else's: {values}")
             elif topic == "account.transfer":
                 told[values["asset"]] += Decimal(values["amount"])
         for asset in {name for _, name in sums}:
@@ -240,7 +245,15 @@ class Rules:
         expected = {asset: amount for asset, amount in account.reconciler.account.expected.items() if amount}
         if total != expected:
             return f"A2: the exchange holds {total}, expected {expected}"
-        said = account.explain()
+        held = {asset: RemoteBalance(free=free, locked=locked) for asset, (free, locked) in books.both().items()}
+        reconciler = account.reconciler
+        said = explain(
+            held,
+            reconciler.account.expected,
+            claims(life.bots),
+            gateway.open_orders(),
+            reconciler.others.externals.values(),
+        )
         if not said.match:
             return f"books: {said.differences}"
         for asset, (_, locked) in books.both().items():

@@ -23,7 +23,7 @@ from tests.simulation.trading.life import Life, configuration
 from tests.simulation.trading.market import Market
 from tests.simulation.trading.network import Network
 from tests.simulation.trading.rules import Broken, Rules, reading
-from tests.simulation.trading.timeline import Timeline
+from tests.simulation.trading.timeline import LoopClock, Timeline
 
 CALM_S = 60.0
 LISTED_S = 330.0
@@ -55,6 +55,7 @@ class Run:
         shared = Path("/dev/shm")
         self.home = Path(tempfile.mkdtemp(prefix="sim", dir=shared if shared.is_dir() else None))
         self.timeline = Timeline()
+        self._clock = LoopClock(self.timeline)
         self.market = Market(self.timeline, seed)
         plan = faults(seed, minutes)
         self.venue = Venue(
@@ -81,6 +82,7 @@ class Run:
                 self.market.begin(self.venue)
                 self._trouble()
                 self._calm()
+                self._reconcile()
                 self._end()
             except Broken as broken:
                 raise Broken(f"seed {self.seed} at {self.timeline.now_s:.1f} s: {broken}") from None
@@ -124,6 +126,18 @@ class Run:
         self.rules.hold(not idle, f"not trading {self.timeline.now_s - began:.0f} s after the faults: {idle}")
         self.trading_s = self.timeline.now_s - began
 
+    def _reconcile(self) -> None:
+        """Let botd itself say that its books match, as ``botctl reconcile`` asks it."""
+        life = self.life
+        assert life is not None
+        for _ in range(int(CALM_S)):
+            life.look()
+            self._live_until(self.timeline.now_s + 1)
+            found = life.world.account.explain()
+            if found.match:
+                return
+        self.rules.hold(False, f"the books do not match: {found.differences}")
+
     def _end(self) -> None:
         """Stop in order, then hold the file against the exchange, and against itself."""
         assert self.life is not None
@@ -161,7 +175,7 @@ class Run:
 
     def _begin(self) -> None:
         self.counts["lives"] += 1
-        self.life = Life(self._config, self.network, self.market, self._fleet)
+        self.life = Life(self._config, self.network, self.market, self._clock, self._fleet)
         self.rules.begin(self.life)
 
     def _crashed(self) -> None:
@@ -177,17 +191,19 @@ class Run:
         self.rules.durable()
         self.timeline.pass_to(self.timeline.now_s + seconds)
 
-    def _stop(self) -> None:
-        """End botd in order."""
+    def _stop(self) -> bool:
+        """End botd in order; False where it crashed in the midst of that."""
         assert self.life is not None
         self.life.stop()
         for _ in range(120):
             if self.life.ended:
                 break
-            self.life.play(self.timeline.now_s + 0.5)
+            if not self.life.play(self.timeline.now_s + 0.5):
+                return False
         self.rules.hold(self.life.ended, "botd did not stop within a minute")
         self.life.drop()
         self.counts["stops"] += 1
+        return True
 
     # -- blows
 
@@ -201,9 +217,11 @@ class Run:
         elif blow.kind in ("before", "after", "before_commit", "after_commit"):
             self._armed = blow.kind
         elif blow.kind == "stop" and life.built:
-            self._stop()
-            self.life = None
-            self._away(1.0)
+            if self._stop():
+                self.life = None
+                self._away(1.0)
+            else:
+                self._crashed()
         elif blow.kind == "network":
             self.network.down_until_s = self.timeline.now_s + blow.number / 20
         elif blow.kind == "silence":

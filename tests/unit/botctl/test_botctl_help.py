@@ -61,7 +61,7 @@ def test_the_contract_has_all_its_verbs():
     promised += (
         " health wait why top orders fills trades positions equity close risk halt reduce release flatten prices"
     )
-    promised += " check backtest sweep walk-forward report"
+    promised += " check backtest sweep walk-forward report replay"
     promised += " candles symbols market strategies data logs events audit live limits reconcile resolve backup daemon config doctor demo completion panic"
     assert verbs == set(promised.split())
     for sub in (

@@ -103,6 +103,23 @@ def test_a_file_stands_in_for_the_store(lab: Lab) -> None:
     assert {**lab.json("backtest", "rsi", *LANE), **dict.fromkeys(TIMES)} == {**from_file, **dict.fromkeys(TIMES)}
 
 
+def test_exact_plays_by_the_bot_itself_to_the_same_trades(lab: Lab) -> None:
+    words = ("backtest", "rsi", *LANE, "--to", "2024-01-03", "--stop-loss", "1%", "--trades")
+    fast, exact = lab.json(*words), lab.json(*words, "--exact")
+    assert len(fast["trade_list"]) == len(exact["trade_list"]) > 3
+    for one, other in zip(fast["trade_list"], exact["trade_list"], strict=True):
+        for key in ("entry_time", "exit_time", "quantity", "exit_reason", "bars"):
+            assert one[key] == other[key]
+        assert float(one["pnl"]) == pytest.approx(float(other["pnl"]), rel=1e-9)
+
+
+def test_strategies_with_orders_of_their_own_are_played_by_the_bot(lab: Lab) -> None:
+    price = float(lab.candles.close[0])
+    words = ("--set", f"lower={price * 0.9:.2f}", "--set", f"upper={price * 1.1:.2f}", "--to", "2024-01-03")
+    row = lab.json("backtest", "grid", *LANE, *words)
+    assert (row["strategy"], row["candles"]) == ("grid", 2880) and float(row["fees"]) > 0
+
+
 def test_holes_are_told_on_stderr_and_in_the_row(lab: Lab) -> None:
     text = csv_of(lab.candles).splitlines(keepends=True)
     (lab.home / "hole.csv").write_text("".join(text[:1000] + text[1100:]))
@@ -194,7 +211,7 @@ def test_microseconds_are_read_as_such(lab: Lab) -> None:
         (("rsi", *LANE, "--stop-loss", "120%"), 2, "stop_loss must be above 0 and below 1"),
         (("rsi", *LANE, "--risk-per-trade", "1%"), 2, "needs a stop"),
         (("rsi", *LANE, "--risk-per-trade", "1%", "--fraction", "50%"), 2, "exclude each other"),
-        (("rsi", *LANE, "--atr-stop", "much"), 2, "2x14"),
+        (("rsi", *LANE, "--atr-stop", "much"), 2, "3x14"),
         (("rsi", *LANE, "--capital", "1e99"), 2, "capital must be a number"),
         (("rsi", *LANE, "--from", "2025-01-01"), 2, "no candles in that time"),
         (("rsi", *LANE, "--from", "2024-01-03", "--to", "2024-01-02"), 2, "not after the begin"),

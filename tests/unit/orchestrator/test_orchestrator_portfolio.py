@@ -38,6 +38,8 @@ class NoOrders:
     def open_orders(self, symbol: str | None = None, bot: int | None = None) -> list[Any]:
         return []
 
+    def watch(self, watcher: Any) -> None: ...
+
 
 def portfolio(account: Account, prices: Prices) -> Portfolio:
     return Portfolio(account, NoOrders(), prices, list, "USDT")  # type: ignore[arg-type]

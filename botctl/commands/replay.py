@@ -1,0 +1,64 @@
+"""The verb that holds a bot to the rules: what it did beside what they say. No daemon needed; fit for cron."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from botctl.arguments import Fraction
+from botctl.cells import Column, exact, gain, moment, percent
+from botctl.commands.lab_options import config_option
+from botctl.completion import complete_bot
+from botctl.exit_codes import FAILED, OK
+from botctl.offline_calls import offline
+from botctl.output import is_table, output_options, show_rows
+from botctl.session import Session
+
+COLUMNS = [
+    Column("verdict"),
+    Column("entry_time", "ENTRY", moment),
+    Column("rules_entry_time", "RULES", moment),
+    Column("entry_price", "AT", exact, right=True),
+    Column("rules_entry_price", "RULES", exact, right=True, drop=2),
+    Column("exit_price", "EXIT AT", exact, right=True),
+    Column("rules_exit_price", "RULES", exact, right=True, drop=1),
+    Column("exit_reason", "REASON"),
+    Column("rules_exit_reason", "RULES", drop=4),
+    Column("pnl", form=gain),
+    Column("rules_pnl", "RULES", gain, drop=3),
+    Column("difference_pct", "DIFFERENCE", percent),
+]
+
+
+@click.command("replay")
+@click.argument("name", metavar="BOT", shell_complete=complete_bot)
+@click.option(
+    "--tolerance", type=Fraction(), default="0.1%", show_default=True, help="Prices and sizes may differ so far."
+)
+@click.option("--data", type=click.Path(path_type=Path), metavar="FILE", help="Candles from this CSV.")
+@config_option
+@output_options
+def replay_command(session: Session, name: str, tolerance: str, data: Path | None, config: Path | None) -> int:
+    """Hold a bot to the rules: each trade beside what they say; exit 1 where they differ.
+
+    Reads the ledger of the configuration, and the candles of its market: the replayed file, the synthetic market, or
+    the local store (botctl data download). missing: the rules trade and the bot did not; extra: the other way round.
+
+    \b
+    Example:
+      botctl replay alpha
+      botctl replay alpha --tolerance 0.5% -o json
+    """
+    found = offline("lab_replay", config, name, float(tolerance), data)
+    for note in found["notes"]:
+        session.say(note)
+    empty = f"{name}: no trade from {found['first']} to {found['last']}, neither by the bot nor by the rules"
+    if not (session.quiet and is_table(session)):
+        show_rows(session, found["rows"], COLUMNS, name="entry_time", empty=empty)
+    told = f"{found['did']} trades, {found['rules']} by the rules, {found['differences']} not the same"
+    if found["differences"]:
+        session.warn(f"{name}: {told}")
+        return FAILED
+    session.say(f"{name}: {told}")
+    return OK

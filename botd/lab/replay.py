@@ -1,0 +1,178 @@
+"""``botctl replay BOT``: what a bot did, in the ledger, beside what the rules say on the same candles.
+
+The rules are played from the first candle that the bot could decide on (its creation) to the last that it saw. Trades
+belong together where their entries lie in the same candle. What a person did (stop, close, halt, set) and what risk
+denied are differences too: they are told, not explained. The ledger is only read.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from botd.backtest.history import History, from_candles, from_file, from_store
+from botd.backtest.run import backtest
+from botd.backtest.terms import Terms
+from botd.domain.bot_spec import BotSpec
+from botd.domain.candle import interval_ms
+from botd.domain.candles import Candles
+from botd.domain.clock import WallClock, parse_time, rfc3339
+from botd.domain.errors import DeniedError, InvalidError, NotFoundError
+from botd.lab.given import Place, store_of
+from botd.market.candles import complete_buckets
+from botd.market.simulated.synthetic import SyntheticSource
+from botd.strategy.base import SignalStrategy
+
+Row = dict[str, Any]
+_COMPARED = ("quantity", "entry_price", "exit_price")
+_MOST_SYNTHETIC = 5_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Where the bot lived: its ledger, the feed of its market, the costs of its paper account."""
+
+    ledger: Path
+    source: str
+    files: Mapping[str, Path]
+    symbols: Sequence[str]
+    interval: str
+    seed: int
+    start_ms: int
+    costs: Mapping[str, Any]
+
+
+def run_replay(place: Place, world: World, name: str, tolerance: float, data: Path | None) -> dict[str, Any]:
+    """Return ``rows``, one a trade of either side, and ``differences``: how many are not the same."""
+    with closing(_open(world.ledger)) as connection:
+        number, spec, created = _bot(connection, name)
+        did = list(_trades(connection, number))
+        seen = _last_seen(connection, number)
+    info = place.registry.load(spec.strategy)
+    strategy = info.build(spec.params)
+    if not isinstance(strategy, SignalStrategy):
+        raise DeniedError(f"{name}: {spec.strategy} places its own orders; the rules of signals do not say which")
+    history = _history(place, world, spec, strategy.warmup(), created, seen, data)
+    result = backtest(history, spec.strategy, strategy, _terms(spec, world.costs), WallClock())
+    says = [row for row in result.trade_list() if row["exit_time"] is not None]
+    rows = _compared(did, says, interval_ms(spec.interval), tolerance)
+    return {
+        "rows": rows,
+        "bot": name,
+        "first": rfc3339(int(result.time[0])),
+        "last": rfc3339(int(result.time[-1])),
+        "did": len(did),
+        "rules": len(says),
+        "differences": sum(row["verdict"] != "same" for row in rows),
+        "notes": list(result.notes),
+    }
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    if not path.exists():
+        raise NotFoundError(f"{path}: no ledger there", "name the configuration whose ledger is meant with --config")
+    try:
+        return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+    except sqlite3.Error as error:
+        raise InvalidError(f"{path}: {error}") from None
+
+
+def _bot(connection: sqlite3.Connection, name: str) -> tuple[int, BotSpec, int]:
+    """Return number, spec and time of creation; the latest bot of that name, removed or not."""
+    query = "SELECT number, spec, created_ms FROM bots WHERE name = ? ORDER BY number DESC LIMIT 1"
+    row = connection.execute(query, (name,)).fetchone()
+    if row is None:
+        known = [one for (one,) in connection.execute("SELECT name FROM bots WHERE number > 0 AND removed_ms IS NULL")]
+        raise NotFoundError(f"{name}: no such bot", f"bots: {', '.join(known[:12])}" if known else "it has no bots")
+    return int(row[0]), msgspec.json.decode(row[1], type=BotSpec), int(row[2])
+
+
+def _trades(connection: sqlite3.Connection, number: int) -> Iterator[Row]:
+    keys = ("entry_time_ms", "exit_time_ms", "quantity", "entry_price", "exit_price", "pnl", "exit_reason")
+    query = f"SELECT {','.join(keys)} FROM trades WHERE bot = ? ORDER BY rowid"
+    for values in connection.execute(query, (number,)):
+        row = dict(zip(keys, values, strict=True))
+        yield {**row, "entry_time": rfc3339(row["entry_time_ms"]), "exit_time": rfc3339(row["exit_time_ms"])}
+
+
+def _last_seen(connection: sqlite3.Connection, number: int) -> int | None:
+    """Return the open time of the last candle that the bot saw, about: of the market's cursor, else by its own rows."""
+    query = "SELECT value FROM keyed WHERE space = 'market' AND key = 'cursor'"
+    cursor = connection.execute(query).fetchone()
+    if cursor is not None:
+        return int(cursor[0])
+    times = [
+        connection.execute(f"SELECT MAX(time_ms) FROM {table} WHERE bot = ?", (number,)).fetchone()[0]
+        for table in ("equity", "decisions")
+    ]
+    return max((int(time) for time in times if time is not None), default=None)
+
+
+def _history(
+    place: Place, world: World, spec: BotSpec, warmup: int, created: int, seen: int | None, data: Path | None
+) -> History:
+    """Return the candles from the bot's creation to the last that it saw."""
+    length = interval_ms(spec.interval)
+    first = -(-created // length) * length
+    grid = place.grids.get(spec.symbol)
+    until = None if seen is None else seen - seen % length + 1
+    if data is not None:
+        return from_file(data, spec.symbol, spec.interval, from_ms=first, to_ms=until, warmup=warmup, instrument=grid)
+    if world.source == "replay":
+        if spec.symbol not in world.files:
+            raise NotFoundError(f"{spec.symbol}: the replayed market has no file of it", "give one with --data")
+        whole = from_file(world.files[spec.symbol], spec.symbol, world.interval, instrument=grid)
+        return _cut(whole.candles, spec, first, until, whole)
+    if world.source == "synthetic":
+        source = SyntheticSource(list(world.symbols), world.interval, world.start_ms, world.seed)
+        end = until or first
+        count = (end - world.start_ms) // length
+        if not 0 < count <= _MOST_SYNTHETIC:
+            raise InvalidError(f"{spec.name}: {count} candles of the synthetic market cannot be played")
+        rows = source.history(spec.symbol, spec.interval, end + length, count)
+        return _cut(rows, spec, first, until, from_candles(rows, spec.symbol, source.instruments()[spec.symbol]))
+    lane = (store_of(place), spec.symbol, spec.interval)
+    return from_store(*lane, from_ms=first, to_ms=until, warmup=warmup, instrument=grid)
+
+
+def _cut(rows: Candles, spec: BotSpec, first: int, until: int | None, whole: History) -> History:
+    """Return the bot's own candles, decided on from ``first`` on, with the instrument of the market."""
+    own = complete_buckets(rows, spec.interval)
+    end = len(own) if until is None else int(np.searchsorted(own.time, until))
+    begin = min(int(np.searchsorted(own.time, first)), max(0, end - 2))
+    cut = Candles(own.interval, *(getattr(own, name)[:end] for name in own.__struct_fields__[1:]))
+    return from_candles(cut, spec.symbol, whole.instrument, begin)
+
+
+def _terms(spec: BotSpec, costs: Mapping[str, Any]) -> Terms:
+    names = ("capital", "fraction", "risk_per_trade", "stop_loss", "take_profit", "trailing_stop", "break_even")
+    terms = Terms(**{name: getattr(spec, name) for name in names}, **costs)
+    return replace(terms, atr_stop=spec.atr_stop, atr_period=spec.atr_period, time_stop=spec.time_stop)
+
+
+def _compared(did: Sequence[Row], says: Sequence[Row], length: int, tolerance: float) -> list[Row]:
+    """Return a row a trade of either side, in the order of their entries."""
+    by_candle: dict[int, list[Row | None]] = {}
+    for row in did:
+        by_candle.setdefault(row["entry_time_ms"] // length, [None, None])[0] = row
+    for row in says:
+        by_candle.setdefault(parse_time(row["entry_time"]) // length, [None, None])[1] = row
+    return [_row(one, other, tolerance) for _, (one, other) in sorted(by_candle.items())]
+
+
+def _row(did: Row | None, says: Row | None, tolerance: float) -> Row:
+    keys = ("entry_time", "exit_time", *_COMPARED, "pnl", "exit_reason")
+    row: Row = {key: None if did is None else did[key] for key in keys}
+    row |= {f"rules_{key}": None if says is None else says[key] for key in keys}
+    if did is None or says is None:
+        return {"verdict": "missing" if did is None else "extra", "difference_pct": None, **row}
+    gaps = [abs(float(did[key]) / float(says[key]) - 1) if float(says[key]) else 0.0 for key in _COMPARED]
+    same = max(gaps) <= tolerance and did["exit_reason"] == says["exit_reason"]
+    return {"verdict": "same" if same else "differs", "difference_pct": 100 * max(gaps), **row}
