@@ -7,7 +7,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import talib
 
 from tests.fakes.plain_loop import PlainTrade, play, read_rows, signals
 
@@ -15,8 +17,12 @@ BOTS: dict[str, dict[str, float]] = {
     "rsi": {"stop_loss": 0.02, "take_profit": 0.04},
     "macd": {},
     "mean_reversion": {"trailing": 0.015},
+    "ema_cross": {"atr_stop": 3, "break_even": 0.005},
+    "breakout": {"stop_loss": 0.02, "time_stop": 100},
 }
 OPTIONS = {"stop_loss": "--stop-loss", "take_profit": "--take-profit", "trailing": "--trailing-stop"}
+OPTIONS |= {"atr_stop": "--atr-stop", "break_even": "--break-even", "time_stop": "--time-stop"}
+COUNTS = ("atr_stop", "time_stop")
 
 
 def replay_config(file: Path, symbol: str, interval: str, **more: Any) -> dict[str, Any]:
@@ -36,7 +42,8 @@ def replay_config(file: Path, symbol: str, interval: str, **more: Any) -> dict[s
 
 def create_bots(botd: Any, symbol: str, interval: str) -> None:
     for name, stops in BOTS.items():
-        options = [word for key, value in stops.items() for word in (OPTIONS[key], f"{value * 100:g}%")]
+        words = {key: f"{value}" if key in COUNTS else f"{value * 100:g}%" for key, value in stops.items()}
+        options = [word for key, value in words.items() for word in (OPTIONS[key], value)]
         botd.run(
             "create",
             name,
@@ -92,8 +99,9 @@ def test_replay_gives_the_trades_of_the_plain_loop(
     botd.run("wait", "--for", "market=ended", "--timeout", "60", timeout=70)
     assert time.monotonic() - began < 60
     rows = read_rows(path)
+    atr = talib.ATR(*(np.array(column) for column in (rows.high, rows.low, rows.close)), 14).tolist()
     for name, stops in BOTS.items():
-        expected = play(rows, *signals(name, rows), capital=10_000, step=step, **stops)
+        expected = play(rows, *signals(name, rows), capital=10_000, step=step, atr=atr, **stops)
         assert len(expected) > 20
         assert_same_trades(botd.json("trades", name), expected)
     assert botd.stop() == 0

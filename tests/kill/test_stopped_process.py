@@ -76,7 +76,6 @@ def test_it_goes_on_and_every_candle_comes_once(live: Botd) -> None:
     assert unsound(live.state_dir / "ledger.db") == []
 
 
-@pytest.mark.xfail(strict=True, reason="ticks that waited in the socket are dated when they are read")
 def test_a_price_that_waited_in_the_socket_is_not_fresh(live: Botd, front: FrontThread) -> None:
     """Nothing new comes after it goes on: what it reads then is as old as the stop."""
 

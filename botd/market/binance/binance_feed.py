@@ -266,6 +266,7 @@ class BinanceFeed:
 
     async def _watch_time(self) -> None:
         while True:
+            self._prices.beat()
             self._lanes.on_time()
             self._well("candles")
             await self._clock.sleep(TICK_S)

@@ -20,6 +20,10 @@ from botd.market.feed import Quote
 from botd.market.lanes import TICKER, LaneNews
 
 CHECK_S = 1.0
+STOPPED_S = 5.0
+"""A beat that comes so late says that the process stood still."""
+DRAINED_S = 1.0
+"""By then the sockets have been read empty."""
 _SYMBOLS_A_REQUEST = 100
 
 logger = logging.getLogger("botd.market")
@@ -57,6 +61,8 @@ class LivePrices:
         self._told: set[str] = set()
         """Names that the manager knows to be doubted."""
         self.counts = {"ticks": 0, "comparisons": 0}
+        self._beat_s = clock.monotonic()
+        self._disbelieve_until_s = float("-inf")
 
     def follow(self, names: dict[str, str]) -> set[str]:
         """Watch exactly these: exchange's name -> symbol. Returns the streams."""
@@ -71,7 +77,7 @@ class LivePrices:
     def on_tick(self, name: str, bid: float, ask: float, update: int) -> None:
         """Take a tick of the stream."""
         watch = self.watches.get(name)
-        if watch is None:
+        if watch is None or self._was_stopped():
             return
         quote = watch.on_tick(bid, ask, update, self._clock.now_ms())
         if quote is not None:
@@ -95,6 +101,18 @@ class LivePrices:
             watch.on_time(now, streams.is_live(stream_of(name)))
             if watch.doubt:
                 self._tell(name, STALE)
+
+    def beat(self) -> None:
+        """Called so often that a late call says that the process stood still (about once a second)."""
+        self._was_stopped()
+        self._beat_s = self._clock.monotonic()
+
+    def _was_stopped(self) -> bool:
+        """Tell whether the process stood still just now: what waited in the sockets meanwhile is as old as that."""
+        now = self._clock.monotonic()
+        if now - self._beat_s > STOPPED_S:
+            self._disbelieve_until_s = now + DRAINED_S
+        return now < self._disbelieve_until_s
 
     def _tell(self, name: str, doubt: str) -> None:
         """Tell the manager that a symbol's prices are no ground for opening anything, or are again."""
@@ -158,6 +176,8 @@ class LivePrices:
             watch = self.watches.get(name)
             silent_s = self._streams().silent_s(stream_of(name))
             spoke_ms = None if silent_s is None else now - round(silent_s * 1000)
+            if silent_s is not None and self._clock.monotonic() - silent_s < self._disbelieve_until_s:
+                spoke_ms = None  # what it said last had waited in the socket
             quote = watch.on_rest_failed(now, spoke_ms) if watch is not None else None
             if quote is not None:
                 self._market.on_tick(self._symbols[name], quote)

@@ -20,6 +20,9 @@ bots:
     stop_loss: 2%
     take_profit: off
     trailing_stop: 0.015
+    break_even: 1%
+    atr_stop: 3x14
+    time_stop: off
     fraction: ~
     labels: {since: 2026-01-01}
 """
@@ -36,6 +39,8 @@ def test_scalars_stay_text_and_percentages_become_fractions():
             "params": {"period": "14", "level": "1e-5", "oversold": "0x10", "flag": "yes"},
             "stop_loss": "0.02",
             "trailing_stop": "0.015",
+            "break_even": "0.01",
+            "atr_stop": "3x14",
             "labels": {"since": "2026-01-01"},
         }
     ]

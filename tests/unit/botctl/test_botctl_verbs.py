@@ -80,6 +80,7 @@ def test_create_sends_percentages_as_fractions_and_parameters_as_written(botctl,
     }
     words = "create a --strategy rsi --symbol BTC/USDT --interval 1m --capital 1000 --set period=21 --set x=3%"
     words += " --fraction 100% --stop-loss 2% --take-profit 0.04 --trailing-stop 1.5% --label t=a --start"
+    words += " --atr-stop 3x14 --break-even 1% --time-stop 12"
     result = botctl(*words.split())
     assert botd.asked("create") == [
         {
@@ -96,6 +97,9 @@ def test_create_sends_percentages_as_fractions_and_parameters_as_written(botctl,
                 "stop_loss": "0.02",
                 "take_profit": "0.04",
                 "trailing_stop": "0.015",
+                "break_even": "0.01",
+                "atr_stop": "3x14",
+                "time_stop": 12,
             },
             "start": True,
             "replace": False,
