@@ -6,10 +6,11 @@ It judges nothing but duration; it never changes a book.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 
 from botd.domain.instrument import split_symbol
+from botd.domain.order import Order, Side
 from botd.execution.household import Household
 
 logger = logging.getLogger("botd.execution")
@@ -59,3 +60,16 @@ class Differences:
                 del self.degraded[bot]
                 if claim is not None:
                     self._household.on_agreement([bot])
+
+
+def came_in(lasting: Mapping[str, Decimal], unsettled: Iterable[Order]) -> bool:
+    """Tell whether something came from outside: a trade takes as it gives, and nothing is missing.
+
+    What a fill of an unsettled order took could be hidden by what came; what it gave could not. So nothing may have
+    come that a purchase in doubt would bring, nor, beside that purchase, a sale.
+    """
+    orders = list(unsettled)
+    bought = {order.symbol for order in orders if order.side is Side.BUY}
+    brought = {split_symbol(symbol)[0] for symbol in bought}
+    brought |= {split_symbol(o.symbol)[1] for o in orders if o.side is Side.SELL and o.symbol in bought}
+    return min(lasting.values()) > 0 and not brought & lasting.keys()

@@ -21,7 +21,7 @@ from botd.domain.instrument import split_symbol
 from botd.domain.order import Fill, Order, OrderStatus, Report
 from botd.exchange.remote import RemoteBalance, RemoteExchange, RemoteOrder
 from botd.execution.account import AccountBook
-from botd.execution.differences import Differences
+from botd.execution.differences import Differences, came_in
 from botd.execution.durable import OrderArchive
 from botd.execution.evidence import Reading
 from botd.execution.explain import Explained, explain
@@ -327,17 +327,17 @@ class Reconciler:
         self.balances = await self._exchange.find_balances()
         await self._look_at_orders()
         same = await self._exchange.find_balances() == self.balances
-        if not same or not self._is_settled() or self._gateway.table.counts["fills"] != fills:
+        if not same or self._unsettled() or self._gateway.table.counts["fills"] != fills:
             self._agenda.again("balances", self._clock.monotonic())
             return
         self._undecided = False
         self.account.open(self.balances, self._clock.now_ms())
         self._tell("account.opened", **{asset: str(held.total) for asset, held in self.balances.items()})
 
-    def _is_settled(self) -> bool:
-        """Tell whether every working order is where the exchange said it is."""
+    def _unsettled(self) -> list[Order]:
+        """Return the working orders that may not be where the exchange said they are."""
         table = self._gateway.table
-        return not table.doubts and all(order.status in _SEEN for order in table.open_orders())
+        return [o for o in table.open_orders() if o.client_order_id in table.doubts or o.status not in _SEEN]
 
     def _may_be_explained(self) -> bool:
         """Tell whether an order of before the restart, whose outcome is not known yet, may be what differs."""
@@ -373,8 +373,8 @@ class Reconciler:
                 self._tell("account.reset_seen")
                 logger.warning("the test network began anew: none of our orders, trades and balances is there")
             return
-        if self._is_settled() and lasting.keys() == differences.keys() and min(lasting.values()) > 0:
-            for asset, amount in lasting.items():  # a trade takes as it gives: where nothing is missing, something came
+        if lasting.keys() == differences.keys() and came_in(lasting, self._unsettled()):
+            for asset, amount in lasting.items():
                 self._transfer(asset, amount, self._clock.now_ms(), "nothing is missing elsewhere")
             self.differences.forget()
             self.differences.agree({})

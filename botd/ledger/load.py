@@ -74,7 +74,7 @@ def _books(connection: sqlite3.Connection) -> dict[int, Book]:
 
 
 def _open_orders(connection: sqlite3.Connection) -> list[Order]:
-    rows = sound(connection, "orders", "WHERE rank < 4 ORDER BY id")
+    rows = sound(connection, "orders", "WHERE rank < 4 ORDER BY +id")  # by id alone SQLite would read all that ended
     return [_order(_fields("orders", row)) for row in rows]
 
 

@@ -162,7 +162,7 @@ def test_a_socket_left_behind_is_69_and_a_missing_one_too(still: Botd, tmp_path:
         done = still.run("--endpoint", str(endpoint), "ls", check=False)
         refused(done, 69, f"{endpoint}: {says}", "botctl daemon start")
     (tmp_path / "file").write_text("")
-    refused(still.run("--endpoint", str(tmp_path / "file"), "ls", check=False), 69, "botd is not running")
+    refused(still.run("--endpoint", str(tmp_path / "file"), "ls", check=False), 69, "not a socket")
 
 
 def test_a_socket_whose_owner_is_silent_is_75(still: Botd, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from botd.domain.errors import ConflictError, WrongStateError
-from botd.domain.order import Order, OrderStatus, OrderType, Side
+from botd.domain.order import PANIC_SEQUENCE, Order, OrderStatus, OrderType, Purpose, Side
 from botd.execution.client_ids import client_order_id
 from botd.execution.durable import KeptOrder
 from tests.fakes.remote_room import RemoteRoom, run
@@ -478,5 +478,26 @@ def test_a_claim_beyond_what_is_there_does_not_match() -> None:
         await room.look()
         told = room.reconciler.explain()
         assert not told.match and "the exchange holds 0, the books say 2" in told.differences["BTC"]
+
+    run(script())
+
+
+# -- what botctl panic sold
+
+
+def test_a_sale_of_panic_is_booked_as_an_exit_of_its_bot_and_another_botds_is_not() -> None:
+    async def script() -> None:
+        room = await opened()
+        ours = client_order_id("live", "ABCDE", 1, PANIC_SEQUENCE + 5)
+        foreign = client_order_id("live", "ZZZZZ", 1, PANIC_SEQUENCE + 5)
+        for text in (ours, foreign):
+            room.exchange.place_by_hand(text, "1", Side.SELL)
+            room.exchange.trade(text, "1", told=False)
+        assert await room.reconciler.trades.read("BTC/USDT")
+        sale = room.gateway.table.find(ours)
+        assert sale is not None and (sale.status, sale.filled) == (OrderStatus.FILLED, Decimal(1))
+        assert (sale.bot, sale.purpose, sale.intent_reason) == (1, Purpose.EXIT, "panic")
+        assert room.gateway.table.find(foreign) is None
+        assert [fill.client_order_id for fill in room.owner.fills] == [ours]
 
     run(script())
