@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+SEEDS ?= 100
 
 .PHONY: demo test lint bench simulate kill clean
 
@@ -25,6 +26,8 @@ lint: $(VENV)/ready  ## ruff and mypy
 
 simulate: $(VENV)/ready  ## seeded fault campaigns; a failing seed says how to play it again
 	@$(BIN)/python -m tests.simulation.market_tapes --tapes 10000
+	@$(BIN)/python -m tests.simulation.policies
+	@$(BIN)/python -m tests.simulation.trading --seeds $(SEEDS) --minutes 60 --bots 20
 
 kill: $(VENV)/ready  ## real kills, torn logs, flipped bits, failing disks: prints what it reached
 	@$(BIN)/python -m tests.kill

@@ -9,7 +9,6 @@ import msgspec
 
 from botd.domain.instrument import ZERO
 
-
 PANIC_SEQUENCE = 10**12
 """Orders with a sequence from here on were sent by ``botctl panic``, without the ledger: the rest is the time."""
 

@@ -27,15 +27,26 @@ class Differences:
         self._tell = tell
         self._looks: dict[str, int] = {}
         self._told: frozenset[str] = frozenset()
+        self._taken: list[tuple[str, Decimal, int]] = []
+        """What came in and was not told: asset, amount, and when it was taken."""
 
     def note(self, differences: Mapping[str, Decimal]) -> dict[str, Decimal]:
         """Take what a look found; return the differences that were found often enough."""
         self._looks = {asset: self._looks.get(asset, 0) + 1 for asset in differences}
         return {asset: differences[asset] for asset, looks in self._looks.items() if looks >= self._most}
 
-    def forget(self) -> None:
-        """They were explained."""
+    def take(self, came: Mapping[str, Decimal], now_ms: int) -> None:
+        """They were explained: so much came from outside, though nobody told of it yet."""
         self._looks.clear()
+        self._taken += [(asset, amount, now_ms) for asset, amount in came.items()]
+
+    def was_taken(self, asset: str, amount: Decimal, time_ms: int) -> bool:
+        """Tell, once, whether a transfer that is told late was taken before."""
+        for taken in self._taken:
+            if taken[:2] == (asset, amount) and time_ms <= taken[2]:
+                self._taken.remove(taken)
+                return True
+        return False
 
     def differ(self, lasting: Mapping[str, Decimal]) -> None:
         """Degrade the bots whose assets these are."""
@@ -65,11 +76,9 @@ class Differences:
 def came_in(lasting: Mapping[str, Decimal], unsettled: Iterable[Order]) -> bool:
     """Tell whether something came from outside: a trade takes as it gives, and nothing is missing.
 
-    What a fill of an unsettled order took could be hidden by what came; what it gave could not. So nothing may have
-    come that a purchase in doubt would bring, nor, beside that purchase, a sale.
+    A deposit could hide what a fill of an unsettled order took, never what it gave: a purchase in doubt must not have
+    brought what came, and of what a sale in doubt would have sold nothing is missing. (A purchase and a sale of one
+    amount, both in doubt and both filled, would show among the trades: those were read before, more than once.)
     """
-    orders = list(unsettled)
-    bought = {order.symbol for order in orders if order.side is Side.BUY}
-    brought = {split_symbol(symbol)[0] for symbol in bought}
-    brought |= {split_symbol(o.symbol)[1] for o in orders if o.side is Side.SELL and o.symbol in bought}
+    brought = {split_symbol(order.symbol)[0] for order in unsettled if order.side is Side.BUY}
     return min(lasting.values()) > 0 and not brought & lasting.keys()

@@ -106,7 +106,8 @@ class Reconciler:
             self._active.add(order.symbol)
 
     def on_transfer(self, asset: str, amount: Decimal, time_ms: int) -> None:
-        self._transfer(asset, amount, time_ms, "told by the exchange")
+        if not self.differences.was_taken(asset, amount, time_ms):
+            self._transfer(asset, amount, time_ms, "told by the exchange")
 
     def on_stream(self, up: bool) -> None:
         self._agenda.stream_up = up
@@ -376,7 +377,7 @@ class Reconciler:
         if lasting.keys() == differences.keys() and came_in(lasting, self._unsettled()):
             for asset, amount in lasting.items():
                 self._transfer(asset, amount, self._clock.now_ms(), "nothing is missing elsewhere")
-            self.differences.forget()
+            self.differences.take(lasting, self._clock.now_ms())
             self.differences.agree({})
             return
         self.differences.differ(lasting)
@@ -391,10 +392,8 @@ class Reconciler:
         self._counts["transfers"] += 1
         self.account.on_transfer(asset, amount)
         self._household.on_transfer(asset, amount, time_ms)
-        event = Event(
-            topic="account.transfer", time_ms=time_ms, data={"asset": asset, "amount": f"{amount:f}", "why": why}
-        )
-        self._journal.event(event)
+        data = {"asset": asset, "amount": f"{amount:f}", "why": why}
+        self._journal.event(Event(topic="account.transfer", time_ms=time_ms, data=data))
 
     def _tell(self, topic: str, **data: str) -> None:
         self._journal.event(Event(topic=topic, time_ms=self._clock.now_ms(), data=data))

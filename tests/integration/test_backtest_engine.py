@@ -21,6 +21,7 @@ from botd.domain.clock import VirtualClock
 from botd.domain.errors import InvalidError, NotFoundError
 from botd.domain.instrument import Instrument
 from botd.ledger import queries
+from botd.market.candles import complete_buckets
 from botd.strategy.base import EventStrategy, Signals, SignalStrategy
 from botd.strategy.registry import Registry
 from botd.world import World
@@ -53,7 +54,7 @@ def fleet(history: History, seed: int) -> list[BotSpec]:
     ]
     registry, named = Registry.standard(), history.symbol.split("/")[0].lower()
     plain = [registry.load(spec.strategy).plain(spec.params) for spec in found]
-    return [_named(spec, f"{named}-{spec.name}", own) for spec, own in zip(found, plain, strict=True)]
+    return [_named(spec, f"{named}-{spec.interval}-{spec.name}", own) for spec, own in zip(found, plain, strict=True)]
 
 
 def _named(spec: BotSpec, name: str, params: dict[str, Any]) -> BotSpec:
@@ -113,9 +114,11 @@ async def _replayed(world: World, specs: list[BotSpec]) -> dict[str, Any]:
 def test_several_bots_and_symbols_on_one_account_do_what_they_do_in_botd(
     tmp_path: Path, seed: int, risk: dict[str, Any]
 ) -> None:
-    histories = [history_of(seed), history_of(seed + 100, "XYZ/USDT")]
+    small = [history_of(seed), history_of(seed + 100, "XYZ/USDT")]
+    large = from_candles(complete_buckets(small[0].candles, "5m"), "ABC/USDT", grid_of("ABC/USDT"))
+    histories = [small[0], large, small[1]]  # a market tells a symbol's lanes by their length
     specs = [spec for history in histories for spec in fleet(history, seed)]
-    expected = replay(tmp_path, histories, specs, risk)
+    expected = replay(tmp_path, small, specs, risk)
     results = run(histories, specs, Registry.standard(), CLOCK, terms=TERMS, risk=risk, balance=BALANCE)
     total = 0
     for spec, result in zip(specs, results, strict=True):
@@ -131,7 +134,7 @@ def test_several_bots_and_symbols_on_one_account_do_what_they_do_in_botd(
                 strict=True,
             ):
                 assert float(ours[key]) == pytest.approx(float(value), rel=1e-9, abs=1e-9), (spec.name, key)
-        last = float(histories[0 if spec.symbol == "ABC/USDT" else 1].candles.close[-1])
+        last = float(result.history.candles.close[-1])
         assert float(result.statistics["realized_pnl"]) == pytest.approx(float(realized), abs=1e-7)
         assert float(result.statistics["fees"]) == pytest.approx(float(fees), abs=1e-7)
         assert result.equity[-1] == pytest.approx(float(cash) + float(quantity) * last, rel=1e-9)
@@ -191,3 +194,13 @@ def test_bots_share_the_money_of_the_account() -> None:
     assert rich[0].count == rich[1].count > 10
     poor = run([history], specs, Registry.standard(), CLOCK, terms=TERMS, balance={"USDT": Decimal(1000)})
     assert poor[0].count == rich[0].count and poor[1].count < poor[0].count
+
+
+def test_the_limits_of_a_bot_and_of_the_account_bind_in_the_engine() -> None:
+    history = history_of(0)
+    counts = []
+    for limits in ({}, {"max_drawdown": {"bot": "1%"}}, {"max_drawdown": {"account": "0.05%"}}):
+        risk = {"preset": "off", **limits}
+        results = run([history], fleet(history, 0), Registry.standard(), CLOCK, terms=TERMS, risk=risk, balance=BALANCE)
+        counts.append(sum(result.count for result in results))
+    assert counts[0] > counts[1] > 0 and counts[0] > counts[2] > 0

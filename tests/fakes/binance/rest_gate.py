@@ -41,7 +41,7 @@ class RestGate:
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Answer a request as it is due: after its faults, and within its weights."""
-        parameters = dict(request.query)
+        arrived_ns, parameters = time.monotonic_ns(), dict(request.query)
         if request.can_read_body and request.content_type == "application/x-www-form-urlencoded":
             parameters |= {key: str(value) for key, value in (await request.post()).items()}
         route = self._routes.get((request.method, request.path))
@@ -51,7 +51,7 @@ class RestGate:
         seen = RequestSeen(
             time_ms=self._clock.now_ms(), method=request.method, path=request.path, parameters=parameters,
             weight=weight, used=verdict.used, status=verdict.status, banned=verdict.told,
-            arrived_ns=time.monotonic_ns(),
+            arrived_ns=arrived_ns,
         )  # fmt: skip
         self._record.request(seen)
         await self._wait(request.path, parameters)

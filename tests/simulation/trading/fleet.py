@@ -53,9 +53,10 @@ def _bot(number: int, dice: random.Random, prices: dict[str, float]) -> dict[str
     return bot
 
 
-def faults(seed: int, minutes: float) -> ExchangeFaults:
-    """Return the exchange's faults: about one a minute."""
-    return seeded(seed, round(minutes * 60_000), max(4, round(minutes)), names=NAMES)
+def faults(seed: int, minutes: float, names: tuple[str, ...] = NAMES) -> ExchangeFaults:
+    """Return the exchange's faults: about one a minute, of all kinds or of ``names``, then more."""
+    count = round(minutes) if names == NAMES else round(minutes) * 4
+    return seeded(seed, round(minutes * 60_000), max(4, count), names=names)
 
 
 class Blow(msgspec.Struct, frozen=True):

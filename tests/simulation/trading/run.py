@@ -18,7 +18,7 @@ import msgspec
 from tests.fakes.binance.exchange.order_counts import OrderCounts
 from tests.fakes.binance.exchange.venue import Venue
 from tests.simulation.trading import disk
-from tests.simulation.trading.fleet import Blow, blows, faults, fleet
+from tests.simulation.trading.fleet import NAMES, Blow, blows, faults, fleet
 from tests.simulation.trading.life import Life, configuration
 from tests.simulation.trading.market import Market
 from tests.simulation.trading.network import Network
@@ -43,7 +43,7 @@ _HASHED = {
 class Run:
     """See the module. ``counts`` says what happened; ``digest`` is set at the end."""
 
-    def __init__(self, seed: int, *, minutes: float, bots: int) -> None:
+    def __init__(self, seed: int, *, minutes: float, bots: int, names: tuple[str, ...] = NAMES) -> None:
         self.seed = seed
         self.counts: Counter[str] = Counter()
         self.digest = ""
@@ -57,7 +57,7 @@ class Run:
         self.timeline = Timeline()
         self._clock = LoopClock(self.timeline)
         self.market = Market(self.timeline, seed)
-        plan = faults(seed, minutes)
+        plan = faults(seed, minutes, names)
         self.venue = Venue(
             self.market.rows, now=self.timeline.now_ms, at=self.timeline.at, seed=seed, faults=plan,
             balances={"USDT": Decimal(100_000), "BNB": Decimal(3)}, counts=OrderCounts(self.timeline.now_ms),

@@ -1,4 +1,4 @@
-"""A difference beside orders in doubt: what no fill of theirs can explain is a deposit, and ends nobody's doubt wrongly."""
+"""A difference beside orders in doubt: what no fill of theirs can explain is a deposit, and proves nothing else."""
 
 from __future__ import annotations
 
@@ -29,6 +29,22 @@ def test_a_deposit_nobody_told_of_does_not_hold_up_an_order_that_was_never_place
     run(script())
 
 
+def test_a_deposit_that_was_taken_and_is_told_late_counts_once() -> None:
+    async def script() -> None:
+        room = RemoteRoom()
+        await room.reconciler.step()
+        made_ms = room.clock.now_ms()
+        room.exchange.held["USDT"] += 225
+        await room.look(4)
+        assert room.told == [("transfer", ("USDT", "225"))]
+        room.reconciler.on_transfer("USDT", Decimal("225.00"), made_ms)
+        assert len(room.told) == 1 and room.reconciler.account.expected["USDT"] == 10225
+        room.reconciler.on_transfer("USDT", Decimal(225), room.clock.now_ms())  # another one
+        assert len(room.told) == 2
+
+    run(script())
+
+
 @pytest.mark.parametrize(
     "sides, lasting, came",
     [
@@ -39,7 +55,7 @@ def test_a_deposit_nobody_told_of_does_not_hold_up_an_order_that_was_never_place
         ((Side.BUY,), {"USDT": "5", "BTC": "1"}, False),  # a deposit may hide what the purchase took
         ((Side.SELL,), {"USDT": "5"}, True),  # what it sold would be missing
         ((Side.SELL,), {"USDT": "5", "BTC": "-1"}, False),
-        ((Side.BUY, Side.SELL), {"USDT": "5"}, False),  # both may have filled, with a profit
+        ((Side.BUY, Side.SELL), {"USDT": "5"}, True),  # both may work in one grid
     ],
 )
 def test_what_came_in_is_what_no_order_in_doubt_can_have_brought(
