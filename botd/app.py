@@ -127,8 +127,10 @@ class Daemon:
     async def _run_market(self) -> None:
         """Bring the market up, begin the bots, then feed until the end of the data or of the daemon."""
         world = self._world
-        if not world.ledger.checked and (damage := await world.ledger.check()):
-            self._tell("ledger.damaged", {"detail": damage})
+        if world.market.candle_feed:
+            await self._check_ledger()
+        elif not world.ledger.checking:  # stops do not wait for it, entries do
+            self._task("ledger check", self._check_ledger())
         await world.open_market()
         self._market_part.set(OK)
         async with world.market.lock:
@@ -147,6 +149,12 @@ class Daemon:
             logger.exception("botd ends: a moment of the market failed half-way")
             self._crashed = True
             self._stop.set()
+
+    async def _check_ledger(self) -> None:
+        """Read every row once, before anything is bought."""
+        ledger = self._world.ledger
+        if not ledger.checked and (damage := await ledger.check()):
+            self._tell("ledger.damaged", {"detail": damage})
 
     async def _run_account(self) -> None:
         """Sign in to the exchange, then look after what is there."""

@@ -52,7 +52,7 @@ class Ledger:
         """Why commits are refused at present, None while all is well."""
         self.damage: str | None = None
         """What :meth:`check` found damaged."""
-        self.checked = False
+        self.checked = self.checking = False
         self._clock = clock
         self._free: Callable[[Path], int] = failures.free_bytes
         self._free_seen = (-_FREE_FOR_S, 0)
@@ -204,7 +204,11 @@ class Ledger:
             finally:
                 connection.close()
 
-        self.damage = await self._readers.run(first)
+        self.checking = True
+        try:
+            self.damage = await self._readers.run(first)
+        finally:
+            self.checking = False
         self.checked = True
         if self.damage is not None:
             _log.error("ledger: %s is damaged: %s", self.path, self.damage)
@@ -226,6 +230,8 @@ class Ledger:
             return f"ledger is damaged: {self.damage}"
         if self.error is not None:
             return self.error
+        if self.checking:
+            return "ledger: it is being checked"
         return "ledger: the disk is nearly full" if self.disk_free < CRITICAL_BYTES else ""
 
     def opens_allowed(self) -> bool:

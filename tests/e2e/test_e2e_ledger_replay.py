@@ -10,10 +10,10 @@ import pytest
 from botd.ledger import replay
 
 FLEET = {
-    "alpha": ("--strategy", "rsi", "--symbol", "BTC/USDT", "--interval", "1m", "--stop-loss", "1%"),
-    "bravo": ("--strategy", "ema_cross", "--symbol", "ETH/USDT", "--interval", "5m", "--trailing-stop", "1%"),
-    "charlie": ("--strategy", "dca", "--symbol", "BTC/USDT", "--interval", "1m", "--set", "every=1h", "--set", "amount=50"),
-}  # fmt: skip
+    "alpha": "--strategy rsi --symbol BTC/USDT --interval 1m --stop-loss 1%",
+    "bravo": "--strategy ema_cross --symbol ETH/USDT --interval 5m --trailing-stop 1%",
+    "charlie": "--strategy dca --symbol BTC/USDT --interval 1m --set every=1h --set amount=50",
+}
 
 
 @pytest.mark.parametrize("fee_asset", ["quote", "base", "ETH"])
@@ -24,7 +24,7 @@ def test_the_fills_make_the_books(make_botd: Any, fee_asset: str) -> None:
     )
     botd.start()
     for name, options in FLEET.items():
-        botd.run("create", name, *options, "--capital", "1000", "--start")
+        botd.run("create", name, *options.split(), "--capital", "1000", "--start")
     botd.until(lambda: len(botd.json("fills")) > 60, 60)
     botd.kill()
     connection = sqlite3.connect(botd.state_dir / "ledger.db")

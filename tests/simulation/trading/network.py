@@ -78,6 +78,7 @@ class Network:
         """End the connections of a process that is gone."""
         for wire in list(self._wires):
             wire.leave()
+        self.venue.stream.flush()  # what was held back on them is lost with them
 
     def opened(self, wire: UserWire) -> None:
         self._wires.append(wire)
