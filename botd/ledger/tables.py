@@ -7,6 +7,7 @@ milliseconds of trading time, JSON is TEXT. It may not touch a connection.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 Row = tuple[str | int | float | None, ...]
@@ -14,7 +15,7 @@ Policy = Literal["replace", "ignore", "append"]
 CHECKSUM = "checksum"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Table:
     """One table. ``columns`` are written in this order, the key's columns first.
 
@@ -42,10 +43,12 @@ class Table:
         return {**self.columns, CHECKSUM: int} if self.checked else self.columns
 
     @property
+    @cache  # noqa: B019 - the tables are constants of this module
     def floats(self) -> frozenset[int]:
         """Which columns are floats, by place."""
         return frozenset(at for at, kind in enumerate(self.columns.values()) if kind is float)
 
+    @cache  # noqa: B019 - the tables are constants of this module
     def insert(self, rows: int) -> str:
         """Return the statement that writes ``rows`` rows at once.
 

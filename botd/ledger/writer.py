@@ -132,7 +132,10 @@ class Writer:
         connection = self._connection
         connection.execute("BEGIN IMMEDIATE")
         head = self._chain.head
+        touched = {name for batch in todo for name in batch.rows}
         for table in ALL:  # bots come before what refers to them
+            if table.name not in touched:
+                continue
             rows = folded(table, todo)
             if table.name == "audit" and rows:
                 rows, head = self._chain.extend(rows)
