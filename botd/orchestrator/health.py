@@ -15,6 +15,8 @@ from botd.orchestrator.garbage import Garbage
 logger = logging.getLogger("botd.health")
 
 OK, DEGRADED, FAILED = "ok", "degraded", "failed"
+LONGEST_PAUSE_S = 10.0
+"""Between two attempts: an order in doubt needs 45 s of answers, and is to be settled a minute after an outage ends."""
 _ORDER = {OK: 0, DEGRADED: 1, FAILED: 2}
 
 
@@ -94,6 +96,11 @@ class Health:
         rows = [dict(zip(("name", "status", "detail"), check(), strict=True)) for check in self._checks]
         worst = max((row["status"] for row in rows), key=lambda status: _ORDER.get(status, 2), default=OK)
         return worst, rows
+
+
+def pauses(chance: Callable[[], float]) -> Callable[[int], float]:
+    """Return how long to wait (s) after the n-th failure in a row: twice the last time, with ``chance`` in it."""
+    return lambda failures: min(LONGEST_PAUSE_S, 0.5 * 2.0 ** min(failures - 1, 10)) * (0.5 + chance() / 2)
 
 
 async def supervise(

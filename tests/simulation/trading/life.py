@@ -21,7 +21,7 @@ from botd.config_yaml import Document
 from botd.domain.clock import seeded_random
 from botd.domain.errors import BotdError
 from botd.exchange.binance.site import Site
-from botd.orchestrator.health import DEGRADED, OK, Part, supervise
+from botd.orchestrator.health import DEGRADED, OK, Part, pauses, supervise
 from botd.world import World
 from tests.fakes.binance.exchange import DEFAULT_KEY
 from tests.simulation.trading import disk
@@ -127,15 +127,11 @@ class Life:
         world = self.world
         world.build()
         await world.settlement.commit()
-        rng = seeded_random(world.ledger.instance)
-
-        def backoff_s(failures: int) -> float:
-            return min(30.0, 0.5 * 2 ** (failures - 1)) * (0.5 + rng.random() / 2)
-
+        pause_s = pauses(seeded_random(world.ledger.instance).random)
         self._spawn("supervisor", self._supervise())
         self._spawn("tick-commits", self._commit_ticks())
-        self._spawn("account", supervise(self.exchange_part, self._run_account, self.clock, backoff_s))
-        self._spawn("market", supervise(self.market_part, self._run_market, self.clock, backoff_s))
+        self._spawn("account", supervise(self.exchange_part, self._run_account, self.clock, pause_s))
+        self._spawn("market", supervise(self.market_part, self._run_market, self.clock, pause_s))
 
     async def _run_market(self) -> None:
         world = self.world
