@@ -58,10 +58,25 @@ def run(options: Options) -> list[Row]:
     seconds = options.asked_s or (QUICK_S if options.quick else FULL_S)
     with tempfile.TemporaryDirectory(prefix="bench-") as directory, front() as port:
         built_in, users = _ours(Path(directory), port, seconds)
+        sync = _sync(Path(directory) / "sync")
     with front() as port:
         theirs, why = _theirs(port, seconds)
     rows = _rows("a built-in strategy", built_in, theirs, bound=True) + _rows("a user's strategy", users, theirs)
+    rows.append(Row("of it a sync of this disk, p50", sync, "ms", note="theirs keeps nothing on disk"))
     return [*rows, *([Row(PEER, None, note=why)] if why else [])]
+
+
+def _sync(path: Path) -> float:
+    """Return the median milliseconds of making one page durable."""
+    took = []
+    with path.open("wb", buffering=0) as file:
+        for _ in range(100):
+            file.write(bytes(4096))
+            began = time.perf_counter()
+            os.fdatasync(file.fileno())
+            took.append((time.perf_counter() - began) * 1000)
+            time.sleep(0.02)
+    return median(took)
 
 
 @contextlib.contextmanager
