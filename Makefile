@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SEEDS ?= 100
 
-.PHONY: demo test lint bench simulate kill clean
+.PHONY: demo test lint bench simulate kill mutate clean
 
 $(VENV)/ready: pyproject.toml setup.cfg
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; set PYTHON=python3.x" if sys.version_info < (3, 11) else 0)'
@@ -32,6 +32,9 @@ simulate: $(VENV)/ready  ## seeded fault campaigns; a failing seed says how to p
 kill: $(VENV)/ready  ## real kills, torn logs, flipped bits, failing disks: prints what it reached
 	@$(BIN)/python -m tests.kill
 	@BOTD_STOPPED_S=60 $(BIN)/python -m pytest tests/kill/test_stopped_process.py tests/kill/test_failing_disk.py
+
+mutate: $(VENV)/ready  ## small wrong changes to the order table, the gate and the books: which does no test notice?
+	@$(BIN)/python -m tests.mutation
 
 bench: $(VENV)/ready  ## figures beside other programs, installed into a venv of their own
 	@$(BIN)/python -m tests.bench

@@ -11,16 +11,15 @@ fees, so an entry's fee is a realised loss at once. It may not read prices, cloc
 
 from __future__ import annotations
 
-from decimal import ROUND_HALF_EVEN, Context, Decimal, DivisionByZero, InvalidOperation, Overflow
+from decimal import ROUND_HALF_EVEN, Context, Decimal
 
 import msgspec
 
+from botd.domain.amounts import EXACT, money
 from botd.domain.instrument import ZERO, split_symbol
 from botd.domain.order import Fill, Side
 from botd.domain.position import Position, Trade
 
-EXACT = Context(prec=50, rounding=ROUND_HALF_EVEN, traps=[InvalidOperation, DivisionByZero, Overflow])
-_MONEY = Decimal("1e-16")
 _PRICE = Context(prec=18, rounding=ROUND_HALF_EVEN)
 
 
@@ -92,7 +91,6 @@ class BotBook:
             return None
         self.dust = EXACT.add(self.dust, position.quantity)
         self._realize(EXACT.minus(position.cost), ZERO)
-        position.quantity = position.cost = ZERO
         return self._end_trade(time_ms, reason, bar)
 
     def equity(self, price: Decimal) -> Decimal:
@@ -186,11 +184,6 @@ class BotBook:
 def average(notional: Decimal, quantity: Decimal) -> Decimal:
     """Return the mean price: exact for a single fill, else to 18 digits."""
     return _PRICE.divide(notional, quantity)
-
-
-def money(value: Decimal) -> Decimal:
-    """Return an amount of quote as it is booked: to 1e-16, half to even."""
-    return value.quantize(_MONEY, context=EXACT)
 
 
 def _clear(position: Position) -> None:

@@ -13,12 +13,12 @@ from collections.abc import Iterable
 from decimal import Decimal
 from typing import NamedTuple
 
+from botd.domain.amounts import EXACT
 from botd.domain.instrument import ZERO, split_symbol
 from botd.domain.order import Fill, Side
-from botd.ledger.accounting import EXACT
 
-MARKET, FEES, OUTSIDE = "market", "fees", "outside"
-"""Accounts beside the bots': the other side of a trade, who takes the fees, and where transfers come from."""
+MARKET, FEES = "market", "fees"
+"""Accounts beside the bots': the other side of a trade, and who takes the fees."""
 
 
 class Posting(NamedTuple):
@@ -49,11 +49,6 @@ def postings(fill: Fill) -> list[Posting]:
     return lines
 
 
-def transfer(asset: str, amount: Decimal, account: str = "account") -> list[Posting]:
-    """Return what a deposit (positive) or a withdrawal moves."""
-    return _pair(account, OUTSIDE, asset, amount)
-
-
 def balances(lines: Iterable[Posting]) -> dict[tuple[str, str], Decimal]:
     """Return what each account has of each asset."""
     sums: dict[tuple[str, str], Decimal] = {}
@@ -64,7 +59,7 @@ def balances(lines: Iterable[Posting]) -> dict[tuple[str, str], Decimal]:
 
 def moved(lines: Iterable[Posting], asset: str) -> Decimal:
     """Return by how much the account on the exchange changed in an asset: all postings of ours together."""
-    ours = (line.amount for line in lines if line.asset == asset and line.account not in (MARKET, FEES, OUTSIDE))
+    ours = (line.amount for line in lines if line.asset == asset and line.account not in (MARKET, FEES))
     total = ZERO
     for amount in ours:
         total = EXACT.add(total, amount)

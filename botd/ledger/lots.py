@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections import deque
 from decimal import Decimal
+from functools import reduce
 
 import msgspec
 
+from botd.domain.amounts import EXACT, money
 from botd.domain.instrument import ZERO, split_symbol
 from botd.domain.order import Fill, Side
-from botd.ledger.accounting import EXACT, money
 
 
 class Lot(msgspec.Struct):
@@ -48,12 +49,12 @@ class FifoBook:
     @property
     def quantity(self) -> Decimal:
         """What is held."""
-        return sum((lot.quantity for lot in self.lots), ZERO)
+        return reduce(EXACT.add, (lot.quantity for lot in self.lots), ZERO)
 
     @property
     def cost(self) -> Decimal:
         """What the lots cost, in quote."""
-        return sum((lot.cost for lot in self.lots), ZERO)
+        return reduce(EXACT.add, (lot.cost for lot in self.lots), ZERO)
 
     def apply(self, fill: Fill, *, fee_value_quote: Decimal | None = None) -> list[Disposal]:
         """Book a fill as :meth:`botd.ledger.accounting.BotBook.apply` does; return what a sale took from which lots."""

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from botd.domain import rules
 from botd.domain.instrument import Instrument
-from botd.domain.order import Intent, Order, OrderType, Side
+from botd.domain.order import Intent, Order, OrderType, Side, pairs_as_one
 from botd.risk.case import Case, Limits, number
 from botd.risk.windows import ACCOUNT_BURST, BOT_BURST, DAY_MS, HOUR_MS, LONGEST_WAIT_S, Signature
 
@@ -81,27 +81,25 @@ def max_open_orders(case: Case, limits: Limits) -> str:
     gate, portfolio = "max_open_orders", case.portfolio
     if case.intent.type is OrderType.MARKET:
         return case.passed(gate, "market order", None)
-    value, least = 0, next(iter(limits.values()))
+    seen: list[tuple[float, float]] = []
     for part, limit in limits.items():
         if part == "symbol":
             orders = portfolio.open_orders(symbol=case.symbol)
         else:
             orders = portfolio.open_orders(bot=case.bot) if part == "bot" else portfolio.open_orders()
-        count = resting(orders)
+        count = resting(pairs_as_one(orders))
         if not count + 1 <= limit:
             detail = f"{count} resting orders of the {part}, limit {limit:g}"
             return case.failed(gate, "MAX_OPEN_ORDERS", float(count), limit, detail)
-        if limit - count < least - value:
-            value, least = count, limit
-    return case.passed(gate, float(value), least)
+        seen.append((float(count), limit))
+    return case.passed(gate, *min(seen, key=lambda one: one[1] - one[0]))  # the one with the least room is shown
 
 
 def rate_limit(case: Case, limits: Limits) -> str:
     """The bot and the account do not send too fast; a wait of up to 30 s is noted in ``delay_s``."""
-    rates, wait = case.desk.rates, 0.0
-    for part, bot, burst in (("bot", case.bot, BOT_BURST), ("account", 0, ACCOUNT_BURST)):
-        if part in limits:
-            wait = max(wait, rates.delay_s(bot, limits[part], burst, case.now_ms))
+    buckets = (("bot", case.bot, BOT_BURST), ("account", 0, ACCOUNT_BURST))
+    delay_s = case.desk.rates.delay_s
+    wait = max(delay_s(bot, limits[part], burst, case.now_ms) for part, bot, burst in buckets if part in limits)
     if not wait <= LONGEST_WAIT_S:
         detail = f"would wait {wait:.1f} s for its turn, limit {LONGEST_WAIT_S:g} s"
         return case.failed("rate_limit", "RATE_LIMIT", wait, LONGEST_WAIT_S, detail)
@@ -131,7 +129,7 @@ def duplicate_order(case: Case, limits: Limits) -> str:
 def repeated_execution(case: Case, limits: Limits) -> str:
     """The bot does not enter over and over; a strategy may declare that it does."""
     entries, declared = case.desk.entries, case.request.declared_entries
-    shown: tuple[float, float] = (0.0, 0.0)
+    seen: list[tuple[float, float]] = []
     for part, span_ms, normal in (("hour", HOUR_MS, declared[0]), ("day", DAY_MS, declared[1])):
         if part not in limits:
             continue
@@ -139,8 +137,8 @@ def repeated_execution(case: Case, limits: Limits) -> str:
         if not count < limit:
             detail = f"{count} entries in the last {part}, limit {limit:g}"
             return case.failed("repeated_execution", "REPEATED_EXECUTION", float(count), limit, detail)
-        shown = shown if shown[1] else (float(count), limit)
-    return case.passed("repeated_execution", *shown)
+        seen.append((float(count), limit))
+    return case.passed("repeated_execution", *seen[0])
 
 
 def self_trade(case: Case, limits: Limits) -> str:
@@ -154,7 +152,12 @@ def self_trade(case: Case, limits: Limits) -> str:
 
 
 def met_by_exit(intent: Intent, slippage: float, orders: Iterable[Order]) -> list[str]:
-    """Return the client ids of other bots' resting buys that a sale would hit."""
+    """Return the client ids of other bots' resting buys that a sale would hit as it is placed.
+
+    A stop that waits for its level hits none: the price meets every buy above that level before it.
+    """
+    if intent.type.has_trigger and intent.trigger_price is None:
+        return []
     if intent.type.has_limit:
         price = number(intent.price)
     else:
@@ -175,7 +178,7 @@ def buying_price(intent: Intent, slippage: float) -> float:
 
 
 def resting(orders: Iterable[Order]) -> int:
-    """Count the orders that wait on the exchange for a price."""
+    """Count the orders that wait on the exchange for a price, each leg of a pair, as its own filter does."""
     return sum(1 for order in orders if order.type is not OrderType.MARKET)
 
 

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import NamedTuple
 
-from botd.domain.order import OrderType, Side
-from botd.risk.case import ZERO, Case, Limits, known, number
+from botd.domain.order import Side
+from botd.risk.case import Case, Limits, known, number
 from botd.risk.sizing import affordable, below_minimum, cost, whole_quantity
 
 
@@ -58,7 +58,7 @@ def exposure(case: Case, limits: Limits) -> Room:
 def funds(case: Case, limits: Limits) -> Room:
     """The account's free quote less the margin."""
     free = number(case.portfolio.free(case.instrument.quote))
-    return Room("cost", free * (1.0 - limits.get("margin", 0.0)))
+    return Room("cost", free * (1.0 - limits["margin"]))
 
 
 def budget(case: Case, limits: Limits) -> Room:
@@ -102,9 +102,7 @@ def limit_quantity(name: str, code: str, room_of: RoomOf) -> Callable[[Case, Lim
 
 
 def most_quantity(case: Case, room: Room) -> Decimal:
-    """Return the largest quantity, in whole steps, that fits the room."""
-    if not known(room.amount) or room.amount <= 0:
-        return ZERO
+    """Return the largest quantity, in whole steps, that fits the room; zero where it is unknown or none."""
     if room.kind == "cost":
         quantity = affordable(room.amount, case.price, case.slippage, case.fee)
     else:
@@ -142,11 +140,12 @@ def _held(exposure_value: Decimal | None) -> float:
 
 
 def _reserved(case: Case) -> float:
-    """What the bot's open entries will take. Market orders are valued as this one is."""
+    """What the bot's open entries will take. Market orders are valued as this one is, stops at their trigger."""
     total = 0.0
     for order in case.portfolio.open_orders(bot=case.bot):
         if order.side is Side.BUY:
-            market = order.type is OrderType.MARKET or order.price is None
-            price = case.price if market else number(order.price)
-            total += cost(float(order.remaining), price, case.request.slippage if market else 0.0, case.fee)
+            limited = order.type.has_limit and order.price is not None
+            price = order.price if limited else order.stop_price if order.type.has_trigger else None
+            slippage = 0.0 if limited else case.request.slippage
+            total += cost(float(order.remaining), case.price if price is None else number(price), slippage, case.fee)
     return total

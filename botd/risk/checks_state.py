@@ -6,7 +6,7 @@ its denial or an empty string.
 
 from __future__ import annotations
 
-from botd.domain.order import OrderStatus
+from botd.domain.order import OrderStatus, pairs_as_one
 from botd.risk.case import Case, Limits
 from botd.risk.trading_state import ACTIVE, HALTED, account_scope, bot_scope, symbol_scope
 from botd.risk.words import explain, scope_name
@@ -115,8 +115,10 @@ def unknown_outstanding(case: Case, limits: Limits) -> str:
         ("account", case.portfolio.open_orders()),
     ):
         limit = limits.get(part)
-        unknown = sum(1 for order in orders if order.status is OrderStatus.UNKNOWN) if limit is not None else 0
-        if limit is not None and not unknown < limit:
+        if limit is None:
+            continue
+        unknown = len(pairs_as_one(order for order in orders if order.status is OrderStatus.UNKNOWN))
+        if not unknown < limit:
             detail = f"{unknown} orders of the {part} have no known outcome: `botctl resolve`"
             return case.failed(gate, "UNKNOWN_OUTSTANDING", float(unknown), limit, detail)
     return case.passed(gate, 0.0, limits.get("bot"))

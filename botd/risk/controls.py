@@ -187,7 +187,7 @@ CONTROLS: tuple[Control, ...] = (
         codes=("MAX_OPEN_ORDERS",),
         parts=(_count("symbol", 20, "symbol"), _count("bot", 50), _count("account", 150, "account")),
         effect="deny",
-        help="resting orders (a market order never rests)",
+        help="resting orders, a protective pair as one (a market order never rests)",
     ),
     Control(
         name="rate_limit",
@@ -277,7 +277,7 @@ CONTROLS: tuple[Control, ...] = (
         codes=("UNKNOWN_OUTSTANDING",),
         parts=(_count("bot", 1), _count("account", 3, "account")),
         effect="deny",
-        help="orders without a known outcome: no entries while there are so many (live)",
+        help="orders without a known outcome, a protective pair as one: no entries while there are so many (live)",
     ),
     Control(
         name="volatility_halt",

@@ -70,7 +70,7 @@ class RiskGate:
         self._rates = RateLimiter()
         self._entries = RecentEntries()
         self._plans: dict[int, Plan] = {}
-        self._version = -1
+        self._version = settings.version
         self._allowed = 0
         self._shrunk: Counter[str] = Counter()
         self._denied: Counter[str] = Counter()
@@ -113,7 +113,6 @@ class RiskGate:
         """Drop everything kept of a bot that is no more, states and settings included."""
         for part in (self._rates, self._entries, self.monitors, self.settings, self.states):
             part.forget(bot)
-        self._plans.pop(bot, None)
 
     def drain_changes(self) -> dict[str, str | None]:
         """Return the changed rows of the space ``risk``: settings, monitors, recent entries."""

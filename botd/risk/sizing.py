@@ -46,7 +46,7 @@ def whole_quantity(quantity: float, instrument: Instrument) -> Decimal:
         return ZERO
     if not instrument.step:
         return Decimal(repr(quantity))
-    return instrument.quantity(max(0.0, rules.whole_steps(quantity, float(instrument.step))))
+    return instrument.quantity(rules.whole_steps(quantity, float(instrument.step)))
 
 
 def below_minimum(quantity: Decimal, price: float, instrument: Instrument) -> bool:
