@@ -6,7 +6,7 @@ import talib
 
 from botd.domain.candles import Candles
 from botd.strategy.base import Signals, SignalStrategy
-from botd.strategy.comparisons import PRICE_TOLERANCE, RSI_TOLERANCE
+from botd.strategy.comparisons import RSI_TOLERANCE, moving
 from botd.strategy.parameters import integer, number
 from botd.strategy.warmup import wilder_warmup
 
@@ -34,9 +34,9 @@ class Rsi(SignalStrategy):
         rsi = talib.RSI(close, self.period)
         # The average change (gains plus losses): Wilder's average of the true range of candles that are all
         # close. Once it has died away, RSI is a quotient of two roundings and says nothing (TA-Lib: 0).
-        moving = talib.ATR(close, close, close, self.period) > close * PRICE_TOLERANCE
+        alive = moving(talib.ATR(close, close, close, self.period), close)
         return Signals(
-            enter=(rsi < self.oversold - RSI_TOLERANCE) & moving,
-            exit=(rsi > self.overbought + RSI_TOLERANCE) & moving,
+            enter=(rsi < self.oversold - RSI_TOLERANCE) & alive,
+            exit=(rsi > self.overbought + RSI_TOLERANCE) & alive,
             notes={"rsi": rsi},
         )

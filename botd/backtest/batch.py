@@ -33,7 +33,7 @@ def play_batch(time: Ints, arrays: Arrays, batch: Batch) -> list[Sums]:
     """Play the sets of a batch, one after the other."""
     out = np.empty((len(batch.says), len(Sums._fields)))
     chosen = sealed(batch.enter), sealed(batch.leave), sealed(batch.atr), sealed(batch.says), sealed(batch.ranges)
-    room = make_room(len(time), int(np.count_nonzero(batch.enter, axis=1).max()) + 1)
+    room = make_room(0, max(int(np.count_nonzero(row)) for row in batch.enter) + 1)  # never more trades than entries
     _play(time, arrays, *chosen, sealed(batch.numbers), _NOTHING, room, out)
     return [Sums(*row) for row in out.tolist()]
 
@@ -57,6 +57,6 @@ def _play(
         own = Numbers(n[0], n[1], n[2], n[3], n[4], n[5], n[6], n[7], n[8], n[9], n[10], n[11], n[12], n[13], n[14])
         then = atr[ranges[k]] if ranges[k] >= 0 else nothing
         trades, skipped = walk(arrays, enter[says[k]], leave[says[k]], then, own, room)
-        sums = sum_up(time, room, trades, skipped)
+        sums = sum_up(time, arrays.close, own.capital, room, trades, skipped)
         for j in range(len(sums)):
             out[k, j] = sums[j]

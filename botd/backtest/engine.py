@@ -20,7 +20,7 @@ from botd.backtest.engine_market import EngineMarket, Playback, Track
 from botd.backtest.engine_seat import Answers, Seat
 from botd.backtest.history import History
 from botd.backtest.run import Result, load_kernel
-from botd.backtest.terms import Terms
+from botd.backtest.terms import OF_BOTS, Terms
 from botd.bot.bot import Bot
 from botd.bot.desk import Desk
 from botd.bot.evaluation import Evaluator
@@ -50,17 +50,14 @@ from botd.strategy.registry import Registry
 
 OFF: Mapping[str, Any] = {"preset": "off"}
 ACCOUNT, ACCOUNT_EVERY_MS = 0, 60_000
-_TERMS = (
-    *("capital", "fraction", "risk_per_trade", "stop_loss", "take_profit", "trailing_stop"),
-    *("atr_stop", "atr_period", "break_even", "time_stop"),
-)
+COSTS = ("maker_fee", "taker_fee", "slippage")
 
 
 def spec_of(
     strategy: str, history: History, terms: Terms, params: Mapping[str, Any] | None = None, name: str = ""
 ) -> BotSpec:
     """Return the bot that plays by ``terms`` on the candles of ``history``."""
-    how: dict[str, Any] = {key: getattr(terms, key) for key in _TERMS}
+    how: dict[str, Any] = {key: getattr(terms, key) for key in OF_BOTS}
     how |= {"symbol": history.symbol, "interval": history.candles.interval}
     return BotSpec(name=name or strategy, strategy=strategy, params=dict(params or {}), **how)
 
@@ -88,9 +85,9 @@ def run(
     engine.seat(registry, strategies or {})
     engine.play()
     seconds = clock.monotonic() - began
+    costs = {key: getattr(engine.terms, key) for key in COSTS}
     return [
-        seat.result(engine.history_of(seat.bot.spec), _own(engine.terms, seat.bot.spec), seconds)
-        for seat in engine.seats
+        seat.result(engine.history_of(seat.bot.spec), Terms.of(seat.bot.spec, costs), seconds) for seat in engine.seats
     ]
 
 
@@ -155,7 +152,11 @@ class _Engine:
         seats = {track.key: [seat for seat in self.seats if seat.track is track] for track in self._market.tracks}
 
         def waits(track: Track) -> bool:
-            return self._watchful or any(seat.acts_on_open for seat in seats[track.key])
+            if not self._watchful:
+                for seat in seats[track.key]:
+                    if seat.acts_on_open():
+                        return True
+            return self._watchful
 
         Playback(self._market, self._exchange, self._clock, waits=waits, settle=self._settle).run()
 
@@ -293,12 +294,6 @@ class _Journal:
 
     def event(self, event: Event) -> None:
         """Nobody follows."""
-
-
-def _own(terms: Terms, spec: BotSpec) -> Terms:
-    """Return the terms that a bot played by."""
-    costs = {key: getattr(terms, key) for key in ("maker_fee", "taker_fee", "slippage")}
-    return Terms(**{key: getattr(spec, key) for key in _TERMS}, **costs)
 
 
 def _encoded(params: Mapping[str, Any]) -> bytes:

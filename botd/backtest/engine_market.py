@@ -20,7 +20,6 @@ from botd.domain.errors import NotFoundError
 from botd.exchange.simulated import SimulatedExchange
 from botd.market.feed import Lane, LaneListener, Quote
 from botd.market.levels import LevelIndex
-from botd.market.store.candle_rows import sliced
 
 NEVER = 1 << 62
 
@@ -59,7 +58,11 @@ class Track:
 
     def wait(self, waits_for_open: bool) -> None:
         """Go on to the next row that matters; an open that nobody waits for is not told."""
-        row = min([reader.next_row(self.row) for reader in self.readers])
+        row = self.count
+        for reader in self.readers:
+            row = min(row, reader.next_row(self.row))
+            if row == self.row:  # no reader can want an earlier one
+                break
         if row >= self.count:
             self.due, self.row, self.closed = NEVER, self.count, self.count
             return
@@ -112,7 +115,7 @@ class EngineMarket:
         if track is None:
             return Candles.empty(interval)
         end = track.closed if track.priced_ms == self._clock.now_ms() else self._closed(track)
-        return sliced(track.rows, max(0, end - count), end)
+        return track.rows.part(max(0, end - count), end)
 
     def quote(self, symbol: str) -> Quote | None:
         """Return the latest price of the finest lane."""

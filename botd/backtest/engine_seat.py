@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from botd.backtest.engine_market import Track
 from botd.backtest.history import History
 from botd.backtest.kernel import END_OF_DATA, REASONS, Room, make_room
-from botd.backtest.run import Result, warm_notes
+from botd.backtest.run import Result, input_notes, warm_notes
 from botd.backtest.scan import next_touch
 from botd.backtest.terms import Terms
 from botd.bot.bot import Bot
@@ -25,10 +25,12 @@ from botd.bot.evaluation import Evaluation
 from botd.bot.lifecycle import TRADING
 from botd.domain.candle import Candle
 from botd.domain.errors import InvalidError
+from botd.domain.order import Order, OrderType, Side
 from botd.domain.position import Trade
 from botd.report.statistics import Account, Curve, statistics
 from botd.strategy.base import Signals, SignalStrategy
 from botd.strategy.examination import asked
+from botd.strategy.warmup import warmup_of
 
 Rows = NDArray[np.int64]
 
@@ -37,12 +39,14 @@ class Answers:
     """What a signal strategy says of every candle."""
 
     def __init__(self, history: History, name: str, strategy: SignalStrategy) -> None:
-        self.signals: Signals = asked(name, strategy, history.candles)
+        candles = history.seen_by(name, strategy)
+        self.signals: Signals = asked(name, strategy, candles)
         enter, leave = self.signals.enter, self.signals.exit
         self.enter_rows: Rows = np.flatnonzero(enter & ~leave)
         self.exit_rows: Rows = np.flatnonzero(leave)
         begin = history.begin
-        self.notes = warm_notes(history, name, strategy.warmup(), enter[begin:], leave[begin:])
+        warm = warm_notes(history, name, warmup_of(name, strategy), enter[begin:], leave[begin:])
+        self.notes = warm + input_notes(candles, begin)
 
     def tell(self, row: int, evaluation: Evaluation, candle: Candle) -> None:
         """Let the evaluation have what is said at ``row``."""
@@ -66,12 +70,21 @@ class Seat:
         self.trades: list[Trade] = []
         self.turns: list[tuple[int, float, float]] = []
         """(row, cash and holding after it) of every fill."""
+        self._heard = 0
+        """Of how many of them the strategy has been told."""
         self.traded = Decimal(0)
 
-    @property
     def acts_on_open(self) -> bool:
-        """True where the open alone can do something: a fill, or a level that it passes."""
-        return self._answers is None or self.bot.holds or bool(self.bot.orders())
+        """Tell whether the next open can do something: a fill, a level that it passes, a hook that waits for it."""
+        bot = self.bot
+        if self._answers is not None:
+            return bot.holds or bool(bot.orders())
+        if len(self.turns) > self._heard or self.track.row >= self.track.count:
+            return True
+        price = float(self.track.rows.open[self.track.row])
+        if bot.holds and (price <= _level(bot.guard.stop()) or price >= _level(bot.book.position.target)):
+            return True
+        return any(_meets(order, price) for order in bot.orders())
 
     def next_row(self, first: int) -> int:
         """Return the first row from ``first`` on in which a signal, a level, an order or the time can do anything."""
@@ -95,11 +108,13 @@ class Seat:
         """Tell the bot; a strategy that failed ends the run."""
         if self._answers is not None and self._evaluation is not None:
             self._answers.tell(row, self._evaluation, candle)
+        self._heard = len(self.turns)
         self.bot.on_closed(candle)
         self._check()
 
     def on_open(self, open_time: int, price: float) -> None:
         """Tell the bot."""
+        self._heard = len(self.turns)
         self.bot.on_open(open_time, price)
         self._check()
 
@@ -175,6 +190,14 @@ class Seat:
             exit_reason=REASONS[END_OF_DATA],
             bars=len(candles) - 1 - position.entry_bar,
         )
+
+
+def _meets(order: Order, price: float) -> bool:
+    """Tell whether an open at ``price`` can fill a working order: a limit that it does not reach waits on."""
+    if order.type is not OrderType.LIMIT or order.price is None:
+        return True
+    limit = float(order.price)
+    return price <= limit if order.side is Side.BUY else price >= limit
 
 
 def _next(rows: Rows, first: int, end: int) -> int:

@@ -1,26 +1,31 @@
 """The candles of a backtest: from the local store, from a file or given, checked, with what there is to say of them.
 
 What cannot be candles is refused; what exchanges really publish (holes, minutes without a trade) is played and told
-in ``notes``. Nothing is repaired or invented.
+in ``notes``. Nothing is repaired or invented. What a strategy reads besides (:meth:`History.seen_by`) is given with the
+candles, or of the same symbol: then its larger candles are built of them.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from botd.domain.candle import interval_ms
-from botd.domain.candles import Candles
+from botd.domain.candles import Candles, InputCandles, complete_buckets
 from botd.domain.clock import rfc3339
-from botd.domain.errors import ConfigError, InvalidError
+from botd.domain.errors import ConfigError, InvalidError, NotFoundError
 from botd.domain.instrument import Instrument, split_symbol
-from botd.market.simulated.replay_file import read_candles
-from botd.market.store.candle_rows import between, fault_of, holes, sliced
+from botd.market.simulated.replay_file import as_argument, read_candles
+from botd.market.store.candle_rows import between, fault_of, holes
 from botd.market.store.candle_store import CandleStore
+from botd.strategy.base import SignalStrategy
+from botd.strategy.inputs import Read, given_inputs, reads_of, seen
 
 _MOST_DECIMALS = 12
 _BLOCK = 1 << 15
@@ -33,17 +38,40 @@ class History:
     """Sound candles of one symbol, two at least to trade on.
 
     The first ``begin`` candles are there for the indicators only: no decision is taken in them. ``notes`` are lines
-    for people: holes, candles without volume.
+    for people: holes, candles without volume. ``inputs`` are candles of other lanes, (symbol, interval), that
+    strategies read besides.
     """
 
     candles: Candles
     instrument: Instrument
     begin: int = 0
     notes: tuple[str, ...] = ()
+    inputs: Mapping[tuple[str, str], Candles] = field(default_factory=dict)
+    _seen: dict[tuple[str, str], InputCandles] = field(init=False, default_factory=dict, compare=False, repr=False)
 
     @property
     def symbol(self) -> str:
         return self.instrument.symbol
+
+    def reads(self, name: str, strategy: SignalStrategy) -> tuple[Read, ...]:
+        """Return what a strategy reads besides; InvalidError where that does not fit."""
+        return reads_of(name, strategy, self.symbol, self.candles.interval)
+
+    def seen_by(self, name: str, strategy: SignalStrategy) -> Candles:
+        """Return the candles as a strategy sees them, with its inputs; NotFoundError where one is not given."""
+        return given_inputs(self.candles, self.reads(name, strategy), self._see)
+
+    def _see(self, read: Read) -> InputCandles:
+        """Return what all candles see of an input; of one lane the same arrays, whoever asks."""
+        if read.lane not in self._seen:
+            rows = self.inputs.get(read.lane)
+            if rows is None and not read.own:
+                command = f"botctl data download --symbol {read.symbol} --interval {read.interval} --from 30d"
+                raise NotFoundError(f"no candles of {read.words}, which the strategy reads", command)
+            if rows is None:
+                rows = complete_buckets(self.candles, read.interval)
+            self._seen[read.lane] = seen(self.candles, read, rows)
+        return msgspec.structs.replace(self._seen[read.lane], needs=read.candles)
 
 
 def from_store(
@@ -76,11 +104,8 @@ def from_file(
     _length(interval)
     try:
         rows = read_candles(path, interval).rows
-    except ConfigError as error:  # a file of the configuration there, an argument of the command here
-        hint = error.hint.replace("market.interval to", "--interval to").replace("market.interval", "--interval")
-        hint = hint.replace(", or set another one under market.files", "").replace("set market.files to", "give")
-        hint = hint.replace("set the CSV inside under market.files", "give the CSV inside")
-        raise InvalidError(error.message.replace("market.interval", "--interval"), hint) from None
+    except ConfigError as error:
+        raise as_argument(error) from None
     return _history(between(rows, None, to_ms), symbol, str(path), from_ms, warmup, instrument)
 
 
@@ -97,7 +122,8 @@ def from_candles(rows: Candles, symbol: str, instrument: Instrument | None = Non
         raise InvalidError(f"{symbol} {rows.interval}: {fault}", "remove or replace the candle; nothing was played")
     if len(rows) - begin < 2:
         count = f"{len(rows) - begin} candle{'s' * (len(rows) - begin != 1)}"
-        raise InvalidError(f"{symbol} {rows.interval}: {count} to trade on", "what is decided fills at the next open")
+        remedy = "what is decided fills at the next open, so two are the least: load more, or a longer span"
+        raise InvalidError(f"{symbol} {rows.interval}: {count} to trade on", remedy)
     return History(rows, instrument or seen_instrument(symbol, rows), begin, _notes(rows, begin))
 
 
@@ -117,7 +143,7 @@ def part(history: History, first: int, end: int) -> History:
     """Return a history that decides in candles ``first`` to before ``end`` and sees all candles before them."""
     if not history.begin <= first < end - 1 < len(history.candles):
         raise InvalidError(f"no part of {len(history.candles)} candles from number {first} to before {end}")
-    rows = sliced(history.candles, 0, end)
+    rows = history.candles.part(0, end)
     return replace(history, candles=rows, begin=first, notes=_notes(rows, first))
 
 
@@ -134,7 +160,7 @@ def _history(
 def _fault(rows: Candles) -> str:
     """Return the first fault, block after block: fresh memory for a million candles takes longer than the check."""
     blocks = range(0, len(rows), _BLOCK)
-    faults = (fault_of(sliced(rows, max(0, start - 1), start + _BLOCK)) for start in blocks)
+    faults = (fault_of(rows.part(max(0, start - 1), start + _BLOCK)) for start in blocks)
     return next(filter(None, faults), "")
 
 

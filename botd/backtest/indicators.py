@@ -1,10 +1,10 @@
 """Each distinct indicator once: what TA-Lib returned for arrays that are the same is remembered for the next set.
 
 A strategy's page calls ``talib.RSI(candles.close, self.period)``; while :func:`remembering` lasts, the name ``talib``
-in that page means an :class:`Indicators`. The candles' columns, and what was computed from them, are known by identity;
-a call on any other array (made by the page itself) goes through to TA-Lib. Results cannot be written to, since other
-sets share them: a page that does write is answered by numpy with an error, and :mod:`botd.backtest.sweep` then gives
-it TA-Lib itself.
+in that page means an :class:`Indicators`, and the comparisons of :mod:`botd.strategy.comparisons` are remembered alike.
+The candles' columns, and what was computed from them, are known by identity; a call on any other array (made by the
+page itself) goes through. Results cannot be written to, since other sets share them: a page that does write is answered
+by numpy with an error, and :mod:`botd.backtest.sweep` then gives it arrays that nobody shares.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import numpy as np
 import talib
 
 from botd.domain.candles import Candles
+from botd.strategy import comparisons
 from botd.strategy.base import SignalStrategy
 
 MOST_BYTES = 96 * 1024 * 1024
@@ -28,7 +29,8 @@ class Indicators:
     """TA-Lib with a memory, in the place of the module; for one thread."""
 
     def __init__(self, candles: Candles) -> None:
-        self._columns = (candles.open, candles.high, candles.low, candles.close, candles.volume)
+        self._columns = _columns(candles)
+        self._inputs: dict[int, Any] = {}
         self._aside = False
         self.computed = 0
         self.asked = 0
@@ -38,8 +40,14 @@ class Indicators:
         value = getattr(talib, name)
         return self.bound(value) if name in _FUNCTIONS else value
 
+    def know(self, candles: Candles) -> None:
+        """Know the columns of what the candles see of their inputs too."""
+        for one in (candles.inputs or {}).values():
+            self._inputs.update((id(column), column) for column in _columns(one))
+        self._known.update(self._inputs)
+
     def bound(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Return one of TA-Lib's functions with this memory."""
+        """Return a function of arrays, one of TA-Lib's mostly, with this memory."""
 
         def remembered(*args: Any, **options: Any) -> Any:
             return self._call(function, args, options)
@@ -85,7 +93,7 @@ class Indicators:
 
     def _forget(self) -> None:
         """Who still holds a result goes on with it; as the input of another it is not known any more."""
-        self._known = {id(column): column for column in self._columns}
+        self._known = {id(column): column for column in self._columns} | self._inputs
         self._results: dict[tuple[Any, ...], Any] = {}
         self._bytes = 0
 
@@ -102,9 +110,14 @@ def remembering(strategy: type[SignalStrategy], indicators: Indicators) -> Itera
         page.update(before)
 
 
+def _columns(candles: Candles) -> tuple[Any, ...]:
+    return candles.open, candles.high, candles.low, candles.close, candles.volume
+
+
 def _is_function(value: Any) -> bool:
     name = getattr(value, "__name__", None)
-    return isinstance(name, str) and name in _FUNCTIONS and getattr(talib, name, None) is value
+    known = talib if name in _FUNCTIONS else comparisons
+    return isinstance(name, str) and callable(value) and getattr(known, name, None) is value
 
 
 _FUNCTIONS = frozenset(talib.get_functions())  # type: ignore[no-untyped-call]

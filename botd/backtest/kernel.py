@@ -77,7 +77,11 @@ class Arrays(NamedTuple):
 
 
 class Room(NamedTuple):
-    """Where the kernel writes: a row a trade in the first eight, a row a candle in the last two."""
+    """Where the kernel writes: a row a trade in the first ten, a row a candle in the last two.
+
+    ``held`` is the cash beside the position, ``cash`` that after the trade. The last two are empty where nobody
+    looks at the curve.
+    """
 
     entry_row: Ints
     exit_row: Ints
@@ -87,6 +91,8 @@ class Room(NamedTuple):
     pnl: Floats
     fees: Floats
     reason: NDArray[np.uint8]
+    held: Floats
+    cash: Floats
     equity: Floats
     exposure: Floats
 
@@ -100,7 +106,7 @@ def sealed(values: NDArray[Any]) -> NDArray[Any]:
 
 def make_room(candles: int, trades: int) -> Room:
     """Return room for so many candles and trades. There are never more trades than candles that say ``enter``."""
-    quantity, entry_price, exit_price, pnl, fees = (np.empty(trades) for _ in range(5))
+    quantity, entry_price, exit_price, pnl, fees, held, cash = (np.empty(trades) for _ in range(7))
     return Room(
         entry_row=np.empty(trades, np.int64),
         exit_row=np.empty(trades, np.int64),
@@ -110,6 +116,8 @@ def make_room(candles: int, trades: int) -> Room:
         pnl=pnl,
         fees=fees,
         reason=np.empty(trades, np.uint8),
+        held=held,
+        cash=cash,
         equity=np.empty(candles),
         exposure=np.empty(candles),
     )
@@ -145,6 +153,12 @@ def walk(candles: Arrays, enter: Flags, leave: Flags, atr: Floats, numbers: Numb
 
 
 @part
+def held_until(room: Room, trade: int) -> int:
+    """Return the first row at whose close a trade's position is not held any more."""
+    return int(room.exit_row[trade]) + int(room.reason[trade] == END_OF_DATA)
+
+
+@part
 def _next_entry(row: int, enter: Flags, leave: Flags) -> int:
     """Return the first row from ``row`` on that says enter and not exit, or the number of rows."""
     entering, leaving = enter[row:], leave[row:]
@@ -177,6 +191,7 @@ def _hold(
     # Slices, counted from zero: compiled code then need not ask at each access whether the index is negative.
     low, high, close, told = candles.low[first:end], candles.high[first:end], candles.close[first:end], leave[first:end]
     equity, exposure = room.equity[first:end], room.exposure[first:end]
+    drawn = len(equity) > 0
     for k in range(len(low)):
         # What neither low nor high reaches cannot fill: the open lies between them.
         if low[k] <= level or high[k] >= target:
@@ -185,9 +200,10 @@ def _hold(
         if rises and high[k] > highest:
             highest = high[k]
             stop, level = _stops(entry, highest, fixed, numbers)
-        value = quantity * close[k]
-        exposure[k] = value
-        equity[k] = cash + value
+        if drawn:
+            value = quantity * close[k]
+            exposure[k] = value
+            equity[k] = cash + value
         if told[k]:
             end = first + k + 1
             break
@@ -247,7 +263,8 @@ def _buy(cash: float, quantity: float, price: float, trade: int, row: int, numbe
     fee = rules.fee_amount(price, quantity, numbers.taker_fee)
     room.entry_row[trade], room.quantity[trade] = row, quantity
     room.entry_price[trade], room.fees[trade] = price, fee
-    return cash - quantity * price - fee
+    room.held[trade] = left = cash - quantity * price - fee
+    return left
 
 
 @part
@@ -262,7 +279,8 @@ def _sell(
     room.exit_row[trade], room.exit_price[trade], room.reason[trade] = row, price, reason
     room.fees[trade] += fee
     room.pnl[trade] = quantity * price - quantity * room.entry_price[trade] - room.fees[trade]
-    return cash + quantity * price - fee
+    room.cash[trade] = left = cash + quantity * price - fee
+    return left
 
 
 @part
@@ -270,4 +288,5 @@ def _leave_open(cash: float, quantity: float, price: float, trade: int, row: int
     """End the row of a trade that the data ended; return the cash, which does not change."""
     room.exit_row[trade], room.exit_price[trade], room.reason[trade] = row, price, END_OF_DATA
     room.pnl[trade] = quantity * price - quantity * room.entry_price[trade] - room.fees[trade]
+    room.cash[trade] = cash
     return cash

@@ -26,6 +26,7 @@ from botd.backtest.history import History
 from botd.backtest.kernel import END_OF_DATA, REASONS, Arrays, Numbers, Outcome, Room, make_room, sealed, walk
 from botd.backtest.sums import Sums, curve_sums, sum_up, trade_sums
 from botd.backtest.terms import Terms
+from botd.domain.candle import interval_ms
 from botd.domain.candles import Candles
 from botd.domain.clock import Clock, rfc3339
 from botd.domain.errors import InvalidError
@@ -33,6 +34,8 @@ from botd.domain.instrument import Instrument
 from botd.domain.position import Trade
 from botd.report.statistics import Account, buy_and_hold_pct, figures
 from botd.strategy.base import SignalStrategy
+from botd.strategy.inputs import signals_of
+from botd.strategy.warmup import warmup_of
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -184,8 +187,9 @@ def load_kernel() -> None:
 
 def decide(history: History, name: str, strategy: SignalStrategy) -> Decisions:
     """Return the signals over the whole history, of the candles that are traded on."""
+    candles = history.seen_by(name, strategy)
     try:
-        signals = strategy.signals(history.candles)
+        signals = signals_of(strategy, candles)
     except Exception as error:  # a user's code may raise anything
         raise InvalidError(f"strategy {name}: {type(error).__name__}: {error}") from None
     for side, flags in (("enter", signals.enter), ("exit", signals.exit)):
@@ -195,7 +199,8 @@ def decide(history: History, name: str, strategy: SignalStrategy) -> Decisions:
                 f"strategy {name}: {side} must be an array of {len(history.candles)} booleans, not {kind} {shape}"
             )
     enter, leave = signals.enter[history.begin :], signals.exit[history.begin :]
-    return Decisions(sealed(enter), sealed(leave), warm_notes(history, name, strategy.warmup(), enter, leave))
+    notes = warm_notes(history, name, warmup_of(name, strategy), enter, leave) + input_notes(candles, history.begin)
+    return Decisions(sealed(enter), sealed(leave), notes)
 
 
 def tape_of(history: History) -> Tape:
@@ -216,7 +221,8 @@ def average_ranges(history: History, terms: Terms, atr: Callable[..., Floats] = 
 def play(tape: Tape, decisions: Decisions, atr: Floats, terms: Terms, room: Room) -> tuple[int, dict[str, Any]]:
     """Play the candles into ``room``; return how many trades there are, and the keys of ``stats`` except ``name``."""
     count, skipped = trade(tape, decisions, atr, terms, room)
-    return count, made_of(sum_up(tape.time, room, count, skipped), tape, terms)
+    sums = sum_up(tape.time, tape.arrays.close, float(terms.capital), room, count, skipped)
+    return count, made_of(sums, tape, terms)
 
 
 def made_of(sums: Sums, tape: Tape, terms: Terms) -> dict[str, Any]:
@@ -246,8 +252,32 @@ def warm_notes(history: History, name: str, warmup: int, enter: Flags, leave: Fl
         return ()
     fact = f"{there} candles are fewer than the {warmup} that {name} warms up on"
     if not enter.any() and not leave.any():
-        raise InvalidError(f"{fact}, and they gave no signal", "load more candles, or choose a smaller interval")
+        lane = f"{history.symbol} {history.candles.interval}"
+        raise InvalidError(
+            f"{lane}: {fact}, and they gave no signal", "load more candles, or choose a smaller interval"
+        )
     return (f"{fact}: its first signals depend on where the data begin",)
+
+
+def input_notes(candles: Candles, begin: int) -> tuple[str, ...]:
+    """Tell, or refuse, where candles that a strategy reads besides are not there; nothing where it reads none."""
+    notes = []
+    for one in (candles.inputs or {}).values():
+        words, fresh, before = one.words, one.fresh[begin:], int(one.fresh[begin:].argmax())
+        if not one.fresh.any():
+            since = rfc3339(int(candles.time[0]))[:10]
+            remedy = f"botctl data download --symbol {one.symbol} --interval {one.interval} --from {since}"
+            raise InvalidError(f"{words}: no candle is there when the strategy asks for one", remedy)
+        without = len(fresh) - int(np.count_nonzero(fresh))
+        if before * interval_ms(candles.interval) <= interval_ms(one.interval):
+            without -= before  # the first one had not closed yet: nothing is missing
+        if without:
+            notes.append(f"no signals at {without} candles: {words} has no candle for them")
+        early = int(one.latest[begin + before]) + 1
+        if fresh.any() and early < one.needs:
+            fact = f"{words}: the first signal sees {early} of the {one.needs} candles that the strategy wants"
+            notes.append(f"{fact}: it depends on where the data begin")
+    return tuple(notes)
 
 
 @lru_cache(maxsize=4096)

@@ -1,7 +1,8 @@
 """The sums of a run, compiled: what :mod:`botd.report.statistics` makes its figures of, without a pass an array.
 
 They are the sums of ``sum_trades`` and ``sum_curve`` there, of float64 arrays without NaN; a test holds the two
-together. A stretch without a position costs nothing here, for its returns are exactly zero.
+together. A stretch without a position costs nothing here, for its returns are exactly zero. The equity in a position is
+computed from the closes, as the kernel does it: a sweep needs no curve written down.
 """
 
 from __future__ import annotations
@@ -13,13 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from botd.backtest.compiler import compiled, part
-from botd.backtest.kernel import END_OF_DATA, Room
-from botd.report.statistics import CurveSums, TradeSums, growth_between
+from botd.backtest.kernel import END_OF_DATA, Room, held_until
+from botd.report.statistics import LEAST_DEVIATION, CurveSums, TradeSums, growth_between
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-_ROUNDING = 1e-12  # values that deviate by less, as a share of the greatest, are equal
 _DOUBTFUL = 1e-6  # a variance that is less, as a share of the mean square, is computed again by a second pass
 
 
@@ -90,21 +90,23 @@ def trade_sums(sums: Sums) -> TradeSums:
 
 
 def _ratio(mean: float, deviation: float, greatest: float) -> float | None:
-    if not deviation > _ROUNDING * max(1.0, greatest):
+    if not deviation > LEAST_DEVIATION * max(1.0, greatest):
         return None
     ratio = mean / deviation
     return ratio if math.isfinite(ratio) else None
 
 
 @compiled
-def sum_up(time: Ints, room: Room, trades: int, skipped: int) -> Sums:
+def sum_up(time: Ints, close: Floats, capital: float, room: Room, trades: int, skipped: int) -> Sums:
     """Return the sums of what the kernel left in ``room``; it told ``trades`` and ``skipped``."""
     closed = trades - 1 if trades > 0 and room.reason[trades - 1] == END_OF_DATA else trades
     wins, profit, loss, best, worst, streak, holding = _results(time, room, closed)
     trade_mean, trade_deviation, trade_greatest = _trade_returns(room, closed)
     realized, unrealized, fees, traded = _amounts(room, trades, closed)
-    deepest, longest, exposed, mean_equity, returns, total, squares, downs = _curve(time, room, trades)
-    mean, deviation, downside, greatest = _deviations(room.equity, returns, total, squares, downs)
+    deepest, longest, exposed, mean_equity, returns, total, squares, downs, last = _curve(
+        time, close, capital, room, trades
+    )
+    mean, deviation, downside, greatest = _deviations(close, capital, room, trades, returns, total, squares, downs)
     return Sums(
         float(trades),
         float(skipped),
@@ -131,8 +133,8 @@ def sum_up(time: Ints, room: Room, trades: int, skipped: int) -> Sums:
         greatest,
         exposed,
         mean_equity,
-        room.equity[0],
-        room.equity[-1],
+        capital,
+        last,
     )
 
 
@@ -185,24 +187,26 @@ def _amounts(room: Room, trades: int, closed: int) -> tuple[float, float, float,
 
 
 @part
-def _curve(time: Ints, room: Room, trades: int) -> tuple[float, int, float, float, int, float, float, float]:
-    """Sum trade by trade: only from the entry's row to the exit's the equity changes."""
-    equity, exposure = room.equity, room.exposure
-    peak = trough = before = equity[0]
+def _curve(
+    time: Ints, close: Floats, capital: float, room: Room, trades: int
+) -> tuple[float, int, float, float, int, float, float, float, float]:
+    """Sum trade by trade: only from the entry's row to the exit's the equity changes. It begins with the capital."""
+    peak = trough = before = capital
     deepest, longest, at_peak, row = 0.0, 0, 0, 0
     total = squares = downs = exposed = sum_equity = 0.0
     inverse, ruined = 1.0 / before, 0  # after a row without equity there is no return: its inverse counts as zero
-    for k in range(trades + 1):
-        begin = room.entry_row[k] if k < trades else len(equity)
-        end = room.exit_row[k] + 1 if k < trades else len(equity)
+    for k in range(trades):
+        begin, end = room.entry_row[k], held_until(room, k)
         sum_equity += before * (begin - row)
         if not before > 0.0:
             ruined += begin - row
         if before >= peak:
             at_peak = begin - 1
-        values, shares = equity[begin:end], exposure[begin:end]
-        for i in range(len(values)):
-            value = values[i]
+        closes, quantity, held = close[begin:end], room.quantity[k], room.held[k]
+        sold = room.exit_row[k] == end  # then there is a row more: at its close the position has become cash
+        for i in range(len(closes) + sold):
+            share = quantity * closes[i] if i < len(closes) else 0.0
+            value = held + share if i < len(closes) else room.cash[k]
             sum_equity += value
             change = (value - before) * inverse
             total += change
@@ -211,7 +215,7 @@ def _curve(time: Ints, room: Room, trades: int) -> tuple[float, int, float, floa
             before, inverse = value, 1.0 / value
             if not value > 0.0:
                 inverse, ruined = 0.0, ruined + 1
-            exposed += shares[i] * inverse
+            exposed += share * inverse
             if value >= peak:
                 if at_peak < begin + i - 1:
                     longest = max(longest, time[begin + i] - time[at_peak])
@@ -219,14 +223,20 @@ def _curve(time: Ints, room: Room, trades: int) -> tuple[float, int, float, floa
                 peak = trough = value
                 at_peak = begin + i
             trough = value if value < trough else trough
-        row = end
-    if at_peak < len(equity) - 1:
+        row = end + sold
+    rows = len(close)
+    sum_equity += before * (rows - row)
+    if not before > 0.0:
+        ruined += rows - row
+    if before >= peak:
+        at_peak = rows - 1
+    if at_peak < rows - 1:
         longest = max(longest, time[-1] - time[at_peak])
         deepest = max(deepest, _depth(peak, trough))
-    positive = len(equity) - ruined
-    returns = positive - 1 if equity[-1] > 0.0 else positive
+    positive = rows - ruined
+    returns = positive - 1 if before > 0.0 else positive
     exposed = exposed / positive if positive > 0 else math.nan
-    return min(deepest, 1.0), longest, exposed, sum_equity / len(equity), returns, total, squares, downs
+    return min(deepest, 1.0), longest, exposed, sum_equity / rows, returns, total, squares, downs, before
 
 
 @part
@@ -236,7 +246,7 @@ def _depth(peak: float, trough: float) -> float:
 
 @part
 def _deviations(
-    equity: Floats, returns: int, total: float, squares: float, downs: float
+    close: Floats, capital: float, room: Room, trades: int, returns: int, total: float, squares: float, downs: float
 ) -> tuple[float, float, float, float]:
     """Return mean, sample deviation, downside deviation and greatest of the returns."""
     if returns < 2:
@@ -244,11 +254,23 @@ def _deviations(
     mean, greatest = total / returns, 0.0
     variance = (squares - total * mean) / (returns - 1)
     if min(variance, downs / returns) <= _DOUBTFUL * squares / returns:  # perhaps mere rounding
-        variance = 0.0
-        for i in range(1, len(equity)):
-            if equity[i - 1] > 0.0:
-                change = (equity[i] - equity[i - 1]) / equity[i - 1]
+        variance, greatest = _again(close, capital, room, trades, returns, mean)
+    return mean, math.sqrt(variance), math.sqrt(downs / returns), greatest
+
+
+@part
+def _again(close: Floats, capital: float, room: Room, trades: int, returns: int, mean: float) -> tuple[float, float]:
+    """Return variance and greatest of the returns, by a second pass."""
+    before, counted, variance, greatest = capital, 0, 0.0, 0.0
+    for k in range(trades):
+        begin, end = room.entry_row[k], held_until(room, k)
+        for row in range(begin, room.exit_row[k] + 1):
+            value = room.held[k] + room.quantity[k] * close[row] if row < end else room.cash[k]
+            if before > 0.0:
+                change = (value - before) / before
                 variance += (change - mean) ** 2
                 greatest = max(greatest, abs(change))
-        variance /= returns - 1
-    return mean, math.sqrt(variance), math.sqrt(downs / returns), greatest
+                counted += 1
+            before = value
+    variance += (returns - counted) * mean**2  # without a position nothing changes
+    return variance / (returns - 1), greatest

@@ -108,23 +108,26 @@ class _Work:
 
     def batches(self) -> Iterator[tuple[list[int], Batch]]:
         """Decide for group after group of sets that have the same parameters; yield what is to be played."""
-        most = max(1, BATCH_ROWS // len(self.tape.time))
+        rows = len(self.tape.time)
+        most = max(1, BATCH_ROWS // rows)
+        said = _Said(most, rows)
         numbers: list[int] = []
-        says: list[int] = []
-        decisions: list[Decisions] = []
         for group in self._groups():
             decided = self._decide(group)
             if decided is None:
                 continue
-            decisions.append(decided)
+            told = False
             for number in group:
-                numbers.append(number)
-                says.append(len(decisions) - 1)
                 if len(numbers) == most:
-                    yield numbers, self._batch(numbers, says, decisions)
-                    numbers, says, decisions = [], [], [decided]
+                    yield numbers, self._batch(numbers, said)
+                    numbers, said, told = [], _Said(most, rows), False
+                if not told:
+                    said.add(decided)
+                    told = True
+                numbers.append(number)
+                said.of_sets.append(said.count - 1)
         if numbers:
-            yield numbers, self._batch(numbers, says, decisions)
+            yield numbers, self._batch(numbers, said)
 
     def outcomes(self, numbers: list[int], played: Future[list[Sums]]) -> Iterator[tuple[int, Outcome]]:
         """Yield what a batch gave, once it is there."""
@@ -143,6 +146,7 @@ class _Work:
         try:
             strategy = self._info.build(self._sets[group[0]].params)
             assert isinstance(strategy, SignalStrategy)
+            self.indicators.know(self._history.seen_by(name, strategy))
             try:
                 return decide(self._history, name, strategy)
             except InvalidError:  # perhaps it writes to an array that it shares with others: once more without
@@ -152,7 +156,7 @@ class _Work:
             self.failed += [(number, Outcome(self._sets[number], None, error.message)) for number in group]
             return None
 
-    def _batch(self, numbers: list[int], says: list[int], decisions: list[Decisions]) -> Batch:
+    def _batch(self, numbers: list[int], said: _Said) -> Batch:
         rows: dict[int, Floats] = {}  # by period
         ranges = []
         for number in numbers:
@@ -162,10 +166,24 @@ class _Work:
             ranges.append(-1 if terms.atr_stop is None else list(rows).index(terms.atr_period))
         own = [numbers_of(self._sets[number].terms, self.tape.instrument) for number in numbers]
         return Batch(
-            enter=np.stack([one.enter for one in decisions]),
-            leave=np.stack([one.exit for one in decisions]),
+            enter=said.enter[: said.count],
+            leave=said.leave[: said.count],
             atr=np.stack(list(rows.values())) if rows else np.empty((1, 0)),
-            says=np.array(says, np.int64),
+            says=np.array(said.of_sets, np.int64),
             ranges=np.array(ranges, np.int64),
             numbers=np.array(own),
         )
+
+
+class _Said:
+    """What was decided for a batch: a row a decision, copied while it is in the processor's cache."""
+
+    def __init__(self, most: int, rows: int) -> None:
+        self.enter = np.empty((most, rows), np.bool_)
+        self.leave = np.empty((most, rows), np.bool_)
+        self.count = 0
+        self.of_sets: list[int] = []
+
+    def add(self, decisions: Decisions) -> None:
+        self.enter[self.count], self.leave[self.count] = decisions.enter, decisions.exit
+        self.count += 1

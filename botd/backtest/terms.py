@@ -9,8 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any
 
+from botd.domain.bot_spec import BotSpec
 from botd.domain.errors import InvalidError
+from botd.strategy.warmup import wilder_warmup
+
+OF_BOTS = (
+    *("capital", "fraction", "risk_per_trade", "stop_loss", "take_profit", "trailing_stop"),
+    *("atr_stop", "atr_period", "break_even", "time_stop"),
+)
+"""The terms that a bot's specification has, under the same names; the others are costs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +43,16 @@ class Terms:
     maker_fee: Decimal = Decimal("0.001")
     taker_fee: Decimal = Decimal("0.001")
     slippage: Decimal = Decimal("0.0005")
+
+    @classmethod
+    def of(cls, spec: BotSpec, costs: Mapping[str, Any]) -> Terms:
+        """Return what a bot plays by; ``costs`` are its account's: maker_fee, taker_fee, slippage."""
+        return cls(**{name: getattr(spec, name) for name in OF_BOTS}, **costs)
+
+    @property
+    def warmup(self) -> int:
+        """How many candles the range of the ATR stop needs before where they began no longer matters, as a bot's."""
+        return 0 if self.atr_stop is None else wilder_warmup(self.atr_period)
 
     def __post_init__(self) -> None:
         above_zero = {"capital": self.capital, "take_profit": self.take_profit}

@@ -17,11 +17,13 @@ from functools import partial
 from queue import SimpleQueue
 from typing import Any
 
+from botd.bot.inputs import as_seen
 from botd.domain.candle import Candle
 from botd.domain.candles import Candles
 from botd.domain.clock import Clock
 from botd.domain.errors import BotdError
 from botd.strategy.base import SignalStrategy
+from botd.strategy.inputs import Read, missing
 
 logger = logging.getLogger("botd.bot")
 
@@ -73,13 +75,18 @@ class Evaluation:
         "needs",
         "notes",
         "readers",
+        "reads",
         "strategy",
+        "waits",
     )
 
-    def __init__(self, strategy: SignalStrategy, lane: Lane, needs: int, inline: bool) -> None:
+    def __init__(
+        self, strategy: SignalStrategy, lane: Lane, needs: int, inline: bool, reads: tuple[Read, ...] = ()
+    ) -> None:
         self.strategy = strategy
         self.lane = lane
         self.needs = needs
+        self.reads = reads
         self.inline = inline
         self.effort = Effort()
         self.readers = 0
@@ -88,9 +95,15 @@ class Evaluation:
         self.exit = False
         self.notes: dict[str, Any] = {}
         self.error: Exception | None = None
+        self.waits = ""
+        """What is missing of its inputs, in words: it was not asked."""
 
     def compute(self, candles: Candles) -> None:
         """Evaluate on ``candles``; the last row is what counts. An exception is kept in ``error``."""
+        self.waits = missing(candles)
+        if self.waits:
+            self._nothing(candles, None)
+            return
         try:
             signals = self.strategy.signals(candles)
             self.enter = bool(signals.enter[-1])
@@ -98,9 +111,13 @@ class Evaluation:
             self.notes = {name: _last(value) for name, value in signals.notes.items()}
             self.error = None
         except Exception as error:  # whatever a strategy raises is its bots' failure, not the feed's
-            self.enter = self.exit = False
-            self.notes = {}
-            self.error = error
+            self._nothing(candles, error)
+        self.candle_time = int(candles.time[-1])
+
+    def _nothing(self, candles: Candles, error: Exception | None) -> None:
+        self.enter = self.exit = False
+        self.notes = {}
+        self.error = error
         self.candle_time = int(candles.time[-1])
 
 
@@ -134,15 +151,22 @@ class Evaluator:
         self._thread: EvaluationThread | None = None
 
     def acquire(
-        self, key: tuple[Any, ...], strategy: SignalStrategy, lane: Lane, *, needs: int, trusted: bool
+        self,
+        key: tuple[Any, ...],
+        strategy: SignalStrategy,
+        lane: Lane,
+        *,
+        needs: int,
+        trusted: bool,
+        reads: tuple[Read, ...] = (),
     ) -> Evaluation:
         """Return the evaluation shared under ``key``, making it at first; give it back by :meth:`release`.
 
-        ``needs`` is how many candles it reads.
+        ``needs`` is how many candles it reads, ``reads`` what it reads besides.
         """
         evaluation = self._by_key.get(key)
         if evaluation is None:
-            evaluation = Evaluation(strategy, lane, needs, trusted or self._inline_all)
+            evaluation = Evaluation(strategy, lane, needs, trusted or self._inline_all, reads)
             self._by_key[key] = evaluation
             self._by_lane.setdefault(lane, []).append(evaluation)
         evaluation.readers += 1
@@ -196,7 +220,7 @@ class Evaluator:
     # -- inside
 
     def _window(self, evaluation: Evaluation) -> Candles:
-        return self._windows(*evaluation.lane, evaluation.needs)
+        return as_seen(self._windows(*evaluation.lane, evaluation.needs), evaluation.reads, self._windows)
 
     async def _prepare_in_thread(self, waiting: list[Evaluation]) -> None:
         hung: set[type] = set()
@@ -250,10 +274,14 @@ class EvaluationThread:
         self._calls.put((call, loop, future))
         return future
 
+    def end(self) -> None:
+        """Let the thread end after the calls it was given."""
+        self._calls.put(None)
+
     def abandon(self) -> None:
         """Leave the thread behind; pure Python code in it is ended, code in C runs on."""
         logger.warning("a strategy hangs: its thread is left behind")
-        self._calls.put(None)
+        self.end()
         ident = self._thread.ident
         if ident is not None:
             ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(ident), ctypes.py_object(StrategyStopped))

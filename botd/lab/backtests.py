@@ -10,19 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from botd.backtest.run import Result, backtest
-from botd.domain.candle import interval_ms
-from botd.domain.candles import Candles
 from botd.domain.clock import WallClock
-from botd.domain.errors import DeniedError, InvalidError
+from botd.domain.errors import DeniedError
 from botd.lab.given import Asked, Job, Place, check_lane, jobs, params_of, told_terms
+from botd.market.simulated.samples import sample_candles
 from botd.report.benchmark import alpha_beta, months
 from botd.strategy.base import SignalStrategy
-from botd.strategy.examination import MOST, examine
+from botd.strategy.examination import examine
+from botd.strategy.inputs import sampled
 from botd.strategy.registry import StrategyInfo
+from botd.strategy.warmup import warmup_of
 
 Row = dict[str, Any]
-
-_SYNTHETIC_START_MS = 1_704_067_200_000
 
 
 def run_backtests(place: Place, asked: Asked) -> dict[str, Any]:
@@ -65,13 +64,16 @@ def check_strategy(place: Place, asked: Asked) -> Row:
         (params,) = params_of([info], asked.get("params") or {})
         strategy = info.build(params)
         assert isinstance(strategy, SignalStrategy)
+        warmup = warmup_of(name, strategy)
         if asked.get("symbols"):
             (history,) = [job.history for job in jobs(place, asked)]
-            rows, told = history.candles, f"{history.symbol} {history.candles.interval}"
+            rows, told = history.seen_by(name, strategy), f"{history.symbol} {history.candles.interval}"
         else:
-            rows, told = _synthetic(asked["interval"], strategy.warmup()), f"synthetic {asked['interval']}"
-        compared = examine(name, strategy, rows, most=max(MOST, 4 * strategy.warmup()))
-        row |= {"warmup": strategy.warmup(), "candles": len(rows), "of": told, "compared": compared}
+            check_lane([], asked["interval"])
+            rows = sampled(name, strategy, asked["interval"], sample_candles)
+            told = f"synthetic {asked['interval']}"
+        compared = examine(name, strategy, rows)
+        row |= {"warmup": warmup, "candles": len(rows), "of": told, "compared": compared}
     else:
         row |= {"warmup": None, "candles": 0, "of": "", "compared": 0}
     if asked.get("trust"):
@@ -88,7 +90,7 @@ def play(place: Place, job: Job, *, exact: bool = False) -> Result:
     name = job.info.name
     strategy = job.info.build(job.params)
     if isinstance(strategy, SignalStrategy):
-        examine(name, strategy, job.history.candles)
+        examine(name, strategy, job.history.seen_by(name, strategy))
         if not exact:
             return backtest(job.history, name, strategy, job.terms, WallClock())
     from botd.backtest.engine import run, spec_of
@@ -112,7 +114,7 @@ def row_of(job: Job, result: Result, *, trades: bool = False) -> Row:
         "terms": told_terms(job.terms),
         **alpha_beta(result.equity, close, history.candles.interval),
         "months": months(result.time, result.equity, close, float(job.terms.capital), first_open),
-        "notes": list(result.notes),
+        "notes": _told(result),
     }
     if trades:
         row["trade_list"] = result.trade_list()
@@ -120,9 +122,19 @@ def row_of(job: Job, result: Result, *, trades: bool = False) -> Row:
 
 
 def notes_of(played: list[tuple[Job, Result]]) -> list[str]:
-    """Return what there is to say of the candles and the warm-ups, each once, with its symbol."""
-    lines = [f"{result.history.symbol}: {note}" for _, result in played for note in result.notes]
+    """Return what there is to say of the candles, the warm-ups and the sizes, each once, with its symbol."""
+    lines = [f"{result.history.symbol}: {note}" for _, result in played for note in _told(result)]
     return list(dict.fromkeys(lines))
+
+
+def _told(result: Result) -> list[str]:
+    """Return the notes of a result, and why it did not trade where every entry was too small."""
+    skipped, grid = result.statistics["skipped_min_notional"], result.history.instrument
+    if result.count or not skipped:
+        return list(result.notes)
+    least = f"a step of {grid.step:f} {grid.base} and {grid.min_notional:f} {grid.quote} are the least"
+    remedy = f"more --capital, or instruments: {{{grid.symbol}: {{step: ...}}}} in the configuration"
+    return [*result.notes, f"each of {skipped:,} entries was too small to trade, {least}: {remedy}"]
 
 
 def title_of(job: Job) -> str:
@@ -138,15 +150,3 @@ def only_signals(info: StrategyInfo) -> None:
             f"strategy {info.name} places its own orders: sweeps play signal strategies, by the kernel",
             "botctl strategies says which kind each is",
         )
-
-
-def _synthetic(interval: str, warmup: int) -> Candles:
-    """Return seeded candles, more than enough for the warm-up."""
-    from botd.market.simulated.synthetic import SyntheticSource
-
-    check_lane([], interval)
-    source = SyntheticSource(["BTC/USDT"], interval, _SYNTHETIC_START_MS, seed=1)
-    count = max(5_000, 4 * warmup)
-    if count > 1_000_000:
-        raise InvalidError(f"a warm-up of {warmup} candles is more than can be examined")
-    return source.history("BTC/USDT", interval, _SYNTHETIC_START_MS + count * interval_ms(interval), count)

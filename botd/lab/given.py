@@ -18,8 +18,10 @@ from botd.domain.bot_spec import parse_atr
 from botd.domain.candle import interval_ms
 from botd.domain.errors import InvalidError
 from botd.domain.instrument import Instrument, split_symbol
+from botd.lab.inputs import Rows, rows_from, with_inputs
 from botd.market.store.candle_store import CandleStore
 from botd.strategy.registry import Registry, StrategyInfo
+from botd.strategy.warmup import warmup_of
 
 Asked = Mapping[str, Any]
 
@@ -52,8 +54,10 @@ def jobs(place: Place, asked: Asked) -> Iterator[Job]:
     infos = [place.registry.load(name) for name in asked["strategies"]]
     params = params_of(infos, asked.get("params") or {})
     terms = terms_of(asked.get("terms") or {})
-    warmup = max(info.build(own).warmup() for info, own in zip(infos, params, strict=True))
+    strategies = [(info.name, info.build(own)) for info, own in zip(infos, params, strict=True)]
+    warmup = max(terms.warmup, *(warmup_of(name, strategy) for name, strategy in strategies))
     for history in histories(place, asked, warmup):
+        history = with_inputs(history, strategies, input_rows(place, asked))
         for info, own in zip(infos, params, strict=True):
             yield Job(info, own, history, terms)
 
@@ -95,6 +99,12 @@ def histories(place: Place, asked: Asked, warmup: int) -> Iterator[History]:
             yield from_file(files[k], symbol, interval, **span)
         else:
             yield from_store(store_of(place), symbol, interval, **span)
+
+
+def input_rows(place: Place, asked: Asked) -> Rows:
+    """Return where the candles come from that strategies read besides: a symbol's file, else the store."""
+    files = dict(zip(asked["symbols"], map(Path, asked.get("files") or []), strict=False))
+    return rows_from(store_of(place), files)
 
 
 def store_of(place: Place) -> CandleStore:

@@ -1,4 +1,4 @@
-"""``--plot``: equity, drawdown and trades as a picture, by matplotlib. The report needs none of it."""
+"""``--plot``: equity beside buy and hold, and drawdown, as a picture, by matplotlib. The report needs none of it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def check_plot(target: Path) -> None:
 
 
 def draw(target: Path, played: Sequence[tuple[str, Result]]) -> None:
-    """Draw a column of two panels a backtest: price with its trades and equity, drawdown."""
+    """Draw two panels a backtest, one below the other: equity beside buy and hold, drawdown."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -38,8 +38,8 @@ def draw(target: Path, played: Sequence[tuple[str, Result]]) -> None:
         upper, lower = panels[2 * k], panels[2 * k + 1]
         rows = np.unique(np.linspace(0, len(result.time) - 1, _MOST_POINTS).astype(int))
         at = result.time.astype("datetime64[ms]")
-        close = result.history.candles.close[result.history.begin :]
-        hold = float(result.terms.capital) * close / close[0]
+        candles, begin = result.history.candles, result.history.begin
+        hold = float(result.terms.capital) * candles.close[begin:] / candles.open[begin]
         upper.plot(at[rows], hold[rows], color="#b8860b", linewidth=0.9, label="buy and hold")
         upper.plot(at[rows], result.equity[rows], color="#1f5fbf", linewidth=1.2, label="equity")
         upper.set_title(title, loc="left", fontsize=10)

@@ -91,6 +91,12 @@ def grid(axes: Sequence[Axis]) -> list[Point]:
     return list(itertools.product(*(axis.values for axis in axes)))
 
 
+def corners(axes: Sequence[Axis], most: int) -> list[Point]:
+    """Return the combinations of the ends of the axes, ``most`` of them where there are more."""
+    ends = [axis.values[:: max(1, len(axis.values) - 1)] or (axis.low, axis.high) for axis in axes]
+    return list(itertools.islice(itertools.product(*ends), most))
+
+
 def drawn(axes: Sequence[Axis], count: int, seed: int) -> list[Point]:
     """Return ``count`` different points by chance, fewer where there are no more; the same for the same seed."""
     if count > MOST_SETS:
@@ -126,7 +132,9 @@ def _axis(name: str, parameter: Parameter, is_term: bool, text: str) -> Axis:
     if parameter.kind in ("bool", "choice"):
         words = text.split(",") if text else (["false", "true"] if parameter.kind == "bool" else parameter.choices)
         return Axis(name, parameter, is_term, _parsed(name, parameter, words))
-    if "," in text or (text and ":" not in text):
+    if parameter.kind == "symbol" and not text:
+        raise InvalidError(f"{name} has no bounds of its own", f"--range {name}=BTC/USDT,ETH/USDT")
+    if parameter.kind == "symbol" or "," in text or (text and ":" not in text):
         return Axis(name, parameter, is_term, _parsed(name, parameter, text.split(",")))
     low, high, step = _ends(name, parameter, text)
     if step is None and parameter.kind == "int":

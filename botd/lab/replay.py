@@ -1,7 +1,8 @@
 """``botctl replay BOT``: what a bot did, in the ledger, beside what the rules say on the same candles.
 
-The rules are played from the first candle that the bot could decide on (its creation) to the last that it saw. Trades
-belong together where their entries lie in the same candle. What a person did (stop, close, halt, set) and what risk
+The rules are played from the first candle that the bot could decide on as it is now (its creation, the last change of
+its spec, the end of what it held then) to the last that it saw. Trades belong together where their entries lie in the
+same candle. What a person did (stop, close, halt) and what risk
 denied are differences too: they are told, not explained. The ledger is only read.
 """
 
@@ -11,6 +12,7 @@ import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +24,15 @@ from botd.backtest.run import backtest
 from botd.backtest.terms import Terms
 from botd.domain.bot_spec import BotSpec
 from botd.domain.candle import interval_ms
-from botd.domain.candles import Candles
+from botd.domain.candles import Candles, complete_buckets
 from botd.domain.clock import WallClock, parse_time, rfc3339
 from botd.domain.errors import DeniedError, InvalidError, NotFoundError
 from botd.lab.given import Place, store_of
-from botd.market.candles import complete_buckets
+from botd.lab.inputs import Rows, rows_from, with_inputs
 from botd.market.simulated.synthetic import SyntheticSource
+from botd.market.store.candle_rows import between
 from botd.strategy.base import SignalStrategy
+from botd.strategy.inputs import Read
 
 Row = dict[str, Any]
 _COMPARED = ("quantity", "entry_price", "exit_price")
@@ -53,14 +57,19 @@ def run_replay(place: Place, world: World, name: str, tolerance: float, data: Pa
     """Return ``rows``, one a trade of either side, and ``differences``: how many are not the same."""
     with closing(_open(world.ledger)) as connection:
         number, spec, created = _bot(connection, name)
-        did = list(_trades(connection, number))
+        begin, why = _begin(connection, name, created)
+        every = list(_trades(connection, number))
         seen = _last_seen(connection, number)
+    begin = max([begin, *(row["exit_time_ms"] for row in every if row["entry_time_ms"] < begin)])
+    did = [row for row in every if row["entry_time_ms"] >= begin]
+    had = spec.capital + sum((Decimal(row["pnl"]) for row in every if row["entry_time_ms"] < begin), Decimal(0))
     info = place.registry.load(spec.strategy)
     strategy = info.build(spec.params)
     if not isinstance(strategy, SignalStrategy):
         raise DeniedError(f"{name}: {spec.strategy} places its own orders; the rules of signals do not say which")
-    history = _history(place, world, spec, strategy.warmup(), created, seen, data)
-    result = backtest(history, spec.strategy, strategy, _terms(spec, world.costs), WallClock())
+    history = _history(place, world, spec, strategy.warmup(), begin, seen, data)
+    history = with_inputs(history, [(spec.strategy, strategy)], _input_rows(place, world, spec, data))
+    result = backtest(history, spec.strategy, strategy, replace(_terms(spec, world.costs), capital=had), WallClock())
     says = [row for row in result.trade_list() if row["exit_time"] is not None]
     rows = _compared(did, says, interval_ms(spec.interval), tolerance)
     return {
@@ -71,7 +80,7 @@ def run_replay(place: Place, world: World, name: str, tolerance: float, data: Pa
         "did": len(did),
         "rules": len(says),
         "differences": sum(row["verdict"] != "same" for row in rows),
-        "notes": list(result.notes),
+        "notes": [*([f"from {rfc3339(begin)} on: {why}"] if why else []), *result.notes],
     }
 
 
@@ -92,6 +101,19 @@ def _bot(connection: sqlite3.Connection, name: str) -> tuple[int, BotSpec, int]:
         known = [one for (one,) in connection.execute("SELECT name FROM bots WHERE number > 0 AND removed_ms IS NULL")]
         raise NotFoundError(f"{name}: no such bot", f"bots: {', '.join(known[:12])}" if known else "it has no bots")
     return int(row[0]), msgspec.json.decode(row[1], type=BotSpec), int(row[2])
+
+
+def _begin(connection: sqlite3.Connection, name: str, created: int) -> tuple[int, str]:
+    """Return since when the bot trades by the spec that it has, and in words why not from its creation on.
+
+    Of changes longer ago than the ledger keeps events nothing is known.
+    """
+    query = "SELECT time_ms, data FROM events WHERE topic = 'bot.changed' AND bot = ? AND time_ms >= ? ORDER BY seq DESC"
+    for time_ms, data in connection.execute(query, (name, created)):
+        keys = [key for key in msgspec.json.decode(data).get("changes", {}) if not key.startswith("label.")]
+        if keys:
+            return int(time_ms), f"{', '.join(keys)} changed at {rfc3339(int(time_ms))}, what was before is not compared"
+    return created, ""
 
 
 def _trades(connection: sqlite3.Connection, number: int) -> Iterator[Row]:
@@ -116,11 +138,11 @@ def _last_seen(connection: sqlite3.Connection, number: int) -> int | None:
 
 
 def _history(
-    place: Place, world: World, spec: BotSpec, warmup: int, created: int, seen: int | None, data: Path | None
+    place: Place, world: World, spec: BotSpec, warmup: int, begin: int, seen: int | None, data: Path | None
 ) -> History:
-    """Return the candles from the bot's creation to the last that it saw."""
+    """Return the candles from ``begin`` to the last that the bot saw."""
     length = interval_ms(spec.interval)
-    first = -(-created // length) * length
+    first = -(-begin // length) * length
     grid = place.grids.get(spec.symbol)
     until = None if seen is None else seen - seen % length + 1
     if data is not None:
@@ -147,8 +169,26 @@ def _cut(rows: Candles, spec: BotSpec, first: int, until: int | None, whole: His
     own = complete_buckets(rows, spec.interval)
     end = len(own) if until is None else int(np.searchsorted(own.time, until))
     begin = min(int(np.searchsorted(own.time, first)), max(0, end - 2))
-    cut = Candles(own.interval, *(getattr(own, name)[:end] for name in own.__struct_fields__[1:]))
-    return from_candles(cut, spec.symbol, whole.instrument, begin)
+    return from_candles(own.part(0, end), spec.symbol, whole.instrument, begin)
+
+
+def _input_rows(place: Place, world: World, spec: BotSpec, data: Path | None) -> Rows:
+    """Return where the candles come from that its strategy reads besides: where its own do."""
+    given = {} if data is None else {spec.symbol: data}
+    stored = rows_from(store_of(place), given)
+
+    def of_the_market(read: Read, interval: str, begin: int, end: int) -> Candles:
+        if read.symbol in given:
+            return stored(read, interval, begin, end)
+        if world.source == "synthetic":
+            source = SyntheticSource(list(world.symbols), world.interval, world.start_ms, world.seed)
+            return source.history(read.symbol, read.interval, end, (end - begin) // interval_ms(read.interval) + 1)
+        if read.symbol not in world.files:
+            raise NotFoundError(f"{read.words}: the replayed market has no file of it, and the strategy reads it")
+        whole = from_file(world.files[read.symbol], read.symbol, world.interval)
+        return between(complete_buckets(whole.candles, read.interval), begin, end)
+
+    return of_the_market if world.source in ("replay", "synthetic") else stored
 
 
 def _terms(spec: BotSpec, costs: Mapping[str, Any]) -> Terms:

@@ -16,5 +16,6 @@ def page_of(played: Sequence[tuple[Job, Result, dict[str, Any]]]) -> str:
     for job, result, row in played:
         candles, begin = result.history.candles, result.history.begin
         title = f"{job.info.name} · {row['symbol']} {row['interval']}"
-        sections.append(Section(title, row, result.time, result.equity, candles.close[begin:], result.trades()))
+        close, first_open = candles.close[begin:], float(candles.open[begin])
+        sections.append(Section(title, row, result.time, result.equity, close, first_open, result.trades()))
     return page(sections)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from botd.backtest.history import History
@@ -16,13 +17,15 @@ from botd.backtest.sweep import Set, outcomes
 from botd.domain.clock import WallClock
 from botd.domain.errors import InvalidError
 from botd.lab.backtests import only_signals
-from botd.lab.given import Asked, Place, histories, told_terms
-from botd.lab.ranges import Axis, Point, axes_of, drawn, grid, key_of, set_of, told
+from botd.lab.given import Asked, Place, histories, input_rows, terms_of, told_terms
+from botd.lab.inputs import with_inputs
+from botd.lab.ranges import Axis, Point, axes_of, corners, drawn, grid, key_of, set_of, told
 from botd.lab.ranking import Played, Ranking, SweepFile, check_statistic, played_of
 from botd.lab.work import payload_of, rules_digest
 from botd.strategy.base import SignalStrategy
 from botd.strategy.examination import examine
 from botd.strategy.registry import StrategyInfo
+from botd.strategy.warmup import warmup_of
 
 if TYPE_CHECKING:
     from botd.lab.remote import DaskPlayer, ProcessPlayer
@@ -32,6 +35,7 @@ Play = Callable[[Sequence[Set]], Iterator[tuple[int, Played]]]
 """Plays sets and yields (number of the set, what it gave) as they come."""
 
 _TPE_BATCH = 16
+_TPE_LOOKED_AT = 2_000
 _FLUSH_EVERY = 64
 
 
@@ -51,6 +55,11 @@ class Search:
     def points(self) -> list[Point]:
         """Return the points of a grid or of chance."""
         return grid(self.axes) if self.random is None else drawn(self.axes, self.random, self.seed)
+
+    def ranges_warmup(self) -> int:
+        """Return how many candles the ATR stops of the sets need; their period is one for all."""
+        varied = any(axis.name == "atr_stop" for axis in self.axes)
+        return terms_of({"atr_stop": "1" if varied else self.terms.get("atr_stop")}).warmup
 
     def set_of(self, point: Point) -> Set | None:
         """Return the set of a point; None, and the reason in ``refused``, where terms clash."""
@@ -87,9 +96,7 @@ def search_of(place: Place, asked: Asked) -> Search:
 def run_sweep(place: Place, asked: Asked, tell: Tell) -> dict[str, Any]:
     """Return ``rows``, the best first, and what there is to say of the sweep."""
     search, by = search_of(place, asked), check_statistic(str(asked.get("by") or "sharpe"))
-    if len(asked["symbols"]) != 1:
-        raise InvalidError("a sweep is of one symbol", "one --symbol; run it again for another")
-    (history,) = histories(place, asked, 0)
+    history = searched(place, asked, search, "a sweep")
     sweep = Sweep(search, history, by, int(asked.get("top") or 20), tell)
     path = place.data_dir / "sweeps" / f"{search.info.name}-{sweep.digest()}.jsonl"
     clock = WallClock()
@@ -97,6 +104,42 @@ def run_sweep(place: Place, asked: Asked, tell: Tell) -> dict[str, Any]:
     with player(asked, history, search.info) as play, SweepFile(path, bool(asked.get("fresh"))) as file:
         sweep.run(file, play)
     return {**sweep.told(), "seconds": clock.monotonic() - began, "file": str(path), "notes": list(history.notes)}
+
+
+def searched(place: Place, asked: Asked, search: Search, command: str) -> History:
+    """Return the candles that are searched on: before them what the sets warm up on, as a backtest of each would have
+    it, and beside them what they read."""
+    if len(asked["symbols"]) != 1:
+        raise InvalidError(f"{command} is of one symbol", "one --symbol; run it again for another")
+    name, cls = search.info.name, search.info.cls
+    reads = issubclass(cls, SignalStrategy) and cls.inputs is not SignalStrategy.inputs
+    warmup, reading = search.ranges_warmup(), []
+    for strategy in strategies_of(search):
+        with suppress(InvalidError):  # its own line in the sweep says so
+            warmup = max(warmup, warmup_of(name, strategy))
+        if reads:
+            reading.append((name, strategy))
+    (history,) = histories(place, asked, warmup)
+    if (there := len(history.candles)) < warmup:
+        fact = f"{there} candles are fewer than the {warmup} that the slowest set of {name} warms up on"
+        history = replace(history, notes=(*history.notes, f"{fact}: its first signals depend on where the data begin"))
+    return with_inputs(history, reading, input_rows(place, asked)) if reads else history
+
+
+def strategies_of(search: Search) -> Iterator[SignalStrategy]:
+    """Yield the strategy of each choice of parameters; where TPE chooses, of the ends of the ranges and of many that
+    may be."""
+    if search.tpe is None:
+        points = search.points()
+    else:
+        points = [*corners(search.axes, _TPE_LOOKED_AT), *drawn(search.axes, _TPE_LOOKED_AT, search.seed)]
+    varied = [(k, axis.name) for k, axis in enumerate(search.axes) if not axis.is_term]
+    for values in dict.fromkeys(tuple(point[k] for k, _ in varied) for point in points):
+        own = {name: value for (_, name), value in zip(varied, values, strict=True)}
+        with suppress(InvalidError):  # its own line in the sweep says so
+            strategy = search.info.build({**search.params, **own})
+            assert isinstance(strategy, SignalStrategy)
+            yield strategy
 
 
 def examine_points(search: Search, points: Sequence[Point], history: History) -> None:
@@ -109,7 +152,7 @@ def examine_points(search: Search, points: Sequence[Point], history: History) ->
             except InvalidError:  # its own line in the sweep says so
                 continue
             if isinstance(strategy, SignalStrategy):
-                examine(search.info.name, strategy, history.candles)
+                examine(search.info.name, strategy, history.seen_by(search.info.name, strategy))
                 break
 
 
@@ -169,8 +212,11 @@ class Sweep:
             *(str(self.history.instrument), sorted(dict(search.params).items()), sorted(terms.items())),
         )
         found = hashlib.blake2b(repr(told_apart).encode(), digest_size=8)
-        for column in (rows.time, rows.open, rows.high, rows.low, rows.close, rows.volume):
-            found.update(column.tobytes())
+        inputs = {" ".join(lane): more for lane, more in self.history.inputs.items()}
+        for lane, more in (("", rows), *sorted(inputs.items(), key=lambda item: item[0])):
+            found.update(lane.encode())
+            for column in (more.time, more.open, more.high, more.low, more.close, more.volume):
+                found.update(column.tobytes())
         return found.hexdigest()
 
     def run(self, file: SweepFile, play: Play) -> None:

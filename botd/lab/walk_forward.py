@@ -19,10 +19,10 @@ from botd.backtest.sweep import Set, outcomes
 from botd.domain.clock import WallClock, rfc3339
 from botd.domain.errors import InvalidError
 from botd.domain.position import Trade
-from botd.lab.given import Asked, Place, histories, told_terms
+from botd.lab.given import Asked, Place, told_terms
 from botd.lab.ranges import Point, told
 from botd.lab.ranking import Ranking, check_statistic
-from botd.lab.sweep import Search, examine_points, search_of
+from botd.lab.sweep import Search, examine_points, search_of, searched
 from botd.report.benchmark import alpha_beta
 from botd.report.statistics import Account, Curve, buy_and_hold_pct, statistics
 from botd.strategy.base import SignalStrategy
@@ -45,12 +45,10 @@ def run_walk(place: Place, asked: Asked, tell: Tell) -> dict[str, Any]:
     search, by = search_of(place, asked), check_statistic(str(asked.get("by") or "sharpe"))
     if search.tpe is not None:
         raise InvalidError("--tpe is for sweeps", "--range low:high:step, or --random N")
-    if len(asked["symbols"]) != 1:
-        raise InvalidError("walk-forward is of one symbol", "one --symbol; run it again for another")
-    (history,) = histories(place, asked, 0)
+    history = searched(place, asked, search, "walk-forward")
     windows = windows_of(history, int(asked["train_ms"]), int(asked["test_ms"]), bool(asked.get("anchored")))
-    points = [point for point in search.points() if search.set_of(point) is not None]
-    sets = [chosen for point in points if (chosen := search.set_of(point)) is not None]
+    playable = [(point, chosen) for point in search.points() if (chosen := search.set_of(point)) is not None]
+    points, sets = [point for point, _ in playable], [chosen for _, chosen in playable]
     examine_points(search, points, history)
     walk = _Walk(search, history, by, points, sets)
     rows, interrupted = [], False

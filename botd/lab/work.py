@@ -9,16 +9,23 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
+from botd.backtest import run, terms
 from botd.backtest.compiler import SOURCES
 from botd.backtest.history import History
 from botd.backtest.sweep import Set, outcomes
+from botd.domain import candles
 from botd.domain.errors import InvalidError
 from botd.lab.ranking import Played
+from botd.report import statistics
+from botd.strategy import comparisons, inputs
 from botd.strategy.registry import Registry, StrategyInfo
+
+_BESIDE = tuple(Path(module.__file__ or "") for module in (candles, inputs, comparisons, terms, run, statistics))
+"""What decides beside the kernel: which candles a strategy sees and how it compares, what is made of the sums."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +43,7 @@ def payload_of(history: History, info: StrategyInfo) -> Payload:
     source = info.path.read_bytes()
     if hashlib.sha256(source).hexdigest() != info.digest:
         raise InvalidError(f"strategy {info.name}: {info.path} changed meanwhile", "run the command again")
-    return Payload(history, info.name, source, rules_digest())
+    return Payload(replace(history), info.name, source, rules_digest())  # without what was computed here
 
 
 def play_part(payload: Payload, sets: Sequence[Set], threads: int | None = 1) -> list[Played]:
@@ -53,7 +60,7 @@ def play_part(payload: Payload, sets: Sequence[Set], threads: int | None = 1) ->
 @lru_cache(maxsize=1)
 def rules_digest() -> str:
     """Return the digest of the code that decides what a backtest gives."""
-    return hashlib.sha256(b"".join(path.read_bytes() for path in SOURCES)).hexdigest()[:16]
+    return hashlib.sha256(b"".join(path.read_bytes() for path in (*SOURCES, *_BESIDE))).hexdigest()[:16]
 
 
 @lru_cache(maxsize=8)

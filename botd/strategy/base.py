@@ -17,7 +17,7 @@ attributes (see :mod:`botd.strategy.parameters`), and are plain values on the in
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, ClassVar, Protocol
@@ -42,6 +42,19 @@ class Signals:
     enter: NDArray[np.bool_]
     exit: NDArray[np.bool_]
     notes: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """Candles that a signal strategy reads beside its own: of a larger interval, or of another symbol.
+
+    ``interval`` is a multiple of the bot's; ``candles`` is how many of them it needs to see, its warm-up there;
+    ``symbol`` None is the bot's own.
+    """
+
+    interval: str
+    candles: int
+    symbol: str | None = None
 
 
 class Strategy:
@@ -80,6 +93,13 @@ class SignalStrategy(Strategy, ABC):
     @abstractmethod
     def warmup(self) -> int:
         """Return the window length that makes the last signal equal to that over the whole history."""
+
+    def inputs(self) -> Sequence[Input]:
+        """Return what it reads besides: ``candles.at("1h")`` has the closed ones, ``.align()`` brings a result back.
+
+        While an input's latest candle is missing the strategy says nothing.
+        """
+        return ()
 
     @abstractmethod
     def signals(self, candles: Candles) -> Signals:

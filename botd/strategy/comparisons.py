@@ -29,6 +29,12 @@ def below(left: Floats, right: Floats, close: Floats) -> Flags:
     return result
 
 
+def moving(spread: Floats, close: Floats) -> Flags:
+    """Return where a spread of prices (a range, a deviation) is more than 1e-9 of ``close``: less is rounding."""
+    result: Flags = spread > close * PRICE_TOLERANCE
+    return result
+
+
 def previous(values: Floats) -> Floats:
     """Return each candle's predecessor's value, NaN for the first."""
     result = np.empty_like(values)

@@ -3,14 +3,17 @@
 Two questions, asked of the same candles. Window: is the last signal over the trailing window that a bot sees the one
 that the whole history gives (:func:`botd.strategy.check.first_difference`)? Asked where it matters: around every kind
 of change of the signals, and evenly spread. Cut: does what is known at a candle change when later candles are taken
-away? Asked of all candles before a few cuts.
+away? Asked of all candles before a few cuts. Where either finds a difference, the candles are asked one by one from
+the beginning, so that the first is named.
 
-It raises DeniedError with the first candle found that differs, and what to do; it repairs nothing.
+It raises DeniedError with the first candle that differs, and what to do; it repairs nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
+from itertools import chain, islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,44 +22,46 @@ from botd.domain.candles import Candles
 from botd.domain.clock import rfc3339
 from botd.domain.errors import DeniedError, InvalidError
 from botd.strategy.base import Signals, SignalStrategy
-from botd.strategy.check import Difference, first_difference, window
+from botd.strategy.check import Difference, differences, pair, window
+from botd.strategy.inputs import signals_of
+from botd.strategy.warmup import warmup_of
 
 MOST = 20_000
 """Candles looked at: the last so many. A strategy that looks ahead does so everywhere."""
 
 _AROUND, _SPREAD = 24, 24
 _CUTS = (0.35, 0.6, 0.85)
+_SEARCH_ROWS, _SEARCH_MOST = 20_000_000, 1_000
+"""Candles computed, and differences looked into, at most in the search for the first: seconds, unless it is slow."""
 
 
-def examine(name: str, strategy: SignalStrategy, candles: Candles, *, most: int = MOST) -> int:
+def examine(name: str, strategy: SignalStrategy, candles: Candles) -> int:
     """Return at how many candles window and history were compared; DeniedError where they differ.
 
-    InvalidError where ``signals`` fails or does not return what it should.
+    The last :data:`MOST` candles are looked at, or four times the warm-up. InvalidError where ``signals`` fails or does
+    not return what it should.
     """
-    rows = candles.tail(most)
+    length = max(1, warmup_of(name, strategy))
+    rows = candles.tail(max(MOST, 4 * length))
     if not len(rows):
         return 0
     whole = asked(name, strategy, rows)
-    length = max(1, strategy.warmup())
     try:
-        before = _cut_difference(strategy, rows, whole)
-        if before is None:
-            chosen = _bars(whole, length, len(rows))
-            found = first_difference(strategy, rows, chosen)
-            if found is None:
-                return len(chosen)
-            ahead = not _same_with_more(strategy, rows, found, length)
-        else:
-            found, ahead = before, True
+        cut = _cut_difference(strategy, rows, whole)
+        chosen = _bars(whole, length, len(rows))
+        known = cut or next(differences(strategy, rows, whole, chosen), None)
+        if known is None:
+            return len(chosen)
+        first, ahead = _first(strategy, rows, whole, length, known, cut is not None)
     except Exception as error:  # a user's code may raise anything
         raise InvalidError(f"strategy {name}: {type(error).__name__}: {error}") from None
-    raise _refusal(name, rows, found, ahead, length)
+    raise _refusal(name, rows, first, ahead, length)
 
 
 def asked(name: str, strategy: SignalStrategy, candles: Candles) -> Signals:
     """Return the signals of ``candles``; InvalidError for code that fails and for what are no signals."""
     try:
-        signals = strategy.signals(candles)
+        signals = signals_of(strategy, candles)
     except Exception as error:  # a user's code may raise anything
         raise InvalidError(f"strategy {name}: {type(error).__name__}: {error}") from None
     for side in ("enter", "exit"):
@@ -90,23 +95,36 @@ def _cut_difference(strategy: SignalStrategy, rows: Candles, whole: Signals) -> 
         end = int(len(rows) * share)
         if end < 1:
             continue
-        part = strategy.signals(window(rows, end - 1, end))
+        part = signals_of(strategy, window(rows, end - 1, end))
         differ = np.flatnonzero((part.enter != whole.enter[:end]) | (part.exit != whole.exit[:end]))
         if len(differ):
-            firsts.append(Difference(int(differ[0]), _pair(whole, int(differ[0])), _pair(part, int(differ[0]))))
+            firsts.append(Difference(int(differ[0]), pair(whole, int(differ[0])), pair(part, int(differ[0]))))
     return min(firsts, key=lambda found: found.bar, default=None)
 
 
-def _same_with_more(strategy: SignalStrategy, rows: Candles, found: Difference, length: int) -> bool:
-    """Tell whether all candles up to the one that differs give what the whole history gives: the warm-up is short."""
-    if length >= found.bar + 1:
-        return False
-    last = strategy.signals(window(rows, found.bar, found.bar + 1))
-    return _pair(last, -1) == found.history
+def _first(
+    strategy: SignalStrategy, rows: Candles, whole: Signals, length: int, known: Difference, ahead: bool
+) -> tuple[Difference, bool]:
+    """Return the first candle that differs, and whether that is look-ahead; else the warm-up is too short.
+
+    Where the window differs and all candles up to there give what the whole history gives, it is the warm-up. In a
+    strategy that is known to look ``ahead``, by a cut, such candles are passed over: the first that does is wanted.
+    """
+    found = _search(strategy, rows, whole, min(len(rows) if ahead else known.bar, _SEARCH_ROWS // length))
+    for one in chain(islice(found, _SEARCH_MOST), () if ahead else (known,)):
+        seen = pair(signals_of(strategy, window(rows, one.bar, one.bar + 1)), -1)
+        if seen != one.history:
+            return Difference(one.bar, one.history, seen), True
+        if not ahead:
+            return one, False
+    return known, True
 
 
-def _pair(signals: Signals, bar: int) -> tuple[bool, bool]:
-    return bool(signals.enter[bar]), bool(signals.exit[bar])
+def _search(strategy: SignalStrategy, rows: Candles, whole: Signals, end: int) -> Iterator[Difference]:
+    """Yield the candles before ``end`` that differ. Where code fails on few candles, there is nothing to compare."""
+    for bar in range(end):
+        with suppress(Exception):  # a user's code may raise anything
+            yield from differences(strategy, rows, whole, (bar,))
 
 
 def _refusal(name: str, rows: Candles, found: Difference, ahead: bool, length: int) -> DeniedError:
@@ -119,10 +137,16 @@ def _refusal(name: str, rows: Candles, found: Difference, ahead: bool, length: i
         )
     return DeniedError(
         f"strategy {name} warms up too short: at {at} it says {then} over the whole history, and {now} over the last "
-        f"{length} candles, which is all that a bot sees",
+        f"{length} candles{_inputs(rows)}, which is all that a bot sees",
         "let warmup() return more (ema_warmup(period), wilder_warmup(period) of botd.strategy.warmup), and compare by "
         "above() and below() of botd.strategy.comparisons, which rounding does not decide",
     )
+
+
+def _inputs(rows: Candles) -> str:
+    """Return what a bot sees besides: `` (and 50 of BTC/USDT 1h)``."""
+    told = [f"{one.needs} of {one.words}" for one in (rows.inputs or {}).values()]
+    return f" (and {', '.join(told)}: candles= in inputs())" if told else ""
 
 
 def _words(pair: tuple[bool, bool]) -> str:

@@ -17,8 +17,9 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, Literal
 
 from botd.domain.errors import InvalidError
+from botd.domain.instrument import split_symbol
 
-Kind = Literal["int", "float", "amount", "fraction", "duration", "bool", "choice"]
+Kind = Literal["int", "float", "amount", "fraction", "duration", "bool", "choice", "symbol"]
 
 _KIND_WORDS: dict[str, str] = {
     "int": "an integer",
@@ -27,6 +28,7 @@ _KIND_WORDS: dict[str, str] = {
     "fraction": "a fraction such as 3% or 0.03",
     "duration": "a duration such as 30s, 5m or 1h",
     "bool": "true or false",
+    "symbol": "a symbol such as BTC/USDT",
 }
 _UNITS_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
@@ -38,7 +40,7 @@ class Parameter:
     """One parameter. ``default`` None means that it must be given.
 
     The Python type of a value: int -> int, float and fraction -> float, amount -> Decimal, duration -> int
-    milliseconds, bool -> bool, choice -> str. ``low`` and ``high`` are inclusive and of that type.
+    milliseconds, bool -> bool, choice and symbol -> str. ``low`` and ``high`` are inclusive and of that type.
     """
 
     kind: Kind
@@ -155,6 +157,11 @@ def choice(*choices: str, default: str | None = None, help: str = "") -> Any:
     return Parameter("choice", default, choices=choices, help=help)
 
 
+def symbol(default: str | None = None, *, help: str = "") -> Any:
+    """Declare a market whose candles are read besides (:class:`botd.strategy.base.Input`)."""
+    return Parameter("symbol", default, help=help)
+
+
 def check_parameters(owner: str, declared: Mapping[str, Parameter], given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the value of every declared parameter, given or default.
 
@@ -262,6 +269,10 @@ def _word(given: Any) -> str:
     return given.strip()
 
 
+def _symbol(given: Any) -> str:
+    return "/".join(split_symbol(_word(given).upper()))
+
+
 _READERS: dict[str, Any] = {
     "int": _integer,
     "float": _float,
@@ -270,4 +281,5 @@ _READERS: dict[str, Any] = {
     "duration": _duration,
     "bool": _boolean,
     "choice": _word,
+    "symbol": _symbol,
 }

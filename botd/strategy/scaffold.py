@@ -24,6 +24,10 @@ class {cls}(SignalStrategy):
         # The last signal of so many candles must equal that over the whole history.
         return self.period
 
+    # It may read more: larger candles of its own symbol, or another market. With Input of botd.strategy.base:
+    #     def inputs(self): return [Input("1h", candles=300), Input("1h", candles=50, symbol="BTC/USDT")]
+    # and in signals: hour = candles.at("1h"); trend = hour.align(talib.EMA(hour.close, 20)). Closed candles only.
+
     def signals(self, candles: Candles) -> Signals:
         # Arrays, oldest first; look back only. An average not yet defined is NaN, which signals nothing.
         average = talib.SMA(candles.close, self.period)
@@ -42,6 +46,7 @@ import numpy as np
 
 from botd.domain.candles import Candles
 from botd.strategy.check import first_difference
+from botd.strategy.inputs import with_inputs
 from botd.strategy.registry import Registry
 
 HERE = Path(__file__).parent
@@ -58,11 +63,13 @@ def strategy():
 
 def test_signals_of_a_trailing_window_equal_those_of_the_whole_history():
     walk = 100 * np.exp(np.cumsum(np.random.default_rng(1).normal(0, 1e-3, 3000)))
-    assert first_difference(strategy(), candles(walk), range(0, 3000, 7)) is None
+    mine = strategy()
+    assert first_difference(mine, with_inputs(mine, candles(walk)), range(0, 3000, 7)) is None
 
 
 def test_a_flat_market_signals_nothing():
-    signals = strategy().signals(candles(np.full(1000, 100.0)))
+    mine = strategy()
+    signals = mine.signals(with_inputs(mine, candles(np.full(1000, 100.0))))
     assert not signals.enter.any() and not signals.exit.any()
 '''
 

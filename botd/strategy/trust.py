@@ -1,7 +1,7 @@
 """Which files of strategies their owner vouched for after they changed: name -> digest, in the state directory.
 
-A bot with real money takes a changed file only with the owner's word (``botctl check NAME --trust``). The file is
-written whole or not at all. This page does not decide what is done about it.
+A bot with real money takes a changed file only with the owner's word (``botctl check NAME --trust``), which examines
+it first. The file is written whole or not at all. This page does not decide what is done about it.
 """
 
 from __future__ import annotations

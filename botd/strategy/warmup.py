@@ -8,6 +8,12 @@ averages (a simple average of the first ``period`` values) comes on top.
 from __future__ import annotations
 
 import math
+import operator
+
+from botd.domain.errors import InvalidError
+from botd.strategy.base import Strategy
+
+MOST_CANDLES = 1_000_000
 
 _DECAYS = 36.0
 
@@ -24,3 +30,14 @@ def wilder_warmup(period: int) -> int:
 
 def _memory(alpha: float) -> int:
     return 0 if alpha >= 1.0 else math.ceil(_DECAYS / -math.log1p(-alpha))
+
+
+def warmup_of(name: str, strategy: Strategy) -> int:
+    """Return how many candles a strategy needs, whatever its author wrote; InvalidError for what is no such number."""
+    try:
+        needs = operator.index(strategy.warmup())
+    except Exception as error:  # a user's code may raise anything
+        raise InvalidError(f"strategy {name}: warmup(): {type(error).__name__}: {error}") from None
+    if not 0 <= needs <= MOST_CANDLES:
+        raise InvalidError(f"strategy {name}: warmup() must be from 0 to {MOST_CANDLES}, not {needs}")
+    return needs

@@ -16,12 +16,11 @@ from botd.backtest.history import History, from_candles
 from botd.backtest.terms import Terms
 from botd.config import from_mapping
 from botd.domain.bot_spec import BotSpec
-from botd.domain.candles import Candles
+from botd.domain.candles import Candles, complete_buckets
 from botd.domain.clock import VirtualClock
 from botd.domain.errors import InvalidError, NotFoundError
 from botd.domain.instrument import Instrument
 from botd.ledger import queries
-from botd.market.candles import complete_buckets
 from botd.strategy.base import EventStrategy, Signals, SignalStrategy
 from botd.strategy.registry import Registry
 from botd.world import World
@@ -204,3 +203,14 @@ def test_the_limits_of_a_bot_and_of_the_account_bind_in_the_engine() -> None:
         results = run([history], fleet(history, 0), Registry.standard(), CLOCK, terms=TERMS, risk=risk, balance=BALANCE)
         counts.append(sum(result.count for result in results))
     assert counts[0] > counts[1] > 0 and counts[0] > counts[2] > 0
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_opens_that_can_do_nothing_are_passed_over_and_nothing_is_missed(seed: int) -> None:
+    """With a limit in force, one that never binds, every open is told. Each bot is alone: no other asks for it."""
+    history, watched = history_of(20 + seed, count=1500), {"preset": "off", "max_drawdown": {"bot": "99%"}}
+    for spec in fleet(history, seed):
+        (lazy,) = run([history], [spec], Registry.standard(), CLOCK, terms=TERMS)
+        (told,) = run([history], [spec], Registry.standard(), CLOCK, terms=TERMS, risk=watched)
+        assert lazy.trade_list() == told.trade_list() and lazy.count > 0
+        assert (lazy.equity == told.equity).all() and lazy.statistics == told.statistics

@@ -128,6 +128,25 @@ def test_holes_are_told_on_stderr_and_in_the_row(lab: Lab) -> None:
     assert "100 candles are missing" in json.loads(done.out)["notes"][0]
 
 
+def test_where_every_entry_is_too_small_it_says_so_and_why(lab: Lab) -> None:
+    whole = msgspec.structs.replace(lab.candles, volume=np.ceil(lab.candles.volume) * 1000)  # a step of one unit
+    (lab.home / "whole.csv").write_text(csv_of(whole))
+    done = lab.run("backtest", "rsi", *LANE, "--data", "whole.csv", "--capital", "50", "-o", "json")
+    row = json.loads(done.out)
+    assert row["trades"] == 0 and f"each of {row['skipped_min_notional']} entries was too small to trade" in done.err
+    assert "a step of 1 BTC and 5 USDT are the least" in row["notes"][-1]
+
+
+@pytest.mark.parametrize(
+    ("warmup", "fact"), [("None", "warmup(): TypeError"), ("1 / 0", "warmup(): ZeroDivisionError"), ("-5", "not -5")]
+)
+def test_a_warm_up_that_is_no_number_of_candles_is_named(lab: Lab, warmup: str, fact: str) -> None:
+    name = lab.strategy("odd", "up = close > 0\nreturn Signals(up, ~up)", warmup)
+    for words in (("backtest", name), ("sweep", name, "--range", "period=5:9"), ("check", name)):
+        done = lab.run(*words, *LANE)
+        assert (done.code, done.out) == (2, "") and "strategy odd" in done.err and fact in done.err, done.err
+
+
 # -- benchmark ---------------------------------------------------------------------------------------------
 
 

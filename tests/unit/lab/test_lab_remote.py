@@ -19,6 +19,7 @@ from botd.domain.errors import InvalidError
 from botd.lab.remote import DaskPlayer, parts
 from botd.lab.work import Payload, payload_of, play_part
 from botd.strategy.registry import Registry
+from tests.fakes.input_strategies import write_trend
 from tests.unit.lab.conftest import Lab
 
 LANE = ("--symbol", "BTC/USDT", "--interval", "1m")
@@ -82,6 +83,12 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         yield running
     finally:
         running.end()
+
+
+def test_what_a_strategy_reads_besides_goes_along_to_a_cluster(lab: Lab, cluster: Cluster) -> None:
+    write_trend(lab.home / "strategies")
+    words = ("sweep", "trend", "--symbol", "ETH/USDT", "--interval", "1m", "--range", "slow=2:5", "--fresh")
+    assert lab.json(*words, "--dask", cluster.address) == lab.json(*words)
 
 
 def test_a_cluster_gives_the_same_to_the_last_bit_and_a_killed_worker_costs_only_time(

@@ -90,6 +90,9 @@ def test_charts_of_next_to_nothing_are_charts() -> None:
     assert scatter(time[:0], np.empty(0), time) == histogram(np.empty(0)) == ""
     assert histogram(np.array([1.5])).count("<rect") == 1
     assert "nan" not in scatter(time[:1], np.array([0.0]), time)
+    a_rounding_apart = np.array([1000.0, np.nextafter(1000.0, 2000.0)])
+    assert 1 <= curves(time, [Line("x", a_rounding_apart, "main")]).count('class="end"') <= 6
+    assert 1 <= histogram(a_rounding_apart).count('class="middle"') <= 12
 
 
 def test_a_browser_shows_it(lab: Lab, tmp_path: Path) -> None:

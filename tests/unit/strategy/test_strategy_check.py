@@ -75,14 +75,8 @@ def walk(count: int = 400) -> Candles:
 
 MARKET = walk()
 RISES = np.append(MARKET.close[1:] > MARKET.close[:-1], False)
-AHEAD: dict[Callable[[Any], Flags], int] = {
-    # What is known at a candle says no where the planted one, which knows more, says yes.
-    shifted: int(np.argmax(RISES)),
-    last_read_twice: int(np.argmax(RISES)),
-    centred: 0,
-    normalised: 0,
-    warmed_by_length: 1,
-}
+FIRST_RISE = int(np.argmax(RISES))  # what is known there says no, the planted one, which knows more, yes
+AHEAD = (shifted, last_read_twice, centred, normalised, warmed_by_length)
 
 
 def first_by_hand(strategy: Planted) -> int:
@@ -109,7 +103,7 @@ def test_look_ahead_is_refused_with_a_candle_that_differs(planted: Callable[[Any
     assert "shift(-1)" in caught.value.hint
 
 
-@pytest.mark.parametrize(("planted", "bar"), [(shifted, AHEAD[shifted]), (last_read_twice, AHEAD[last_read_twice])])
+@pytest.mark.parametrize(("planted", "bar"), [(shifted, FIRST_RISE), (last_read_twice, FIRST_RISE)])
 def test_the_first_candle_that_differs_is_the_first_that_knows_too_much(
     planted: Callable[[Any], Flags], bar: int
 ) -> None:
@@ -129,11 +123,56 @@ def test_a_strategy_that_looks_back_far_enough_passes() -> None:
     assert examine("mean", Planted(lambda close: close > talib.SMA(close, 20)), MARKET) > 50
 
 
-def test_the_candle_named_is_one_that_differs() -> None:
+def named(strategy: SignalStrategy, rows: Candles = MARKET) -> tuple[int, str]:
+    """The candle that a refusal names, and its words."""
     with pytest.raises(DeniedError) as caught:
-        examine("planted", Planted(shifted), MARKET)
-    named = [bar for bar in range(len(MARKET)) if rfc3339(int(MARKET.time[bar])) in caught.value.message]
-    assert len(named) == 1 and RISES[named[0]]
+        examine("planted", strategy, rows)
+    bars = [bar for bar in range(len(rows)) if rfc3339(int(rows.time[bar])) in caught.value.message]
+    assert len(bars) == 1
+    return bars[0], caught.value.message
+
+
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
+@pytest.mark.parametrize("planted", AHEAD, ids=lambda planted: planted.__name__)
+def test_the_candle_named_is_the_first_that_differs(planted: Callable[[Any], Flags]) -> None:
+    bar, words = named(Planted(planted))
+    assert bar == first_by_hand(Planted(planted)) and "looks ahead" in words
+
+
+@pytest.mark.parametrize("begin", [57, 130, 211])
+def test_the_first_candle_is_named_also_where_it_is_none_of_those_asked_first(begin: int) -> None:
+    """Only rises of the next candle after a long quiet are looked ahead at: the first is found by asking all."""
+
+    def late(close: Any) -> Flags:
+        flags = np.append(close[1:] > close[:-1], False)
+        flags[:begin] = False
+        return flags
+
+    by_hand = first_by_hand(Planted(late, warmup=400))
+    assert by_hand >= begin and named(Planted(late, warmup=400))[0] == by_hand
+
+
+def test_the_first_candle_of_a_short_warm_up_is_named() -> None:
+    strategy = Planted(lambda close: np.nan_to_num(talib.EMA(close, 30), nan=1e9) < close, warmup=31)
+    bar, words = named(strategy)
+    assert bar == first_by_hand(strategy) and "warms up too short" in words
+
+
+def test_of_a_strategy_that_looks_ahead_a_short_warm_up_is_not_named() -> None:
+    """Its windows differ from candle 10 on, for the sum goes back to the beginning; it looks ahead from 200 on."""
+
+    def both(close: Any) -> Flags:
+        rising = np.append(close[1:] > close[:-1], False)
+        total = np.cumsum(np.sign(np.diff(close, prepend=close[0]))) > 0
+        return np.where(np.arange(len(close)) + (close[0] != MARKET.close[0]) * 400 >= 200, rising, total)
+
+    bar, words = named(Planted(both, warmup=10))
+    assert "looks ahead" in words and bar == 200 + int(np.argmax(RISES[200:]))
+
+
+def test_where_so_few_candles_make_the_code_fail_there_is_nothing_to_name() -> None:
+    bar, words = named(Planted(lambda close: close > np.convolve(close, np.ones(21) / 21, "same")))
+    assert "looks ahead" in words and bar >= 20
 
 
 def test_there_are_recorded_files() -> None:

@@ -205,6 +205,24 @@ def test_the_scaffold_writes_a_strategy_that_passes_its_own_test(user_dir):
     assert "2 passed" in run.stdout, run.stdout + run.stderr
 
 
+def test_what_the_scaffold_says_of_larger_candles_is_so(user_dir):
+    """Its comment as code: declared, read, aligned; and its own test goes on to hold."""
+    text, test = scaffold("larger").values()
+    declared = next(line for line in text.splitlines() if "def inputs" in line).replace("    #     ", "    ")
+    hour, trend = text.split("and in signals: ")[1].split(". Closed")[0].split("; ")
+    text = text.replace("import SignalStrategy", "import Input, SignalStrategy")
+    text = text.replace("    def warmup", declared + "\n\n    def warmup")
+    text = text.replace("        average =", f"        {hour}\n        {trend}\n        average =")
+    text = text.replace("above(candles.close, average", "above(trend, average")
+    (user_dir / "larger.py").write_text(text)
+    others = test.replace("with_inputs(mine, candles(walk))", "with_inputs(mine, candles(walk), BTC=candles(walk))")
+    others = others.replace("full(1000, 100.0)))", "full(1000, 100.0)), BTC=candles(np.full(1000, 100.0)))")
+    (user_dir / "test_larger.py").write_text(others)
+    run = subprocess.run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(user_dir)],
+                         capture_output=True, text=True)  # fmt: skip
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
 def test_the_scaffold_refuses_a_bad_name():
     with pytest.raises(InvalidError):
         scaffold("../x")

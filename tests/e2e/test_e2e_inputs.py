@@ -1,0 +1,44 @@
+"""A strategy of two intervals and two markets, from the strategies directory to real processes and back to the lab."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from conftest import Botd
+
+from tests.fakes.input_strategies import TREND, write_trend
+from tests.unit.backtest.conftest import walk
+from tests.unit.lab.conftest import csv_of, in_cents
+
+
+def test_backtest_bot_and_replay_agree_and_why_names_what_is_waited_for(tmp_path: Path) -> None:
+    for name, seed in (("btc", 4), ("eth", 5)):
+        (tmp_path / f"{name}.csv").write_text(csv_of(in_cents(walk(2500, seed=seed))))
+    folder = write_trend(tmp_path / "strategies")
+    (folder / "ahead.py").write_text(TREND.replace("large.align(talib.EMA(large.close, self.slow))", "large.close[-1]"))
+    files = {"BTC/USDT": str(tmp_path / "btc.csv"), "ETH/USDT": str(tmp_path / "eth.csv")}
+    market = {"source": "replay", "files": files, "speed": 0, "autoplay": False}
+    more = {"risk": {"preset": "off"}, "data_dir": str(tmp_path / "candles"), "strategies_dir": str(folder)}
+    daemon = Botd(tmp_path, {"market": market, **more})
+    daemon.start()
+    config = ("--config", str(daemon.config_file))
+    lane = ("--symbol", "ETH/USDT", "--interval", "1m")
+    try:
+        words = ("--capital", "10000", "--stop-loss", "2%")
+        refused = daemon.run("create", "beta", "--strategy", "ahead", *lane, *words, check=False)
+        assert refused.returncode == 5 and "strategy ahead looks ahead: at " in refused.stderr
+        daemon.run("create", "alpha", "--strategy", "trend", *lane, *words, "--set", "larger=1h", "--start")
+        daemon.run("market", "play")
+        daemon.run("wait", "--for", "market=ended", "--timeout", "60s")
+        first = daemon.json("why", "alpha", "--at", "2024-01-01T00:05:00Z")
+        assert first["outcome"] == "waiting" and first["gates"][-1]["detail"].startswith(
+            "waits for the candle of ETH/USDT 1h that opened at 2023-12-31T23:00:00Z"
+        )
+        trades = [row for row in daemon.json("trades", "alpha", "-n", "10000") if row["exit_time"]]
+    finally:
+        daemon.stop()
+    told = daemon.json("replay", "alpha", *config)
+    assert len(told) == len(trades) > 10 and {row["verdict"] for row in told} == {"same"}
+    data = ("--data", str(tmp_path / "eth.csv"), "--symbol", "BTC/USDT", "--data", str(tmp_path / "btc.csv"))
+    (row, _) = daemon.json("backtest", "trend", *lane, *data, *words, "--set", "larger=1h", *config)
+    assert row["trades"] == len(trades)
