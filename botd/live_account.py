@@ -14,6 +14,7 @@ from decimal import Decimal
 from typing import Any
 
 from botd.bot.bot import Bot
+from botd.bot.guarding import Guarding
 from botd.bot.protected import ProtectedPosition
 from botd.config import Config
 from botd.domain.clock import Clock
@@ -82,8 +83,9 @@ class LiveAccount:
         self._bids: dict[str, Decimal] = {}
         self._bots = bots
 
-    def attend(self, gateway: Gateway) -> None:
-        """Make who looks after the orders of ``gateway``."""
+    def attend(self, gateway: Gateway, commit_causes: Callable[[], None]) -> None:
+        """Make who looks after the orders of ``gateway``; ``commit_causes`` commits what led to an intent."""
+        self._durable.commit_causes = commit_causes
         journal, clock = self._ledger.journal, self._clock
         learner = Learner(self.exchange, gateway)
         self.reconciler = Reconciler(
@@ -101,7 +103,12 @@ class LiveAccount:
             exchange=self.exchange, gateway=gateway, learner=learner, account=self.reconciler, clock=clock
         )
         self.protection = ProtectiveOrders(
-            gateway=gateway, positions=self._positions, journal=journal, clock=clock, unable=self._unable
+            gateway=gateway,
+            positions=self._positions,
+            journal=journal,
+            clock=clock,
+            unable=self._unable,
+            unpaired=self._unpaired,
         )
         self._gateway = gateway
 
@@ -125,10 +132,12 @@ class LiveAccount:
         """Bring every position's protection one step further."""
         self.protection.step()
 
-    def protection_of(self, bot: int) -> tuple[str, float]:
-        """Return where the stop of a bot's position is, and for how long it was nowhere."""
+    def protection_of(self, bot: int) -> Guarding:
+        """Return where the levels of a bot's position are kept, and for how long its stop was nowhere."""
         known = self.protection.where(bot)
-        return (known.place, known.seconds) if known is not None else ("placing", 0.0)
+        if known is None:
+            return Guarding("placing")
+        return Guarding(known.place, known.seconds, known.target_place, known.declared or known.alone)
 
     def trouble(self) -> str:
         """Return why the exchange is not to be trusted with entries."""
@@ -177,7 +186,7 @@ class LiveAccount:
     def statistics(self) -> dict[str, Any]:
         """Return counters of all parts."""
         return {
-            "exchange": self.exchange.statistics(),
+            **self.exchange.statistics(),
             "reconcile": self.reconciler.statistics(),
             "resolve": self.resolver.statistics(),
             "protection": self.protection.rows(),
@@ -204,6 +213,9 @@ class LiveAccount:
         if OrderType.STOP_LOSS in self.exchange.capabilities(symbol).order_types:
             return ""
         return f"the exchange takes no stop orders of {symbol}"
+
+    def _unpaired(self, symbol: str) -> str:
+        return "" if self.exchange.capabilities(symbol).pairs else f"the exchange takes no pairs of {symbol}"
 
     def _positions(self) -> Iterable[ProtectedPosition]:
         return [ProtectedPosition(bot) for bot in self._bots() if bot.holds or bot.orders()]

@@ -8,8 +8,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
+from typing import Any
 
 from botd.bot.bot import Bot
+from botd.bot.guarding import Guarding
 from botd.config import Config
 from botd.domain.clock import Clock
 from botd.domain.instrument import Instrument
@@ -60,8 +62,8 @@ class PaperAccount:
         self._bots = bots
         market.add_sink(self.exchange)
 
-    def attend(self, gateway: Gateway) -> None:
-        """The exchange reports by itself; the orders are needed to say whose is what."""
+    def attend(self, gateway: Gateway, commit_causes: Callable[[], None]) -> None:
+        """The exchange reports by itself, within a moment; the orders are needed to say whose is what."""
         self._gateway = gateway
 
     def list_instruments(self, found: Mapping[str, Instrument]) -> None:
@@ -79,9 +81,9 @@ class PaperAccount:
         """Nothing speaks against opening."""
         return []
 
-    def protection_of(self, bot: int) -> tuple[str, float]:
+    def protection_of(self, bot: int) -> Guarding:
         """The guard never leaves a position alone."""
-        return "botd", 0.0
+        return Guarding()
 
     def trouble(self) -> str:
         """The exchange is to be trusted."""
@@ -104,6 +106,10 @@ class PaperAccount:
     def health(self) -> tuple[str, str]:
         """Return status and detail of the exchange."""
         return OK, "simulated"
+
+    def statistics(self) -> dict[str, Any]:
+        """There is nothing between it and us to count."""
+        return {}
 
     def explain(self) -> Explained:
         """Say whose is what; the account is the books."""

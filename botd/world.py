@@ -1,7 +1,7 @@
 """The world of one daemon: ledger, market, exchange, risk and bots, wired together.
 
 Part of the composition root (:mod:`botd.app` adds the control plane and the process around it,
-:mod:`botd.feeds` chooses the market): only these three modules know concrete classes.
+:mod:`botd.feeds` chooses the market, the two accounts the exchange): only these modules know concrete classes.
 """
 
 from __future__ import annotations
@@ -154,7 +154,7 @@ class World:
             send_later=self._send_later,
             commit_intent=self.account.commit_intent,
         )
-        self.account.attend(self.gateway)
+        self.account.attend(self.gateway, lambda: self.settlement.commit_whole())
         self.portfolio = Portfolio(self.exchange, self.gateway, self.market, self._bots, currency, self.account.worth)
         key = config.keys.fingerprint if config.keys else ""
         self.arming = Arming(self.clock, self.journal.event, mode=config.mode, testnet=config.testnet, key=key)
@@ -217,7 +217,7 @@ class World:
             protection=self.account.protection_of,
         )
         self.registry = Registry.standard(config.strategies_dir)
-        factory = BotFactory(self.desk, self.registry, self._instruments)
+        factory = BotFactory(self.desk, self.registry, self._instruments, config.state_dir)
         self.orchestrator = Orchestrator(
             self.desk,
             factory,

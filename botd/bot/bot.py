@@ -18,9 +18,11 @@ from botd.bot.evaluation import Effort, StrategyHungError
 from botd.bot.exits import Exit
 from botd.bot.fills import book_fill, meet_resurrected, write_off_dust
 from botd.bot.guard import Guard, change_levels
-from botd.bot.intents import entry_size, largest_entry, risk_request
+from botd.bot.inputs import claims
+from botd.bot.intents import entry_size, largest_entry
 from botd.bot.lifecycle import RESTING, STATES, TRADING, TRANSITIONS, BotState, Desired
 from botd.bot.mind import Mind
+from botd.bot.placing import place
 from botd.bot.stops import candles_needed, remeasure, sell_overdue
 from botd.domain.bot_spec import BotSpec
 from botd.domain.candle import Candle, interval_ms
@@ -29,9 +31,10 @@ from botd.domain.decision import Decision, GateCheck
 from botd.domain.errors import BotdError
 from botd.domain.events import Event
 from botd.domain.instrument import ZERO, Instrument
-from botd.domain.order import Fill, Intent, Order, OrderStatus, OrderType, Purpose, Side
+from botd.domain.order import Fill, Intent, Order, OrderStatus, OrderType, Purpose, Side, offered
 from botd.ledger.accounting import BotBook
 from botd.ledger.records import BotRecord
+from botd.market.lanes import Subscription
 from botd.risk.case import Verdict
 from botd.risk.sizing import Sized
 from botd.risk.trading_state import ACTIVE
@@ -77,7 +80,8 @@ class Bot:
         self.length_ms = interval_ms(record.spec.interval)
         self.exit = Exit(self)
         self.reading: Any = None
-        """Its claim on the market, None without one."""
+        """Its claim on the market, None without one; and those on what its strategy reads besides."""
+        self._inputs: list[Subscription] = []
         self._mind = mind_of(self)
         self._attached = False
 
@@ -126,7 +130,7 @@ class Bot:
     @property
     def ready(self) -> bool:
         """True when the history that the strategy needs is there."""
-        return self.reading is not None and bool(self.reading.ready)
+        return self.reading is not None and all(claim.ready for claim in (self.reading, *self._inputs))
 
     @property
     def declared_entries(self) -> tuple[int, int]:
@@ -156,6 +160,7 @@ class Bot:
             symbol, interval = self.lane
             needs = max(self._mind.needs, candles_needed(self.spec))
             self.reading = self.desk.market.subscribe(symbol, interval, self, needs, self.number)
+            self._inputs = claims(self.desk.market, self._mind.reads, interval, self._mind.needs, self.number)
         if self.holds:
             self.guard.watch(self.book.position)
 
@@ -178,9 +183,7 @@ class Bot:
         """Let go of the market entirely (removal, shutdown)."""
         self._detach()
         self.guard.cleared()
-        if self.reading is not None:
-            self.reading.close()
-            self.reading = None
+        self._let_go()
 
     def fail(self, error: Exception) -> None:
         """Handle an exception of the strategy: back off, or give up, and say why."""
@@ -215,8 +218,7 @@ class Bot:
         before, self.record.spec = self.spec, spec
         position = self.book.position
         if self.reading is not None and candles_needed(spec) > candles_needed(before):
-            self.reading.close()  # more history is wanted
-            self.reading = None
+            self._let_go()  # more history is wanted
             self.watch()
         if self.holds and position.entry_price is not None:
             remeasure(self, before)
@@ -265,16 +267,7 @@ class Bot:
 
     def place(self, intent: Intent, quantity: Decimal) -> tuple[Order | None, Verdict]:
         """Ask the gate, then send: the one way of every order of this bot."""
-        verdict = self.desk.gate.decide(risk_request(self, intent, quantity))
-        if not verdict.allowed:
-            return None, self._denied(intent, quantity, verdict)
-        self.denials.end()
-        for client_order_id in verdict.cancel_first:
-            for order in self.desk.gateway.open_orders(self.spec.symbol):
-                if order.client_order_id == client_order_id:
-                    self.desk.gateway.cancel(order)
-        delay_s = 0.0 if self.desk.market.candle_feed else verdict.delay_s
-        return self.desk.gateway.submit(intent, verdict.quantity, delay_s), verdict
+        return place(self, intent, quantity)
 
     def held_back(self) -> list[GateCheck]:
         """Return the gate that says what would deny an entry of this bot now: a halt, or a limit once reached."""
@@ -292,8 +285,7 @@ class Bot:
 
     def sellable(self) -> Decimal:
         """Return what is held and not offered for sale yet: more would be somebody else's coins."""
-        offered = sum((order.remaining for order in self.orders() if order.side is Side.SELL), ZERO)
-        return max(ZERO, self.book.position.quantity - offered)
+        return max(ZERO, self.book.position.quantity - offered(self.orders()))
 
     def cancel(self, client_order_id: str) -> None:
         """Cancel one working order of the bot; nothing happens where it has ended."""
@@ -305,6 +297,12 @@ class Bot:
         """Cancel working entries; exits and protection stay."""
         for order in self.orders():
             if order.purpose is Purpose.ENTRY:
+                self.desk.gateway.cancel(order)
+
+    def cancel_own(self) -> None:
+        """Cancel what the strategy placed; protection belongs to the position."""
+        for order in self.orders():
+            if order.purpose is not Purpose.PROTECTION:
                 self.desk.gateway.cancel(order)
 
     def cancel_all(self) -> None:
@@ -328,9 +326,9 @@ class Bot:
     def on_order_end(self, order: Order) -> None:
         """An order ended without anything left to fill."""
         now = self.desk.clock.now_ms()
-        if order.side is Side.SELL and order.status in (OrderStatus.REJECTED, OrderStatus.DENIED):
+        if order.purpose is Purpose.EXIT and order.status in (OrderStatus.REJECTED, OrderStatus.DENIED):
             self._guard_rests_ms = now + GUARD_RETRY_MS
-        if order.status is OrderStatus.REJECTED:
+        if order.status is OrderStatus.REJECTED and not order.is_target:  # a pair is refused as one
             self.log.warning("order %s rejected: %s", order.client_order_id, order.reason)
             self.desk.monitors.on_reject(self.number, now)
         write_off_dust(self, order)
@@ -358,20 +356,14 @@ class Bot:
 
     # -- inside
 
-    def _denied(self, intent: Intent, quantity: Decimal, verdict: Verdict) -> Verdict:
-        """Put a denial on record: the first of a series, the others are counted. The verdict says how often."""
-        first, verdict = self.denials.add(verdict, intent.side, self.desk.clock.now_ms())
-        if first:
-            self.desk.gateway.deny(intent, quantity, verdict.code, **verdict.told)
-            self.log.info("denied %s %s: %s", intent.side, quantity, verdict.code)
-        return verdict
-
     def _on_level(self, reason: str, price: float) -> None:
         if self.desk.market.candle_feed:
             self.sell_all(reason, price, price)
             return
         # Every tick beyond the level asks again: a sale under way goes on, one refused waits a little.
         now = self.desk.clock.now_ms()
+        if reason == "take_profit" and self.exit.is_left_to_exchange(now):
+            return
         selling = any(order.side is Side.SELL and order.type is OrderType.MARKET for order in self.orders())
         if not selling and now >= self._guard_rests_ms and self.sell_all(reason, price, price) is None:
             self._guard_rests_ms = now + GUARD_RETRY_MS
@@ -386,9 +378,13 @@ class Bot:
             self._attached = False
 
     def _unwatch_if_idle(self) -> None:
-        if self.reading is not None and self.state in RESTING and not self.holds and not self.orders():
-            self.reading.close()
-            self.reading = None
+        if self.state in RESTING and not self.holds and not self.orders():
+            self._let_go()
+
+    def _let_go(self) -> None:
+        for claim in (self.reading, *self._inputs) if self.reading is not None else ():
+            claim.close()
+        self.reading, self._inputs = None, []
 
     def _record_equity(self, price: float, now_ms: int) -> None:
         book = self.book

@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Protocol
 
 from botd.bot.evaluation import Evaluator
+from botd.bot.guarding import Guarding
 from botd.bot.lifecycle import RestartPolicy
 from botd.domain.clock import Clock
 from botd.execution.gateway import Gateway
@@ -37,9 +38,9 @@ def _no_limit() -> None:
     """No limit."""
 
 
-def _by_botd(bot: int) -> tuple[str, float]:
+def _by_botd(bot: int) -> Guarding:
     """Paper: the guard is what protects."""
-    return "botd", 0.0
+    return Guarding()
 
 
 def _nothing() -> None:
@@ -78,5 +79,5 @@ class Desk:
     """What all positions may be worth while live trading is armed."""
     exchange_trouble: Callable[[], str] = _no_word
     """Why the exchange is not to be trusted with entries, empty where it is."""
-    protection: Callable[[int], tuple[str, float]] = _by_botd
-    """Where the stop of a bot's position is (exchange, botd, or placing), and its seconds without either."""
+    protection: Callable[[int], Guarding] = _by_botd
+    """Where the levels of a bot's position are kept."""

@@ -22,6 +22,7 @@ from botd.domain.decision import GateCheck
 from botd.domain.order import Fill, Intent, Order, OrderType, Purpose, Side
 from botd.ledger.records import amount
 from botd.strategy.base import Context, EventStrategy
+from botd.strategy.inputs import Read
 
 EXIT_REASONS = frozenset({"signal", "take_profit", "stop_loss", "time_stop"})
 """Tags that a strategy may give an order to name the reason of the exit."""
@@ -33,6 +34,7 @@ class EventMind:
     """Hooks in, orders out."""
 
     places_sales = True
+    reads: tuple[Read, ...] = ()
 
     def __init__(self, bot: Bot, strategy: EventStrategy, memory: dict[str, Any], *, needs: int, trusted: bool) -> None:
         """``memory`` is what the ledger kept of :attr:`memory` ({} for a new bot), ``needs`` the warm-up."""

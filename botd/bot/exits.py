@@ -6,13 +6,17 @@ for the outcome. Never are the same coins offered twice.
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from botd.bot.intents import exit_of_all
-from botd.domain.order import Order, OrderType, Purpose, Side
+from botd.domain.order import Order, OrderStatus, OrderType, Purpose, Side
 
 if TYPE_CHECKING:
     from botd.bot.bot import Bot
+
+TARGET_PATIENCE_MS = 10_000
+"""So long is a target that rests on the exchange left to it, with the price beyond it."""
 
 
 class Exit:
@@ -21,6 +25,8 @@ class Exit:
     def __init__(self, bot: Bot) -> None:
         self._bot = bot
         self._waiting: tuple[str, float] | None = None
+        self._reached = (0, 0)
+        """When the resting target was reached: at first, and last (milliseconds)."""
 
     @property
     def under_way(self) -> bool:
@@ -45,6 +51,26 @@ class Exit:
         if quantity <= 0:
             return None
         return bot.place(exit_of_all(bot, reason, reference, trigger), quantity)[0]
+
+    def is_left_to_exchange(self, now_ms: int) -> bool:
+        """Tell whether the target, reached now, rests on the exchange: that leg sells, or has just sold. It is asked
+        about; a price that stays beyond it and a leg that does not fill are botd's again."""
+        bot, working = self._bot, (OrderStatus.OPEN, OrderStatus.PARTIAL)
+        level, leg = bot.book.position.target, next((order for order in self._offers() if order.is_target), None)
+        if leg is None or leg.cancel_requested or leg.status not in working or level is None or leg.price is None:
+            return False
+        if leg.price > bot.instrument.ceil_price(Decimal(repr(level))):
+            return False
+        first, last = self._reached
+        if now_ms - last > TARGET_PATIENCE_MS:
+            first = now_ms
+            bot.desk.gateway.table.doubt(leg, "the price is where it sells")
+        self._reached = (first, now_ms)
+        return now_ms - first < TARGET_PATIENCE_MS
+
+    def go_on_in(self, bot: Bot) -> None:
+        """Serve the bot that takes this one's place: a sale that waits for an outcome is not forgotten."""
+        self._bot, bot.exit = bot, self
 
     def on_order_end(self, order: Order) -> None:
         """An order of the bot ended: the sale that waited for it goes on, where anything is left."""

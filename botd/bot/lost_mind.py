@@ -7,12 +7,14 @@ from typing import Any
 from botd.bot.evaluation import Effort
 from botd.domain.candle import Candle
 from botd.domain.order import Fill
+from botd.strategy.inputs import Read
 
 
 class LostMind:
     """Keeps the memory of the strategy until its file is mended."""
 
     needs = 1
+    reads: tuple[Read, ...] = ()
     declared_entries = (0, 0)
     places_sales = False
 

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from botd.bot.evaluation import Effort
 from botd.domain.candle import Candle
 from botd.domain.order import Fill
+from botd.strategy.inputs import Read
 
 
 class Mind(Protocol):
@@ -14,6 +15,8 @@ class Mind(Protocol):
 
     needs: int
     """Candles of history wanted before it may decide."""
+    reads: tuple[Read, ...]
+    """What its strategy reads beside the bot's own candles."""
     declared_entries: tuple[int, int]
     """Entries (an hour, a day) that the strategy declares as its normal rate."""
     places_sales: bool

@@ -9,12 +9,14 @@ from decimal import Decimal
 
 from botd.bot.bot import Bot
 from botd.bot.exits import offered_elsewhere
+from botd.bot.placing import place_pair
 from botd.domain.instrument import ZERO
 from botd.domain.order import Intent, Order, OrderType, Purpose, Side
+from botd.execution.positions import Levels
 
 
 class ProtectedPosition:
-    """Implements :class:`botd.execution.protection.Position` for one bot."""
+    """Implements :class:`botd.execution.positions.Position` for one bot."""
 
     def __init__(self, bot: Bot) -> None:
         self._bot = bot
@@ -36,20 +38,31 @@ class ProtectedPosition:
     def refusal(self) -> str:
         return "its strategy places sales of its own" if self._bot.places_sales else ""
 
-    def place(self, stop_price: Decimal, quantity: Decimal) -> Order | None:
+    def target(self) -> float | None:
+        return self._bot.book.position.target
+
+    def place(self, levels: Levels) -> list[Order]:
+        stop = self._intent(OrderType.STOP_LOSS, "stop_loss", levels.stop)
+        if levels.target is None:
+            order, _ = self._bot.place(stop, levels.quantity)
+            return [] if order is None else [order]
+        target = self._intent(OrderType.LIMIT_MAKER, "take_profit", levels.target)
+        return place_pair(self._bot, stop, target, levels.quantity)
+
+    def _intent(self, kind: OrderType, reason: str, price: Decimal) -> Intent:
         spec = self._bot.spec
-        intent = Intent(
+        return Intent(
             bot=self.number,
             symbol=spec.symbol,
             interval=spec.interval,
             side=Side.SELL,
-            type=OrderType.STOP_LOSS,
+            type=kind,
             purpose=Purpose.PROTECTION,
-            reason="stop_loss",
-            reference_price=float(stop_price),
-            stop_price=stop_price,
+            reason=reason,
+            reference_price=float(price),
+            price=price if kind.has_limit else None,
+            stop_price=price if kind.has_trigger else None,
         )
-        return self._bot.place(intent, quantity)[0]
 
     def cancel(self, order: Order) -> None:
         self._bot.cancel(order.client_order_id)

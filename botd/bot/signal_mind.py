@@ -7,6 +7,7 @@ from typing import Any
 from botd.bot.bot import Bot
 from botd.bot.evaluation import Effort, Evaluation
 from botd.bot.exits import offered_elsewhere
+from botd.bot.inputs import doubted
 from botd.bot.intents import market_entry
 from botd.bot.lifecycle import BotState
 from botd.bot.stops import range_now
@@ -15,6 +16,7 @@ from botd.domain.candle import Candle
 from botd.domain.decision import GateCheck
 from botd.domain.order import Fill
 from botd.strategy.base import SignalStrategy
+from botd.strategy.inputs import Read
 
 OLD_MS = 90_000
 """A candle that closed longer ago was delivered late, after an outage: its signal may end a position, not begin one."""
@@ -25,8 +27,18 @@ class SignalMind:
 
     places_sales = False
 
-    def __init__(self, bot: Bot, strategy: SignalStrategy, key: tuple[Any, ...], *, needs: int, trusted: bool) -> None:
-        """``key`` identifies the evaluation: bots with an equal one share it. ``needs`` is the strategy's warm-up."""
+    def __init__(
+        self,
+        bot: Bot,
+        strategy: SignalStrategy,
+        key: tuple[Any, ...],
+        *,
+        needs: int,
+        trusted: bool,
+        reads: tuple[Read, ...] = (),
+    ) -> None:
+        """``key`` identifies the evaluation: bots with an equal one share it. ``needs`` is the strategy's warm-up,
+        ``reads`` its inputs."""
         self._bot = bot
         self._strategy = strategy
         self._key = (*key, *bot.lane)
@@ -34,6 +46,7 @@ class SignalMind:
         self._in_words = strategy.in_words()
         self._evaluation: Evaluation | None = None
         self.needs = needs
+        self.reads = reads
         self.declared_entries = strategy.declared_entries
         self.effort = Effort()
 
@@ -44,7 +57,7 @@ class SignalMind:
 
     def attach(self) -> None:
         self._evaluation = self._bot.desk.evaluator.acquire(
-            self._key, self._strategy, self._bot.lane, needs=self.needs, trusted=self._trusted
+            self._key, self._strategy, self._bot.lane, needs=self.needs, trusted=self._trusted, reads=self.reads
         )
         self.effort = self._evaluation.effort
 
@@ -71,7 +84,10 @@ class SignalMind:
             GateCheck(gate="position", passed=True, value=float(bot.book.position.quantity)),
         ]
         notes = dict(evaluation.notes)
-        if notes and all(value is None for value in notes.values()):
+        if waits := evaluation.waits or doubted(bot, self.reads):
+            gates.append(GateCheck(gate="inputs", passed=False, detail=f"waits for {waits}"))
+            outcome = "waiting"
+        elif notes and all(value is None for value in notes.values()):
             seen = len(bot.desk.market.window(*bot.lane, self.needs))
             detail = f"{seen} candles so far: the indicators are not defined yet"
             gates.append(GateCheck(gate="warm_up", passed=False, value=seen, detail=detail))

@@ -13,7 +13,8 @@ from botd.domain.instrument import ZERO, split_symbol
 from botd.domain.order import Fill, Side
 from botd.exchange.remote import RemoteBalance, RemoteTrade
 
-_EXPECTED, _CURSOR = "expected:", "cursor:"
+_EXPECTED, _CURSOR, _INFERRED = "expected:", "cursor:", "inferred:"
+_MOST_INFERRED = 64
 
 
 class AccountBook:
@@ -26,6 +27,8 @@ class AccountBook:
         self.opened_ms: int | None = None
         """Since when the account is followed, None while it is not."""
         self.epoch = 0
+        self._inferred: dict[tuple[str, int], Decimal] = {}
+        """Transfers that nobody told of yet, by asset and when they were taken: one that is told late counts once."""
         self._changed: dict[str, str | None] = {}
         self._seen: dict[str, set[Decimal]] | None = None
         """Every total since :meth:`watch`, by asset, while somebody watches."""
@@ -45,6 +48,8 @@ class AccountBook:
         for symbol in list(self.cursors):
             self._changed[_CURSOR + symbol] = None
         self.cursors.clear()
+        for key in list(self._inferred):
+            self._forget(key)
         self.epoch += 1
         self._changed["epoch"] = str(self.epoch)
         self.open(balances, now_ms)
@@ -61,6 +66,21 @@ class AccountBook:
     def on_transfer(self, asset: str, amount: Decimal) -> None:
         """Take a deposit (positive) or a withdrawal."""
         self._add(asset, amount)
+
+    def infer(self, asset: str, amount: Decimal, now_ms: int) -> None:
+        """Remember, for as long as there are not too many, that a transfer was taken before anybody told of it."""
+        self._inferred[asset, now_ms] = amount
+        self._changed[f"{_INFERRED}{now_ms}:{asset}"] = f"{amount:f}"
+        if len(self._inferred) > _MOST_INFERRED:
+            self._forget(min(self._inferred, key=lambda key: key[1]))
+
+    def was_inferred(self, asset: str, amount: Decimal, time_ms: int) -> bool:
+        """Tell, once, whether a transfer that is told now was taken before."""
+        for key, taken in self._inferred.items():
+            if (key[0], taken) == (asset, amount) and time_ms <= key[1]:
+                self._forget(key)
+                return True
+        return False
 
     def move_cursor(self, symbol: str, trade_id: str) -> None:
         """Remember that the trades of a symbol up to ``trade_id`` were taken."""
@@ -101,6 +121,9 @@ class AccountBook:
                 self.expected[key.removeprefix(_EXPECTED)] = Decimal(value)
             elif key.startswith(_CURSOR):
                 self.cursors[key.removeprefix(_CURSOR)] = value
+            elif key.startswith(_INFERRED):
+                time_ms, _, asset = key.removeprefix(_INFERRED).partition(":")
+                self._inferred[asset, int(time_ms)] = Decimal(value)
         self.opened_ms = int(rows["opened"]) if "opened" in rows else None
         self.epoch = int(rows.get("epoch", "0"))
 
@@ -114,6 +137,10 @@ class AccountBook:
             moves[paid] = moves.get(paid, ZERO) - fee
         for asset, amount in moves.items():
             self._add(asset, amount)
+
+    def _forget(self, key: tuple[str, int]) -> None:
+        del self._inferred[key]
+        self._changed[f"{_INFERRED}{key[1]}:{key[0]}"] = None
 
     def _add(self, asset: str, amount: Decimal) -> None:
         if self.opened_ms is not None:  # before, the balances that it opens with include it

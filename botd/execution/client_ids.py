@@ -20,6 +20,11 @@ def client_order_id(mode: str, instance: str, bot: int, sequence: int) -> str:
     return f"{body}-{_check_digits(body)}"
 
 
+def pair_id(client_order_id: str) -> str:
+    """Return the id of the order list that an order leads: another than its orders', and nobody's order."""
+    return f"{client_order_id}-P"
+
+
 def parse_client_order_id(text: str) -> tuple[str, int, int] | None:
     """Return (instance, bot, sequence) of an id of ours, None for anybody else's."""
     match = _FORM.fullmatch(text)

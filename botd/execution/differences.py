@@ -27,26 +27,15 @@ class Differences:
         self._tell = tell
         self._looks: dict[str, int] = {}
         self._told: frozenset[str] = frozenset()
-        self._taken: list[tuple[str, Decimal, int]] = []
-        """What came in and was not told: asset, amount, and when it was taken."""
 
     def note(self, differences: Mapping[str, Decimal]) -> dict[str, Decimal]:
         """Take what a look found; return the differences that were found often enough."""
         self._looks = {asset: self._looks.get(asset, 0) + 1 for asset in differences}
         return {asset: differences[asset] for asset, looks in self._looks.items() if looks >= self._most}
 
-    def take(self, came: Mapping[str, Decimal], now_ms: int) -> None:
-        """They were explained: so much came from outside, though nobody told of it yet."""
+    def explained(self) -> None:
+        """They came from outside."""
         self._looks.clear()
-        self._taken += [(asset, amount, now_ms) for asset, amount in came.items()]
-
-    def was_taken(self, asset: str, amount: Decimal, time_ms: int) -> bool:
-        """Tell, once, whether a transfer that is told late was taken before."""
-        for taken in self._taken:
-            if taken[:2] == (asset, amount) and time_ms <= taken[2]:
-                self._taken.remove(taken)
-                return True
-        return False
 
     def differ(self, lasting: Mapping[str, Decimal]) -> None:
         """Degrade the bots whose assets these are."""
@@ -82,3 +71,13 @@ def came_in(lasting: Mapping[str, Decimal], unsettled: Iterable[Order]) -> bool:
     """
     brought = {split_symbol(order.symbol)[0] for order in unsettled if order.side is Side.BUY}
     return min(lasting.values()) > 0 and not brought & lasting.keys()
+
+
+def may_come_of(orders: Iterable[Order], differences: Mapping[str, Decimal]) -> bool:
+    """Tell whether a fill of one of these orders would move a balance the way it differs."""
+    for order in orders:
+        base, quote = split_symbol(order.symbol)
+        brings, takes = (base, quote) if order.side is Side.BUY else (quote, base)
+        if differences.get(brings, 0) > 0 or differences.get(takes, 0) < 0:
+            return True
+    return False

@@ -6,13 +6,13 @@ It may not write anything but intents.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
 
 from botd.domain.errors import BotdError, UnavailableError
-from botd.domain.order import Order
+from botd.domain.order import Order, OrderStatus
 from botd.execution.gateway import Committed
 from botd.ledger.store import Ledger
 
@@ -42,12 +42,29 @@ class DurableOrders:
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
+        self.commit_causes: Callable[[], None] = lambda: None
+        """Commits what led to an intent: after a crash no sale may be known without the purchase that it sells."""
 
-    def commit_intent(self, order: Order, then: Committed) -> None:
-        """Write the intent in a batch of its own, and call ``then`` when it is durable, or with why it is not."""
+    def commit_intent(self, orders: Sequence[Order], then: Committed) -> None:
+        """Write intents in a batch of their own, and call ``then`` when they are durable, or with why they are not.
+
+        Once the call that made them is over: what led to them is whole by then, and goes first.
+        """
+        asyncio.get_running_loop().call_soon(self._commit, orders, then)
+
+    def _commit(self, orders: Sequence[Order], then: Committed) -> None:
+        if any(order.status is not OrderStatus.INTENT for order in orders):
+            return  # cancelled meanwhile, and written down as such
         apart = self._ledger.detached()
-        apart.order(order)
-        self._ledger.commit_batch(apart).add_done_callback(lambda done: then(_refusal(done)))
+        for order in orders:
+            apart.order(order)
+        try:
+            self.commit_causes()
+            done = self._ledger.commit_batch(apart)
+        except BotdError as error:  # the ledger is closed
+            then(error)
+        else:
+            done.add_done_callback(lambda done: then(_refusal(done)))
 
     async def by_client_id(self, client_order_id: str) -> KeptOrder | None:
         """Return an order, None where there is no such intent."""

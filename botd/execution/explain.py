@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from botd.domain.instrument import ZERO, split_symbol
-from botd.domain.order import Order, Side
+from botd.domain.order import Order, Purpose, Side, offered
 from botd.exchange.remote import RemoteBalance, RemoteOrder
 
 
@@ -90,23 +90,28 @@ def _claimed(claims: list[Claim], orders: list[Order]) -> Iterable[Row]:
         selling = min(claim.quantity, _bound(mine, Side.SELL))
         buying = min(max(ZERO, claim.cash), _bound(mine, Side.BUY))
         parts = [
-            (base, "position", claim.quantity - selling),
-            (base, "reserved", selling),
-            (base, "dust", claim.dust),
-            (quote, "cash", claim.cash - buying),
-            (quote, "reserved", buying),
+            (base, "position", claim.quantity - selling, ""),
+            (base, "reserved", selling, _resting(mine)),
+            (base, "dust", claim.dust, ""),
+            (quote, "cash", claim.cash - buying, ""),
+            (quote, "reserved", buying, ""),
         ]
-        for asset, kind, quantity in parts:
+        for asset, kind, quantity, detail in parts:
             if quantity:
-                yield Row(asset=asset, kind=kind, quantity=quantity, owner=claim.name)
+                yield Row(asset=asset, kind=kind, quantity=quantity, owner=claim.name, detail=detail)
+
+
+def _resting(orders: list[Order]) -> str:
+    """Return which levels of a position rest, empty where none does."""
+    legs = [order for order in orders if order.purpose is Purpose.PROTECTION]
+    levels = ["stop"] * any(not leg.is_target for leg in legs) + ["target"] * any(leg.is_target for leg in legs)
+    return " and ".join(levels)
 
 
 def _bound(orders: list[Order], side: Side) -> Decimal:
-    found = ZERO
-    for order in orders:
-        if order.side is side:
-            found += order.remaining * (Decimal(1) if side is Side.SELL else order.price or order.stop_price or ZERO)
-    return found
+    if side is Side.SELL:
+        return offered(orders)
+    return sum((o.remaining * (o.price or o.stop_price or ZERO) for o in orders if o.side is side), ZERO)
 
 
 def _external(orders: Iterable[RemoteOrder]) -> Iterable[Row]:

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -22,7 +22,8 @@ from botd.domain.errors import BotdError
 from botd.domain.failpoints import failpoint
 from botd.domain.order import Intent, Order, OrderStatus, Purpose, Report
 from botd.exchange.exchange import Exchange
-from botd.execution.client_ids import client_order_id
+from botd.exchange.remote import RemoteExchange
+from botd.execution.client_ids import client_order_id, pair_id
 from botd.execution.orders import ENDED_KEPT, OrderJournal, OrderOwner, OrderTable
 
 __all__ = ["ENDED_KEPT", "LEDGER", "Gateway", "OrderJournal", "OrderOwner"]
@@ -42,8 +43,8 @@ CANCEL_AGAIN_MS = 5_000
 """A cancel that had no effect is asked again, this much later: unlike an order it may be."""
 
 Committed = Callable[[BotdError | None], None]
-CommitIntent = Callable[[Order, Committed], None]
-"""Make an intent durable, apart from what is being journalled, then say so, or why it is not."""
+CommitIntent = Callable[[Sequence[Order], Committed], None]
+"""Make intents that go together durable, apart from what is being journalled, then say so, or why it is not."""
 
 
 class CancelRequest(msgspec.Struct):
@@ -177,6 +178,15 @@ class Gateway:
             self._commit_then_send(order)
         return order
 
+    def submit_pair(self, stop: Intent, target: Intent, quantity: Decimal) -> list[Order]:
+        """Record two protective intents as one and send them once, as a pair of which one ends the other."""
+        legs = [self._order(stop, quantity), self._order(target, quantity)]
+        for leg in legs:
+            self.table.keep(leg)
+            self.table.counts["submitted"] += 1
+        self._commit_then_send(*legs)
+        return legs
+
     def deny(self, intent: Intent, quantity: Decimal, code: str, **why: str) -> Order:
         """Record an intent that risk denied: a row with the code, an event with ``why`` too, and nothing sent."""
         order = self._order(intent, quantity)
@@ -187,26 +197,33 @@ class Gateway:
         return order
 
     def cancel(self, order: Order) -> None:
-        """Ask for the order's end; what became of it comes as a report."""
+        """Ask for the order's end, of one leg of a pair for that of both; what became of it comes as a report."""
         if not order.status.is_open or order.cancel_requested:
             return
-        order.cancel_requested = True
         if self._is_unsent(order):
-            self._queued.discard(order.client_order_id)
-            self._becoming_durable.discard(order.client_order_id)
-            self.table.finish(order, OrderStatus.CANCELED, "canceled before it was sent")
+            partner = self.table.partner(order)
+            for leg in [order] if partner is None else [order, partner]:
+                leg.cancel_requested = True
+                self._queued.discard(leg.client_order_id)
+                self._becoming_durable.discard(leg.client_order_id)
+                self.table.finish(leg, OrderStatus.CANCELED, "canceled before it was sent")
             return
+        order.cancel_requested = True
         order.updated_ms = self._clock.now_ms()
         self._journal.order(order)
-        self._ask_cancel(order)
-
-    def cancel_again(self, order: Order) -> None:
-        """Repeat a cancel that had no effect: the exchange says that the order still works."""
-        request = self._cancels.get(order.client_order_id)
-        if not order.cancel_requested or not order.status.is_open or self._is_unsent(order):
-            return
-        if request is None or self._clock.now_ms() - request.last_ms >= CANCEL_AGAIN_MS:
+        if not self._is_covered(order):
             self._ask_cancel(order)
+
+    def cancel_again(self, order: Order) -> bool:
+        """Repeat a cancel that had no effect: the exchange says that the order still works. False where it is too early
+        to say so: the cancel may have come before its order, and somebody must ask once more."""
+        if not order.cancel_requested or not order.status.is_open or self._is_unsent(order):
+            return True
+        request = self._cancels.get(order.client_order_id)
+        if self._is_covered(order) or (request is not None and not self._is_old(request)):
+            return False
+        self._ask_cancel(order)
+        return True
 
     def cancel_zombie(self, order: Order) -> None:
         """End at the exchange what has ended here: its bot has gone on without it."""
@@ -285,6 +302,15 @@ class Gateway:
     def _is_unsent(self, order: Order) -> bool:
         return order.client_order_id in self._queued or order.client_order_id in self._becoming_durable
 
+    def _is_old(self, request: CancelRequest) -> bool:
+        return self._clock.now_ms() - request.last_ms >= CANCEL_AGAIN_MS
+
+    def _is_covered(self, order: Order) -> bool:
+        """Tell whether the other leg's end was just asked for: it is that of both."""
+        partner = self.table.partner(order)
+        request = None if partner is None else self._cancels.get(partner.client_order_id)
+        return request is not None and not self._is_old(request)
+
     def _send_queued(self, order: Order) -> None:
         if order.client_order_id not in self._queued:
             return
@@ -294,35 +320,41 @@ class Gateway:
         else:
             self._commit_then_send(order)
 
-    def _commit_then_send(self, order: Order) -> None:
-        """Make the intent durable; only then a byte is sent. In the journal apart from what is under way: half of
-        it must not become durable with the intent."""
+    def _commit_then_send(self, *orders: Order) -> None:
+        """Make the intent durable, of a pair both at once; only then a byte is sent. In the journal apart from what is
+        under way: half of it must not become durable with the intent."""
         assert self._commit_intent is not None
         if self._closed:
-            self.table.finish(order, OrderStatus.DENIED, "botd is shutting down")
+            for order in orders:
+                self.table.finish(order, OrderStatus.DENIED, "botd is shutting down")
             return
         began_s = self._clock.monotonic()
-        self._becoming_durable.add(order.client_order_id)
+        self._becoming_durable.update(order.client_order_id for order in orders)
         try:
-            self._commit_intent(order, lambda error: self._on_committed(order, error, began_s))
+            self._commit_intent(orders, lambda error: self._on_committed(orders, error, began_s))
         except BotdError as error:  # the ledger is closed
-            self._on_committed(order, error, began_s)
+            self._on_committed(orders, error, began_s)
 
-    def _on_committed(self, order: Order, error: BotdError | None, began_s: float) -> None:
-        if order.client_order_id not in self._becoming_durable:
+    def _on_committed(self, orders: Sequence[Order], error: BotdError | None, began_s: float) -> None:
+        ids, first = [order.client_order_id for order in orders], orders[0]
+        if not self._becoming_durable.issuperset(ids):
             return  # cancelled meanwhile
-        self._becoming_durable.discard(order.client_order_id)
+        self._becoming_durable.difference_update(ids)
         took_s = self._clock.monotonic() - began_s
-        if error is None and order.purpose is Purpose.ENTRY and took_s > INTENT_PATIENCE_S:
+        if error is None and first.purpose is Purpose.ENTRY and took_s > INTENT_PATIENCE_S:
             error = BotdError(f"the intent took {took_s:.1f} s to become durable")
         if error is None:
-            self._sent[order.client_order_id] = self._clock.monotonic()
+            self._sent.update(dict.fromkeys(ids, self._clock.monotonic()))
             failpoint("order.before_send")
-            self._exchange.submit(order)
+            if len(orders) == 1:
+                self._exchange.submit(first)
+            else:
+                cast(RemoteExchange, self._exchange).submit_pair(first, orders[1], pair_id(ids[0]))
             return
-        logger.error("order %s is not sent: %s", order.client_order_id, error.message)
-        self.table.counts["denied"] += 1
-        self.table.finish(order, OrderStatus.DENIED, f"{LEDGER}: {error.message}")
+        logger.error("order %s is not sent: %s", " and ".join(ids), error.message)
+        for order in orders:
+            self.table.counts["denied"] += 1
+            self.table.finish(order, OrderStatus.DENIED, f"{LEDGER}: {error.message}")
 
     def _ask_cancel(self, order: Order) -> None:
         client_order_id = order.client_order_id

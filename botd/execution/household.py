@@ -42,7 +42,7 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True):
     strikes: int = 3
     """So many looks in a row must find a difference before it counts."""
     at_first_s: float = 1
-    """So often at first, until the account was read."""
+    """So soon at first, and then twice as long each time, until the account was read."""
     patience_s: float = 60
     """So long at first a difference does not count while an order of before the restart is unknown: it may be it."""
 
@@ -55,6 +55,7 @@ class Agenda:
         self._due = {"orders": 0.0, "balances": 0.0}
         self.stream_up = False
         self.at_first = True
+        self._first_s = dict.fromkeys(self._due, schedule.at_first_s)
 
     def everything(self) -> None:
         """Look at everything now."""
@@ -69,9 +70,12 @@ class Agenda:
         schedule = self._schedule
         orders_s = schedule.orders_s if self.stream_up else schedule.orders_without_stream_s
         usual_s = {"orders": orders_s, "balances": schedule.balances_s}[what]
-        self._due[what] = now_s + (min(usual_s, schedule.at_first_s) if self.at_first else usual_s)
+        if self.at_first:  # twice as long each time: a doubt that lasts must not use up the budget of its answers
+            soon_s = self._first_s[what]
+            usual_s, self._first_s[what] = min(usual_s, soon_s), min(2 * soon_s, schedule.again_s)
+        self._due[what] = now_s + usual_s
 
     def again(self, what: str, now_s: float) -> None:
         """Look again soon."""
-        again_s = self._schedule.at_first_s if self.at_first else self._schedule.again_s
+        again_s = self._first_s[what] if self.at_first else self._schedule.again_s
         self._due[what] = min(self._due[what], now_s + again_s)

@@ -40,9 +40,8 @@ class Learner:
     def _agreed(self, order: Order, found: RemoteOrder) -> bool:
         if found.filled > order.filled:
             return False
-        self._gateway.table.clear(order)
-        if found.status.is_open:
-            self._gateway.cancel_again(order)
+        if not found.status.is_open or self._gateway.cancel_again(order):
+            self._gateway.table.clear(order)
         return True
 
     def book(self, order: Order, trade: RemoteTrade) -> bool:

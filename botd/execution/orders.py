@@ -19,7 +19,7 @@ import msgspec
 from botd.domain.clock import Clock
 from botd.domain.events import Event
 from botd.domain.instrument import ZERO, split_symbol
-from botd.domain.order import TRANSITIONS, Fill, Order, OrderStatus, Report, Side
+from botd.domain.order import TRANSITIONS, Fill, Order, OrderStatus, Purpose, Report, Side
 from botd.execution.client_ids import parse_client_order_id
 from botd.ledger.records import amount
 
@@ -131,6 +131,13 @@ class OrderTable:
         orders = self._orders if bot is None else self._by_bot.get(bot, {})
         return [order for order in orders.values() if symbol is None or order.symbol == symbol]
 
+    def partner(self, order: Order) -> Order | None:
+        """Return the other working leg of a protective pair, None where there is none; a bot has one pair at most."""
+        if not self._remote or order.purpose is not Purpose.PROTECTION:
+            return None
+        legs = (leg for leg in self._by_bot.get(order.bot, {}).values() if leg.purpose is Purpose.PROTECTION)
+        return next((leg for leg in legs if leg.is_target is not order.is_target), None)
+
     def has_booked(self, order: Order, trade_id: str) -> bool:
         """Tell whether a trade of an order was booked."""
         return self._numbered(trade_id) in self._trades.get(order.client_order_id, ())
@@ -144,7 +151,8 @@ class OrderTable:
         for order in self._orders.values():
             base, quote = split_symbol(order.symbol)
             if order.side is Side.SELL:
-                asset, amount = base, order.remaining
+                doubled = order.is_target and self.partner(order) is not None
+                asset, amount = base, ZERO if doubled else order.remaining
             else:
                 price = order.price or order.stop_price or price_of(order.symbol) or ZERO
                 asset, amount = quote, order.remaining * price
@@ -209,6 +217,7 @@ class OrderTable:
         self._bury(order)
         if order.status is OrderStatus.REJECTED:
             self.counts["rejected"] += 1
+        self._doubt_partner(order)
         owner = self._owners.get(order.bot)
         if owner is not None:
             owner.on_order_end(order)
@@ -254,6 +263,12 @@ class OrderTable:
             forgotten, old = self._ended.popitem(last=False)
             self._trades.pop(forgotten, None)
             self._ids.pop((old.symbol, old.exchange_order_id), None)
+
+    def _doubt_partner(self, order: Order) -> None:
+        """The exchange ends a leg when the other one acts, and may be heard of it late or never."""
+        partner = self.partner(order)
+        if partner is not None and partner.status in (OrderStatus.OPEN, OrderStatus.PARTIAL):
+            self.doubt(partner, f"the other leg of its pair: {order.status.value}, {order.filled} filled")
 
     def _numbered(self, trade_id: str) -> str:
         return f"{self.epoch}~{trade_id}" if self.epoch else trade_id
@@ -334,6 +349,7 @@ class OrderTable:
         order.filled += fill.quantity
         order.filled_notional += fill.notional
         self.counts["fills"] += 1
+        self._doubt_partner(order)
         owner = self._owners.get(order.bot)
         realized = owner.on_fill(order, fill) if owner else ZERO
         self._journal.fill(fill, realized)

@@ -4,8 +4,12 @@
     the level moves, or the quantity -> the old leg is cancelled -> its outcome -> the next leg
     an exit -> the exit cancels the leg, waits for its outcome, and sells what is left
 
-Never two live legs, and never a leg beside an exit: whatever is not known is waited for. The guard on botd's side
-goes on all the time. It places and cancels through the position's owner, who asks the risk gate.
+A position with a target too has a pair: stop and target, of which one ends the other. Where the exchange takes no
+pair, or refused this one, the stop rests alone and botd watches the target. A target that filled in part has lost its
+stop: what is left of it is cancelled, and the next pair protects the rest.
+
+Never two live legs that could both sell, and never a leg beside an exit: whatever is not known is waited for. The
+guard on botd's side goes on all the time. It places and cancels through the position's owner, who asks the risk gate.
 """
 
 from __future__ import annotations
@@ -13,92 +17,24 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
-from typing import Any, Literal, Protocol
-
-import msgspec
+from typing import Any
 
 from botd.domain.clock import Clock
 from botd.domain.errors import BotdError
 from botd.domain.events import Event
-from botd.domain.instrument import ZERO, Instrument
+from botd.domain.instrument import ZERO
 from botd.domain.order import Order, OrderStatus, Purpose
 from botd.execution.gateway import Gateway
 from botd.execution.orders import OrderJournal
+from botd.execution.positions import Levels, Position, Protected, ProtectionRules, levels_of
+
+__all__ = ["ProtectionRules", "ProtectiveOrders"]
 
 logger = logging.getLogger("botd.execution")
 
 STEP_S = 0.5
-
-
-class ProtectionRules(msgspec.Struct, frozen=True, kw_only=True):
-    """What is done when a leg is not proven in time, and how often one is moved."""
-
-    policy: Literal["retry", "bot_side", "flatten"] = "retry"
-    verify_s: float = 10
-    tries: int = 3
-    retry_s: float = 5
-    declared_s: float = 600
-    """After so long a position guarded by botd is offered to the exchange again."""
-    move_every_s: float = 5
-    move_by: float = 0.001
-    """A level that moved by less, as a share of itself, is not worth a moment without a leg."""
-
-
-class Position(Protocol):
-    """A position, as far as its protection is concerned: its bot."""
-
-    number: int
-    name: str
-    symbol: str
-    instrument: Instrument
-
-    def stop(self) -> float | None:
-        """Return the level that sells on the way down, None where there is none."""
-        ...
-
-    def quantity(self) -> Decimal:
-        """Return what is held and not offered by other orders than the leg."""
-        ...
-
-    def exiting(self) -> bool:
-        """Tell whether a sale of everything is under way, or waits for a leg's outcome."""
-        ...
-
-    def refusal(self) -> str:
-        """Return why its stop cannot rest on the exchange, empty where it can."""
-        ...
-
-    def place(self, stop_price: Decimal, quantity: Decimal) -> Order | None:
-        """Place a leg; None where it was denied."""
-        ...
-
-    def cancel(self, order: Order) -> None: ...
-
-    def flatten(self, reason: str) -> None:
-        """Sell everything now."""
-        ...
-
-
-class Protected(msgspec.Struct, kw_only=True):
-    """What is known of a position's protection. Times are monotonic seconds."""
-
-    seconds: float = 0.0
-    """For how long it was neither proven nor declared."""
-    leg: Order | None = None
-    placed_s: float = 0.0
-    asked: bool = False
-    proven: bool = False
-    overdue: bool = False
-    failures: int = 0
-    rests_s: float = 0.0
-    declared: str = ""
-    """Why botd guards it, empty where a leg does or should."""
-    seen_s: float | None = None
-
-    @property
-    def place(self) -> str:
-        """Where the stop is: exchange, botd, or nowhere proven yet."""
-        return "exchange" if self.proven else "botd" if self.declared else "placing"
+NOT_SENT = "not sent: "
+"""In the reason of a refusal: the exchange has not seen the order."""
 
 
 class ProtectiveOrders:
@@ -113,13 +49,15 @@ class ProtectiveOrders:
         clock: Clock,
         rules: ProtectionRules | None = None,
         unable: Callable[[str], str] | None = None,
+        unpaired: Callable[[str], str] | None = None,
     ) -> None:
         """``positions`` gives every bot that holds something or has a leg; ``unable`` says why the exchange takes no
-        stop orders of a symbol now, empty where it does."""
+        stop orders of a symbol now, ``unpaired`` why no pairs; empty where it does."""
         self.rules = rules or ProtectionRules()
         self._gateway = gateway
         self._positions = positions
         self._unable = unable or (lambda symbol: "")
+        self._unpaired = unpaired or (lambda symbol: "the exchange takes no pairs")
         self._journal = journal
         self._clock = clock
         self._protected: dict[int, Protected] = {}
@@ -153,7 +91,13 @@ class ProtectiveOrders:
     def rows(self) -> list[dict[str, Any]]:
         """Return a row for each position."""
         return [
-            {"bot": bot, "stop": known.place, "seconds_unprotected": round(known.seconds, 1), "detail": known.declared}
+            {
+                "bot": bot,
+                "stop": known.place,
+                "target": known.target_place,
+                "seconds_unprotected": round(known.seconds, 1),
+                "detail": known.declared or known.alone,
+            }
             for bot, known in self._protected.items()
         ]
 
@@ -175,39 +119,70 @@ class ProtectiveOrders:
     # -- one position
 
     def _tend(self, position: Position, known: Protected, now: float) -> None:
-        stop, instrument = position.stop(), position.instrument
-        quantity = instrument.floor_quantity(position.quantity())
-        wanted = stop is not None and quantity > ZERO and not position.exiting()
-        self._count(known, now, needed=stop is not None and quantity > ZERO)
-        leg = self._leg(position, known, now)
-        if leg is not None:
-            if stop is None or quantity <= ZERO:
-                position.cancel(leg)
-            elif wanted and self._differs(leg, known, stop, quantity, position, now):
-                known.proven = False
-                position.cancel(leg)  # the next leg waits for its outcome
-            elif wanted and not leg.cancel_requested:
-                self._verify(position, known, leg, now)
-        elif wanted and stop is not None:
-            self._place(position, known, stop, quantity, now)
+        levels = levels_of(position)
+        self._count(known, now, needed=levels is not None)
+        self._look_at_legs(position, known, now)
+        if levels is None or levels.target is None:
+            known.alone = ""
+        if known.working:
+            if known.broken:
+                self._mend(position, known, now)
+            elif levels is None:
+                self._cancel(position, known)
+            elif not position.exiting():
+                self._keep(position, known, levels, now)
+        elif levels is not None and not position.exiting():
+            self._place(position, known, levels, now)
         known.seen_s = now
 
-    def _leg(self, position: Position, known: Protected, now: float) -> Order | None:
-        """Return the working leg; learn from the one before how it ended."""
-        working = [o for o in self._gateway.open_orders(bot=position.number) if o.purpose is Purpose.PROTECTION]
-        if known.leg is not None and not known.leg.status.is_open:
-            self._ended(position, known, known.leg, now)
-            known.leg, known.proven = None, False
-        if known.leg is None and working:  # after a restart
-            known.leg, known.placed_s, known.asked, known.overdue = working[0], now, False, False
-        return known.leg
+    def _look_at_legs(self, position: Position, known: Protected, now: float) -> None:
+        """Learn how legs ended, and take up those of before a restart."""
+        legs = (known.leg, known.target)
+        if legs != (None, None) and not known.working:
+            self._ended(position, known, now)
+            known.leg = known.target = known.acted_s = None
+            known.proven = False
+        elif known.has_lost_target:  # its stop sells, or soon will
+            known.target, known.alone_s = None, now + self.rules.move_every_s
+        if not known.working:
+            for order in self._gateway.open_orders(bot=position.number):
+                if order.purpose is Purpose.PROTECTION:
+                    known.placed_s, known.asked, known.overdue = now, False, False
+                    known.target, known.leg = (order, known.leg) if order.is_target else (known.target, order)
 
-    def _ended(self, position: Position, known: Protected, leg: Order, now: float) -> None:
-        if leg.cancel_requested or leg.status is OrderStatus.FILLED or leg.filled:
+    def _ended(self, position: Position, known: Protected, now: float) -> None:
+        """Both legs have ended: by what was asked of them, or it is a failure."""
+        leg, target = known.leg, known.target
+        if leg is None or any(o is not None and (o.cancel_requested or o.filled) for o in (leg, target)):
             return
-        self._failed(position, known, f"the leg is {leg.status.value}: {leg.reason}".rstrip(": "), now)
+        why = f"{leg.status.value}: {leg.reason}".rstrip(": ")
+        if target is None or known.proven or leg.status is not OrderStatus.REJECTED or NOT_SENT in leg.reason:
+            self._failed(position, known, f"the leg is {why}", now)
+        else:
+            self._alone(position, known, f"the pair is {why}", now + self.rules.declared_s)
 
-    def _place(self, position: Position, known: Protected, stop: float, quantity: Decimal, now: float) -> None:
+    def _mend(self, position: Position, known: Protected, now: float) -> None:
+        """One leg of a pair acted, so the exchange ends the other: what it leaves must not rest without a stop."""
+        known.proven = False
+        if known.acted_s is None:
+            known.acted_s = now
+        elif now - known.acted_s >= self.rules.rest_s:
+            self._cancel(position, known)
+
+    def _keep(self, position: Position, known: Protected, levels: Levels, now: float) -> None:
+        if any(leg.cancel_requested for leg in known.working):
+            return
+        if self._differs(position, known, levels, now):
+            known.proven = False
+            self._cancel(position, known)  # the next leg waits for its outcome
+        elif known.leg is not None:
+            self._verify(position, known, known.leg, now)
+
+    def _cancel(self, position: Position, known: Protected) -> None:
+        for leg in known.working:
+            position.cancel(leg)
+
+    def _place(self, position: Position, known: Protected, levels: Levels, now: float) -> None:
         if now < known.rests_s:
             return
         known.declared = ""
@@ -215,12 +190,31 @@ class ProtectiveOrders:
         if refusal:
             self._declare(position, known, refusal, now)
             return
-        price = position.instrument.floor_price(Decimal(repr(stop)))
-        leg = position.place(price, quantity)
-        if leg is None or not leg.status.is_open:
-            self._failed(position, known, "the leg was denied" if leg is None else leg.reason, now)
+        single = Levels(levels.quantity, levels.stop)
+        paired = levels.target is not None and self._may_pair(position, known, now)
+        legs = position.place(levels if paired else single)
+        if paired and not legs:
+            self._alone(position, known, "the pair was denied", now + self.rules.declared_s)
+            legs = position.place(single)
+        if not legs or not legs[0].status.is_open:
+            self._failed(position, known, legs[0].reason if legs else "the leg was denied", now)
             return
-        known.leg, known.placed_s, known.asked, known.proven, known.overdue = leg, now, False, False, False
+        known.leg, known.target = legs[0], legs[1] if len(legs) > 1 else None
+        known.alone = "" if known.target is not None else known.alone
+        known.placed_s, known.asked, known.proven, known.overdue = now, False, False, False
+
+    def _may_pair(self, position: Position, known: Protected, now: float) -> bool:
+        """Tell whether the target may rest beside the stop; say why not where that is new."""
+        if now < known.alone_s:
+            return False
+        why = self._unpaired(position.symbol)
+        if why and why != known.alone:
+            self._alone(position, known, why, now)
+        return not why
+
+    def _alone(self, position: Position, known: Protected, why: str, until_s: float) -> None:
+        known.alone, known.alone_s = why, until_s
+        self._tell("protection.target_bot_side", position, known, why)
 
     def _crowded(self, position: Position) -> str:
         """Return why the exchange takes no further stop order of this symbol."""
@@ -255,24 +249,25 @@ class ProtectiveOrders:
             self._declare(position, known, why, now)
         else:
             known.rests_s = now + self.rules.retry_s
-            if known.leg is not None and known.leg.status.is_open:
-                position.cancel(known.leg)
+            self._cancel(position, known)
 
     def _declare(self, position: Position, known: Protected, why: str, now: float) -> None:
         known.declared, known.failures, known.rests_s = why, 0, now + self.rules.declared_s
         self._tell("protection.bot_side", position, known, why)
 
-    def _differs(
-        self, leg: Order, known: Protected, stop: float, quantity: Decimal, position: Position, now: float
-    ) -> bool:
-        """Tell whether the leg must make room for another: other quantity at once, another level when it pays."""
-        if leg.cancel_requested:
+    def _differs(self, position: Position, known: Protected, levels: Levels, now: float) -> bool:
+        """Tell whether the legs must make room for others: other quantity at once, other levels when it pays."""
+        leg = known.leg
+        if leg is None or leg.remaining != levels.quantity:
+            return leg is not None
+        if now - known.placed_s < self.rules.move_every_s:
             return False
-        if leg.remaining != quantity:
+        by = levels.stop * Decimal(repr(self.rules.move_by))
+        if abs(levels.stop - (leg.stop_price or ZERO)) >= by:
             return True
-        price = position.instrument.floor_price(Decimal(repr(stop)))
-        moved = abs(price - (leg.stop_price or ZERO)) >= price * Decimal(repr(self.rules.move_by))
-        return moved and now - known.placed_s >= self.rules.move_every_s
+        if known.target is None:
+            return levels.target is not None and self._may_pair(position, known, now)
+        return levels.target != known.target.price
 
     def _count(self, known: Protected, now: float, *, needed: bool) -> None:
         """Add the time since the last look to what was unprotected."""
@@ -280,5 +275,6 @@ class ProtectiveOrders:
             known.seconds += now - known.seen_s
 
     def _tell(self, topic: str, position: Position, known: Protected, detail: str) -> None:
-        data = {"symbol": position.symbol, "stop": known.place, "detail": detail, "seconds": f"{known.seconds:.1f}"}
+        data = {"symbol": position.symbol, "stop": known.place, "target": known.target_place, "detail": detail}
+        data["seconds"] = f"{known.seconds:.1f}"
         self._journal.event(Event(topic=topic, time_ms=self._clock.now_ms(), bot=position.name, data=data))

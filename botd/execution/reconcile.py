@@ -21,7 +21,7 @@ from botd.domain.instrument import split_symbol
 from botd.domain.order import Fill, Order, OrderStatus, Report
 from botd.exchange.remote import RemoteBalance, RemoteExchange, RemoteOrder
 from botd.execution.account import AccountBook
-from botd.execution.differences import Differences, came_in
+from botd.execution.differences import Differences, came_in, may_come_of
 from botd.execution.durable import OrderArchive
 from botd.execution.evidence import Reading
 from botd.execution.explain import Explained, explain
@@ -36,6 +36,7 @@ logger = logging.getLogger("botd.execution")
 
 STEP_S = 0.5
 _SEEN = frozenset({OrderStatus.OPEN, OrderStatus.PARTIAL})
+_TOLD = "told by the exchange"
 
 
 class Reconciler:
@@ -106,8 +107,8 @@ class Reconciler:
             self._active.add(order.symbol)
 
     def on_transfer(self, asset: str, amount: Decimal, time_ms: int) -> None:
-        if not self.differences.was_taken(asset, amount, time_ms):
-            self._transfer(asset, amount, time_ms, "told by the exchange")
+        if not self.account.was_inferred(asset, amount, time_ms):
+            self._transfer(asset, amount, time_ms, _TOLD)
 
     def on_stream(self, up: bool) -> None:
         self._agenda.stream_up = up
@@ -242,11 +243,8 @@ class Reconciler:
 
     def statistics(self) -> dict[str, Any]:
         """Return counters and flags for ``health``."""
-        flags = {
-            "ready": self.ready,
-            "degraded": len(self.differences.degraded),
-            "externals": len(self.others.externals),
-        }
+        degraded, externals = len(self.differences.degraded), len(self.others.externals)
+        flags = {"ready": self.ready, "degraded": degraded, "externals": externals}
         return {**flags, **self._counts, "refusals": self.refusals()}
 
     # -- open orders
@@ -340,10 +338,11 @@ class Reconciler:
         table = self._gateway.table
         return [o for o in table.open_orders() if o.client_order_id in table.doubts or o.status not in _SEEN]
 
-    def _may_be_explained(self) -> bool:
+    def _may_be_explained(self, differences: Mapping[str, Decimal]) -> bool:
         """Tell whether an order of before the restart, whose outcome is not known yet, may be what differs."""
         early = not self.ready and self._clock.monotonic() - self._begun_s < self.schedule.patience_s
-        return early and any(order.status is OrderStatus.UNKNOWN for order in self._gateway.open_orders())
+        unknown = (order for order in self._gateway.open_orders() if order.status is OrderStatus.UNKNOWN)
+        return early and may_come_of(unknown, differences)
 
     async def _read_trades(self, symbols: Iterable[str]) -> dict[str, Decimal]:
         """Read the trades of symbols; return what the balances differ by then."""
@@ -361,7 +360,7 @@ class Reconciler:
 
     def _judge(self, differences: Mapping[str, Decimal]) -> None:
         """Say what a look at the balances means: nothing, a deposit, a new beginning, or trouble."""
-        lasting = {} if self._may_be_explained() else self.differences.note(differences)
+        lasting = {} if self._may_be_explained(differences) else self.differences.note(differences)
         self._undecided = bool(differences) and not lasting
         if differences:
             self._agenda.again("balances", self._clock.monotonic())
@@ -377,7 +376,7 @@ class Reconciler:
         if lasting.keys() == differences.keys() and came_in(lasting, self._unsettled()):
             for asset, amount in lasting.items():
                 self._transfer(asset, amount, self._clock.now_ms(), "nothing is missing elsewhere")
-            self.differences.take(lasting, self._clock.now_ms())
+            self.differences.explained()
             self.differences.agree({})
             return
         self.differences.differ(lasting)
@@ -391,6 +390,8 @@ class Reconciler:
     def _transfer(self, asset: str, amount: Decimal, time_ms: int, why: str) -> None:
         self._counts["transfers"] += 1
         self.account.on_transfer(asset, amount)
+        if why != _TOLD:
+            self.account.infer(asset, amount, time_ms)
         self._household.on_transfer(asset, amount, time_ms)
         data = {"asset": asset, "amount": f"{amount:f}", "why": why}
         self._journal.event(Event(topic="account.transfer", time_ms=time_ms, data=data))

@@ -128,9 +128,12 @@ class Settlement:
     def tick(self) -> None:
         """Called often on tick feeds: the account's curve, and a commit of what has gathered."""
         self._mark_account(self._clock.now_ms())
-        self._collect()
-        if not self._journal.empty and not self._abandoned:
-            self._ledger.commit()
+        self._commit_journalled()
+
+    def commit_whole(self) -> None:
+        """Commit what was journalled, unless a moment or a command is half-way."""
+        if not self._lock.locked():
+            self._commit_journalled()
 
     # -- inside
 
@@ -166,6 +169,11 @@ class Settlement:
         self._committed_s = now
         self._keep_cursor()
         self._ledger.commit()
+
+    def _commit_journalled(self) -> None:
+        self._collect()
+        if not self._journal.empty and not self._abandoned:
+            self._ledger.commit()
 
     def _keep_cursor(self) -> None:
         """Write the cursor beside the effects of the moments up to it: neither is durable without the other."""

@@ -19,6 +19,7 @@ from botd.exchange.remote import RemoteOrder
 from tests.fakes.binance import BinanceFront
 from tests.fakes.binance.exchange import DEFAULT_KEY
 from tests.fakes.binance.exchange.wire import Exchange
+from tests.fakes.live_scene import play as play
 
 BTC = "BTC/USDT"
 FAST = StreamRules(open_s=2.0, reply_s=1.0, first_pause_s=0.02, longest_pause_s=0.1, stable_s=0.05)
@@ -133,15 +134,3 @@ async def account(front: BinanceFront, *, start: bool = True, **options: Any) ->
         yield made
     finally:
         await made.close()
-
-
-def play(scene: Callable[[], Any], seconds: float = 30.0) -> None:
-    """Run a scene; what asyncio would only log fails it."""
-
-    async def body() -> None:
-        complaints: list[Any] = []
-        asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
-        await scene()
-        assert not complaints
-
-    asyncio.run(asyncio.wait_for(body(), seconds))

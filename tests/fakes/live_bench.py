@@ -14,6 +14,7 @@ from botd.market.cache.cache import MemoryCache
 from botd.market.manager import MarketManager
 from tests.fakes.binance import BinanceFront, CandleMarket, Fault, ManualClock, Pace, Rules
 from tests.fakes.binance.market import Market, text
+from tests.fakes.live_scene import Reader, play
 
 MINUTE = 60_000
 STEP_MS = 500
@@ -39,22 +40,6 @@ class FrontTime:
 
     async def sleep(self, seconds: float) -> None:
         await self._clock.sleep(seconds)
-
-
-class Reader:
-    """A bot's ears: what it was told, and whether it could have opened anything then."""
-
-    def __init__(self, is_denied: Callable[[], bool]) -> None:
-        self.candles: list[Candle] = []
-        self.denied: list[bool] = []
-        self._is_denied = is_denied
-
-    def on_closed(self, candle: Candle) -> None:
-        self.candles.append(candle)
-        self.denied.append(self._is_denied())
-
-    def on_open(self, open_time: int, price: float) -> None:
-        raise AssertionError("tick feeds open no candles")
 
 
 class LiveBench:
@@ -194,14 +179,11 @@ def with_bench(bench: LiveBench, scene: Callable[[LiveBench], Coroutine[Any, Any
     """Run a scene; what asyncio would only log fails it."""
 
     async def body() -> None:
-        complaints: list[Any] = []
-        asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
         await bench.start()
         try:
             await scene(bench)
         finally:
             await bench.close()
-        assert not complaints
-        assert bench.front.record.while_banned() == []
 
-    asyncio.run(asyncio.wait_for(body(), 60))
+    play(body, 60)
+    assert bench.front.record.while_banned() == []

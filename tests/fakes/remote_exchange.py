@@ -27,6 +27,7 @@ class RemoteFake(FakeExchange):
         self.held = {asset: Decimal(amount) for asset, amount in held.items()}
         self.lose = self.silent = False
         self.broken: set[str] = set()
+        self.lists: dict[str, tuple[str, str]] = {}
         self.asked: list[str] = []
         self.symbols: dict[str, str] = {}
         self.listener: AccountListener | None = None
@@ -44,6 +45,16 @@ class RemoteFake(FakeExchange):
         if not self.lose:
             self.arrive(order)
         if not self.silent:
+            self.tell(order.client_order_id)
+
+    def submit_pair(self, first: Order, second: Order, list_id: str) -> None:
+        """Both arrive, or neither; the list's id is the oracle's too."""
+        self.lists[list_id] = (first.client_order_id, second.client_order_id)
+        for order in (first, second):
+            super().submit(order)
+            if not self.lose:
+                self.arrive(order)
+        for order in () if self.silent else (first, second):
             self.tell(order.client_order_id)
 
     def arrive(self, order: Order) -> None:

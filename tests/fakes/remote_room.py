@@ -69,8 +69,8 @@ class RemoteRoom:
 
     # -- the seams
 
-    def commit(self, order: Order, then: Committed) -> None:
-        self.commits.append((order, then))
+    def commit(self, orders: Sequence[Order], then: Committed) -> None:
+        self.commits.append((orders[0], then))
         if self.commit_at_once:
             then(None)
 

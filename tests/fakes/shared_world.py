@@ -18,14 +18,15 @@ from botd.domain.candle import Candle, interval_ms
 from botd.domain.clock import VirtualClock
 from botd.domain.events import Event
 from botd.domain.instrument import Instrument
-from botd.market.by_ccxt.ccxt_client import window_of
 from botd.market.cache.cache import MemoryCache
 from botd.market.cache.redis_link import RedisLink
+from botd.market.candles import window_of
 from botd.market.feed import Lane, Quote
 from botd.market.manager import MarketManager
 from botd.market.shared.messages import Keys
 from botd.market.shared.publisher import Publisher
 from botd.market.shared.shared_feed import SharedFeed
+from tests.fakes.live_scene import Reader, play
 from tests.fakes.redis_server import RedisServer
 
 MINUTE = 60_000
@@ -66,22 +67,6 @@ async def until(condition: Callable[[], Any], seconds: float = 8.0, say: Callabl
         await asyncio.sleep(0.005)
 
 
-class Ears:
-    """A bot's ears: what it was told, and whether it could have opened anything then."""
-
-    def __init__(self, is_denied: Callable[[], bool]) -> None:
-        self.candles: list[Candle] = []
-        self.denied: list[bool] = []
-        self._is_denied = is_denied
-
-    def on_closed(self, candle: Candle) -> None:
-        self.candles.append(candle)
-        self.denied.append(self._is_denied())
-
-    def on_open(self, open_time: int, price: float) -> None:
-        raise AssertionError("tick feeds open no candles")
-
-
 class Side:
     """What publishers and followers have in common: a market and its readers."""
 
@@ -93,14 +78,14 @@ class Side:
             clock=world.clock, cache=MemoryCache(), base_interval=None, on_event=self.events.append,
             candle_feed=False, lookback=LOOKBACK,
         )  # fmt: skip
-        self.ears: dict[Lane, Ears] = {}
+        self.ears: dict[Lane, Reader] = {}
         self.task: asyncio.Task[None] | None = None
 
     def link(self) -> RedisLink:
         return RedisLink("127.0.0.1", self.port, self.world.clock, meanwhile="waiting", retry_s=0.15)
 
-    def read(self, symbol: str = BTC, interval: str = "1m", warmup: int = 20) -> Ears:
-        ears = self.ears[symbol, interval] = Ears(lambda: self.denied(symbol))
+    def read(self, symbol: str = BTC, interval: str = "1m", warmup: int = 20) -> Reader:
+        ears = self.ears[symbol, interval] = Reader(lambda: self.denied(symbol))
         self.market.subscribe(symbol, interval, ears, warmup)
         return ears
 
@@ -336,8 +321,6 @@ def with_world(scene: Callable[[SharedWorld], Coroutine[Any, Any, None]], *, ser
     """Run a scene; what asyncio would only log fails it."""
 
     async def body() -> None:
-        complaints: list[Any] = []
-        asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
         world = SharedWorld()
         if server:
             world.server.start()
@@ -345,6 +328,5 @@ def with_world(scene: Callable[[SharedWorld], Coroutine[Any, Any, None]], *, ser
             await scene(world)
         finally:
             await world.close()
-        assert not complaints, complaints
 
-    asyncio.run(asyncio.wait_for(body(), 60))
+    play(body, 60)

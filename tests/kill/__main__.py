@@ -58,7 +58,8 @@ def live_kills(home: Path, cycles: int, seed: int) -> bool:
     while campaign.kills < cycles:
         campaign.round(min(LIVE_ROUND, cycles - campaign.kills))
         print(f"  {campaign.kills} live kills, {time.monotonic() - began:.0f} s", flush=True)
-    print(f"{campaign.kills} kills of live trading: {campaign.orders:,} orders, {campaign.trades:,} trades", end="")
+    print(f"{campaign.kills} kills of live trading: {campaign.orders:,} orders, {campaign.pairs} pairs", end="")
+    print(f", {campaign.trades:,} trades", end="")
     print(f", {len(campaign.wrong)} findings: orphans, doubles or books that differ")
     print(f"  {campaign.starts} starts, READY within {campaign.slowest_s:.2f} s at most{_load()}")
     _table(campaign.counts)

@@ -103,6 +103,9 @@ class Campaign:
             with contextlib.closing(sqlite3.connect(copy)) as connection:
                 if connection.execute("PRAGMA integrity_check(1)").fetchone()[0] != "ok":
                     self.say(f"{name}: backup {copy.name} is not sound")
+        parts = sorted(part.name for part in (victim.botd.state_dir / "backups").glob("*.part"))
+        if len(parts) > 1:  # the last one may have been killed, what was before it is cleared
+            self.say(f"{name}: unfinished backups are left: {parts}")
 
     def _calm_run(self, world: World, up_to: int) -> Path:
         """Return the ledger of a botd that nobody disturbed, played at least as far."""

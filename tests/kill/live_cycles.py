@@ -24,6 +24,7 @@ from tests.fakes.binance import CandleMarket, FrontThread, Pace, RunningClock
 from tests.fakes.binance.exchange import DEFAULT_KEY
 from tests.fakes.binance.exchange.calls import Call
 from tests.fakes.binance.exchange.wire import Exchange
+from tests.fakes.live_daemon import HOLDER
 from tests.kill.worlds import rows, unsound
 
 POINTS = {
@@ -71,6 +72,10 @@ OFF = (
 )
 
 
+PAIRED_FROM = 10
+"""A round of so many kills is worth the wait for a pair."""
+
+
 class LiveCampaign:
     """Rounds of kills; ``wrong`` is empty where everything held."""
 
@@ -80,7 +85,7 @@ class LiveCampaign:
         self.counts: Counter[str] = Counter()
         self.wrong: list[str] = []
         self.slowest_s = 0.0
-        self.orders = self.trades = self.starts = 0
+        self.orders = self.trades = self.pairs = self.starts = 0
         self._report = report
         self._rounds = 0
 
@@ -96,7 +101,7 @@ class LiveCampaign:
         with FrontThread(market, clock=RunningClock(), exchange=venue) as front:
             victim = LiveVictim(self.home / f"live{self._rounds}", front, venue, self)
             try:
-                victim.populate()
+                victim.populate(paired=kills >= PAIRED_FROM)
                 for _ in range(kills):
                     victim.cycle()
                 for said in victim.settle():
@@ -105,6 +110,7 @@ class LiveCampaign:
                 victim.end()
             self.orders += len(venue.books.orders)
             self.trades += len(venue.books.trades)
+            self.pairs += len(venue.books.lists)
 
     def say(self, what: str) -> None:
         """Keep a finding."""
@@ -132,10 +138,11 @@ class LiveVictim:
         strategies = home / "strategies"
         strategies.mkdir(mode=0o700)
         (strategies / "churner.py").write_text(CHURNER)
+        (strategies / "holder.py").write_text(HOLDER)
         self._client = Client(str(self.botd.socket))
 
-    def populate(self) -> None:
-        """Arm it, and start three bots."""
+    def populate(self, *, paired: bool) -> None:
+        """Arm it, and start three bots; where ``paired`` another one too, whose stop and target rest as a pair."""
         self._start()
         self._until(self._reconciled, 40)
         self.botd.run("live", "arm", "--max-capital", "50000", "--for", "1d", "--yes")
@@ -143,6 +150,10 @@ class LiveVictim:
             what = ("--strategy", "churner", "--symbol", symbol, "--interval", "1m", "--capital", "1000")
             self.botd.run("create", name, *what, "--start", "--live")
         self._until(lambda: len(self._venue.books.trades) > 5, 60)
+        if paired:
+            what = ("--strategy", "holder", "--symbol", "ETH/USDT", "--interval", "1m", "--capital", "1000")
+            self.botd.run("create", "delta", *what, "--stop-loss", "1%", "--take-profit", "1%", "--start", "--live")
+            self._until(lambda: bool(self._venue.books.lists), 90)  # it enters when a minute ends
 
     def cycle(self) -> None:
         """One life that ends in a kill."""
@@ -172,8 +183,8 @@ class LiveVictim:
         seen = len(self._venue.books.trades)
         self._until(lambda: len(self._venue.books.trades) > seen, 60)  # all by itself
         self.botd.run("halt")
-        for name in ("alpha", "beta", "gamma"):
-            self.botd.run("close", name, check=False, timeout=90)
+        for name in ("alpha", "beta", "gamma", "delta"):
+            self.botd.run("close", name, check=False, timeout=90)  # there is not always a delta
         self._until(lambda: not self._venue.books.open_orders(), 30)
         self._until(lambda: not self._unsettled(), 60)
         match = self.botd.json("reconcile", "--explain")

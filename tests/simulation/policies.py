@@ -8,8 +8,9 @@ events of the account that come or do not. Each rule wants the position once: wh
 orders anew, by then without a fault. The exchange's own books then say what it has: an *orphan* is an order there that
 the rule does not follow, a *duplicate* an intent with more than one order.
 
-The rule of botd is its own code (:mod:`botd.execution.evidence`, the table of :mod:`.outcomes`); the others are models
-of a few lines. The mix of tapes is made, not measured: figures compare rules, they do not forecast accidents.
+The rule of botd is its own code (:mod:`botd.execution.evidence`, the table of
+:mod:`botd.exchange.binance.outcomes`); the others are models of a few lines. The mix of tapes is made, not measured:
+figures compare rules, they do not forecast accidents.
 """
 
 from __future__ import annotations

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
+from botd.exchange.binance.binance import BinanceExchange
 from botd.exchange.binance.order_desk import OrderDesk
+from botd.execution.client_ids import pair_id
 from botd.execution.gateway import Gateway
 from botd.execution.learning import Learner
 from tests.simulation.policies import compare
@@ -74,12 +76,25 @@ def test_a_timeout_taken_for_a_failure_is_found_out(monkeypatch: pytest.MonkeyPa
 
 
 def test_an_intent_sent_before_it_is_durable_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    def at_once(self: Any, order: Any) -> None:
-        self._journal.order(order)
-        self._exchange.submit(order)
+    def at_once(self: Any, *orders: Any) -> None:
+        for order in orders:
+            self._journal.order(order)
+        if len(orders) == 1:
+            self._exchange.submit(orders[0])
+        else:
+            self._exchange.submit_pair(*orders, pair_id(orders[0].client_order_id))
 
     monkeypatch.setattr(Gateway, "_commit_then_send", at_once)
-    assert "I1" in _first_broken(range(12))
+    assert "I1" in _first_broken(range(12, 24))
+
+
+def test_a_pair_sent_as_two_orders_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    def apart(self: Any, first: Any, second: Any, list_id: str) -> None:
+        self._desk.place(first)
+        self._desk.place(second)
+
+    monkeypatch.setattr(BinanceExchange, "submit_pair", apart)
+    assert "two live legs" in _first_broken(range(8))
 
 
 def test_a_fill_that_is_not_fetched_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ import asyncio
 import heapq
 import itertools
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
@@ -45,12 +46,12 @@ class FrontClock(Protocol):
         ...
 
 
-class _Sleeper:
-    def now_ms(self) -> int:
-        raise NotImplementedError
+class _Sleeper(ABC):
+    @abstractmethod
+    def now_ms(self) -> int: ...
 
-    def call_at(self, time_ms: float, callback: Callback) -> Handle:
-        raise NotImplementedError
+    @abstractmethod
+    def call_at(self, time_ms: float, callback: Callback) -> Handle: ...
 
     async def sleep(self, seconds: float) -> None:
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()

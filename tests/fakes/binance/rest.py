@@ -43,7 +43,7 @@ class Route(NamedTuple):
     """
 
     weight: int | Callable[[Parameters], int]
-    handler: Callable[[Request], Any]
+    handler: Callable[[Request], Any] | None
     serve: Callable[[Any], Awaitable[Any]] | None = None
     free: bool = False
 

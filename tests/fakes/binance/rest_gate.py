@@ -93,7 +93,7 @@ class RestGate:
         error = self._fault("error", request.path, parameters)
         if error is not None:
             return _broken(error)
-        if route is None:
+        if route is None or route.handler is None:
             return _unknown(request)
         stale = self._fault("stale", request.path, parameters)
         if stale is not None and stale.path == "*" and request.path.endswith("/time"):

@@ -14,6 +14,8 @@ from typing import NamedTuple
 from tests.simulation.trading.rules import Broken
 from tests.simulation.trading.run import Run
 
+TOLD_EACH = 50
+
 
 class Result(NamedTuple):
     """What became of a seed. ``said`` is empty where every rule held."""
@@ -42,18 +44,23 @@ def played(seed: int, minutes: float, bots: int) -> Result:
 
 def campaign(seeds: range, minutes: float, bots: int, jobs: int, tell: Callable[[str], None]) -> int:
     """Play many seeds and tell what was reached; return how many broke a rule."""
-    began, counts, broken, settled, trading = time.perf_counter(), Counter[str](), 0, 0.0, 0.0
-    with ProcessPoolExecutor(jobs, multiprocessing.get_context("fork"), initializer=quiet) as pool:
-        for result in pool.map(played, seeds, [minutes] * len(seeds), [bots] * len(seeds)):
-            counts.update(result.counts)
-            settled, trading = max(settled, result.settled_s), max(trading, result.trading_s)
-            if result.said:
-                broken += 1
-                tell(result.said)
-    took = time.perf_counter() - began
-    tell(f"{len(seeds)} seeds of {minutes:g} minutes with {bots} bots in {took:.0f} s: {broken} broke a rule")
-    tell(f"slowest after the faults: ledger = exchange {settled:.1f} s, all trading {trading:.1f} s")
-    tell(", ".join(f"{name} {count:,}" for name, count in sorted(counts.items())))
+    began, counts, broken, settled, trading, done = time.perf_counter(), Counter[str](), 0, 0.0, 0.0, 0
+    try:
+        with ProcessPoolExecutor(jobs, multiprocessing.get_context("fork"), initializer=quiet) as pool:
+            for result in pool.map(played, seeds, [minutes] * len(seeds), [bots] * len(seeds)):
+                counts.update(result.counts)
+                settled, trading = max(settled, result.settled_s), max(trading, result.trading_s)
+                done += 1
+                if result.said:
+                    broken += 1
+                    tell(result.said)
+                if not done % TOLD_EACH:
+                    tell(f"  {done} seeds, {time.perf_counter() - began:.0f} s")
+    finally:  # what was reached is told, however it ends
+        took = time.perf_counter() - began
+        tell(f"{done} seeds of {minutes:g} minutes with {bots} bots in {took:.0f} s: {broken} broke a rule")
+        tell(f"slowest after the faults: ledger = exchange {settled:.1f} s, all trading {trading:.1f} s")
+        tell(", ".join(f"{name} {count:,}" for name, count in sorted(counts.items())))
     return broken
 
 

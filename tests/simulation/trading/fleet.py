@@ -48,8 +48,8 @@ def _bot(number: int, dice: random.Random, prices: dict[str, float]) -> dict[str
         bot["stop_loss"] = dice.choice(("0.005", "0.01", "0.02"))
         if dice.random() < 0.3:
             bot["trailing_stop"] = "0.008"
-        if dice.random() < 0.3:
-            bot["take_profit"] = "0.006"
+        if dice.random() < 0.6:
+            bot["take_profit"] = dice.choice(("0.002", "0.004", "0.006"))  # with the stop: a pair on the exchange
     return bot
 
 

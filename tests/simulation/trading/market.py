@@ -18,7 +18,7 @@ from botd.domain.clock import Clock
 from botd.domain.errors import BotdError
 from botd.domain.instrument import Instrument
 from botd.exchange.binance.site import Site
-from botd.market.by_ccxt.ccxt_client import window_of
+from botd.market.candles import window_of
 from botd.market.feed import Lane, Quote
 from botd.market.manager import MarketManager
 from tests.fakes.binance.exchange.venue import Venue
@@ -31,7 +31,7 @@ INTERVAL = "1m"
 _MINUTE_MS = 60_000
 _HISTORY = 200
 _KEPT = 1_600
-_LISTING_S, _AGAIN_S = 300.0, 10.0
+_LISTING_S, _UNSETTLED_S, _AGAIN_S = 300.0, 60.0, 10.0
 _TELL_S = 0.05
 
 
@@ -130,6 +130,7 @@ class Feed:
         self._on_listing = told
         self._loaded: set[Lane] = set()
         self._changed = asyncio.Event()
+        self._listed_s = clock.monotonic()
 
     async def start(self) -> None:
         """Know what is listed."""
@@ -147,7 +148,7 @@ class Feed:
             self._market.feed = None
 
     async def _follow(self) -> None:
-        due_s = self._clock.monotonic() + _LISTING_S
+        due_s = self._clock.monotonic() + _UNSETTLED_S
         while True:
             try:
                 async with asyncio.timeout(max(0.0, due_s - self._clock.monotonic())):
@@ -159,13 +160,17 @@ class Feed:
             self._load()
 
     async def _list(self) -> float:
-        """Look up what is listed, as Binance's feed does; return when to do so again."""
-        try:
-            await self._site.refresh_listing()
-        except BotdError:
-            return _AGAIN_S
-        self._on_listing()
-        return _LISTING_S
+        """Look up what is listed, as Binance's feed does, oftener what is unsettled; return when to look again."""
+        now, unsettled = self._clock.monotonic(), self._site.unsettled()
+        is_due = now - self._listed_s >= _LISTING_S
+        if is_due or unsettled:
+            try:
+                await self._site.refresh_listing(None if is_due else unsettled)
+            except BotdError:
+                return _AGAIN_S
+            self._listed_s = now if is_due else self._listed_s
+            self._on_listing()
+        return _UNSETTLED_S
 
     async def close(self) -> None:
         """Nothing is held."""

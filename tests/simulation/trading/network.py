@@ -132,8 +132,8 @@ class DoorTransport:
             return
         if isinstance(outcome, Lost) and not outcome.cut:
             return  # nothing comes: the client gives up by itself
-        self._network.heard(outcome)
-        if not waiting.done():
+        if not waiting.done():  # what comes to one who has hung up is not heard
+            self._network.heard(outcome)
             waiting.set_result(outcome)
 
     async def close(self) -> None:

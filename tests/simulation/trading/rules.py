@@ -17,10 +17,11 @@ from typing import Any
 import msgspec
 
 from botd.bot.intents import market_entry, risk_request
-from botd.domain.order import Fill, Intent, Order, OrderStatus, Purpose, Side
+from botd.domain.order import Fill, Intent, Order, OrderStatus, Purpose, Side, offered
 from botd.exchange.remote import RemoteBalance
 from botd.execution.client_ids import parse_client_order_id
 from botd.execution.explain import explain
+from botd.execution.orders import OrderTable
 from botd.ledger import agreement, audit, double_entry, replay
 from botd.ledger.accounting import BotBook
 from botd.ledger.checksums import damages
@@ -122,8 +123,19 @@ class Rules:
             self.hold(book.position.quantity >= 0, f"A9: {bot.name} holds {book.position.quantity}")
             told = book.capital + book.realized_pnl - book.position.cost
             self.hold(book.cash == told, f"A3: {bot.name}: cash {book.cash}, by the sums {told}")
+        self._look_at_legs(table)
         deepest = life.world.drawdown.percent()
         self.hold(deepest is None or 0 <= deepest <= 100, f"A8: drawdown {deepest}")
+
+    def _look_at_legs(self, table: OrderTable) -> None:
+        """A bot has one protective order, or one pair of them, at the exchange: never two that could both sell."""
+        resting: defaultdict[int, set[tuple[str, int]]] = defaultdict(set)
+        for true in self.books.open_orders():
+            order = table.find(true.client_id)
+            if order is not None and order.purpose is Purpose.PROTECTION:
+                resting[order.bot].add(("list", true.list_id) if true.list_id >= 0 else ("order", true.id))
+        for bot, legs in resting.items():
+            self.hold(len(legs) == 1, f"two live legs of bot {bot}: {sorted(legs)}")
 
     def _look_at_fresh(self) -> None:
         """Every order on the exchange with our prefix has one committed intent, and is one (I1, I2)."""
@@ -161,6 +173,7 @@ class Rules:
         with reading(self._path) as ledger:
             fills = [_fill(row) for row in ledger.execute("SELECT * FROM fills ORDER BY id")]
             self._hold_fills(ledger, fills)
+            self._hold_sales(ledger)
             self._hold_account(ledger, fills)
             self._hold_books(ledger, fills)
             if whole:
@@ -168,6 +181,11 @@ class Rules:
                     self.hold(False, f"the ledger: {said}")
                 for said in agreement.differences(ledger):
                     self.hold(False, f"the audit: {said}")
+
+    def _hold_sales(self, ledger: sqlite3.Connection) -> None:
+        """Nobody sold more than was held."""
+        rows = ledger.execute("SELECT data FROM events WHERE topic = 'book.oversold'").fetchall()
+        self.hold(not rows, f"sold beyond the holding: {rows[:1]}")
 
     def _hold_fills(self, ledger: sqlite3.Connection, fills: list[Fill]) -> None:
         true = {(trade.symbol, str(trade.id)): trade for trade in self.books.trades}
@@ -258,7 +276,7 @@ class Rules:
             return f"books: {said.differences}"
         for asset, (_, locked) in books.both().items():
             sells = sum(
-                (o.remaining for o in ours.values() if o.symbol.split("/")[0] == asset and o.side is Side.SELL), ZERO
+                (offered(each) for each in by_bot(ours.values()) if each[0].symbol.split("/")[0] == asset), ZERO
             )
             buys = sum(
                 (o.remaining * (o.price or ZERO) for o in ours.values() if asset == "USDT" and o.side is Side.BUY), ZERO
@@ -294,6 +312,14 @@ def reading(path: Path) -> Iterator[sqlite3.Connection]:
         yield connection
     finally:
         connection.close()
+
+
+def by_bot(orders: Iterable[Order]) -> list[list[Order]]:
+    """Return the orders, a list a bot."""
+    found: defaultdict[int, list[Order]] = defaultdict(list)
+    for order in orders:
+        found[order.bot].append(order)
+    return list(found.values())
 
 
 def _fill(row: tuple[Any, ...]) -> Fill:

@@ -26,8 +26,8 @@ from tests.simulation.trading.rules import Broken, Rules, reading
 from tests.simulation.trading.timeline import LoopClock, Timeline
 
 CALM_S = 60.0
-LISTED_S = 330.0
-"""A symbol that traded not is looked up again every five minutes."""
+LISTED_S = 90.0
+"""A symbol that traded not is looked up again every minute."""
 HALTED = "SYMBOL_NOT_ALLOWED"
 _TURN_S = 1.0
 _HASHED = {
@@ -257,6 +257,13 @@ class Run:
         self.counts["seeds"] += 1
         self.counts["orders"] += len(books.orders)
         self.counts["fills"] += len(books.trades)
+        targets = [o for o in books.orders.values() if o.list_id >= 0 and o.type == "LIMIT_MAKER"]
+        self.counts["pairs"] += len(books.lists)
+        self.counts["pairs' targets filled"] += sum(order.status == "FILLED" for order in targets)
+        self.counts["pairs' targets filled in part"] += sum(0 < order.executed < order.quantity for order in targets)
+        self.counts["pairs' stops filled"] += sum(
+            order.status == "FILLED" for order in books.orders.values() if order.list_id >= 0 and order not in targets
+        )
         self.counts["requests"] += sum(self.network.counts.values())
         self.counts["commits"] += self.disk.commits
         self.counts.update(self.rules.counts)

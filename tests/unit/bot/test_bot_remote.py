@@ -44,7 +44,7 @@ class RemoteWorld(TickWorld):
         bots = self.world.orchestrator.bots
         self.protection = ProtectiveOrders(
             gateway=gateway, positions=lambda: [ProtectedPosition(bot) for bot in bots.values()],
-            journal=self.world.journal, clock=self.clock,
+            journal=self.world.journal, clock=self.clock, unpaired=lambda symbol: "",
         )  # fmt: skip
         object.__setattr__(self.world.desk, "protect", self.protection.step)
 

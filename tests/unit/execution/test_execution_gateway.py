@@ -9,31 +9,13 @@ from typing import Any
 import pytest
 
 from botd.domain.clock import VirtualClock
-from botd.domain.order import TRANSITIONS, Fill, Order, OrderStatus
+from botd.domain.order import TRANSITIONS, Order, OrderStatus
 from botd.execution.gateway import ENDED_KEPT, Gateway
 from tests.fakes.fake_exchange import FakeExchange, FakeJournal, buy, fill_of, says
+from tests.fakes.remote_room import Owner
 
 OPEN = [status for status in OrderStatus if status.is_open]
 ENDED = [status for status in OrderStatus if not status.is_open]
-
-
-class Owner:
-    name = "alpha"
-
-    def __init__(self) -> None:
-        self.fills: list[Fill] = []
-        self.ended: list[str] = []
-        self.resurrected: list[tuple[str, str]] = []
-
-    def on_fill(self, order: Order, fill: Fill) -> Decimal:
-        self.fills.append(fill)
-        return Decimal(0)
-
-    def on_order_end(self, order: Order) -> None:
-        self.ended.append(order.client_order_id)
-
-    def on_resurrected(self, order: Order, ended_as: OrderStatus) -> None:
-        self.resurrected.append((order.client_order_id, ended_as.value))
 
 
 class Room:

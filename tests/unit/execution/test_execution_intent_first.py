@@ -181,11 +181,47 @@ def test_an_intent_alone_becomes_durable_beside_a_batch_under_way(tmp_path: Path
             heard.append(error)
             done.set()
 
-        durable.commit_intent(order(1, 1), then)
+        durable.commit_intent([order(1, 1)], then)
         await done.wait()
         assert heard == [None] and not ledger.journal.empty
         assert (await durable.by_client_id("PABCDE-1-1-07")) is not None
         assert await ledger.query("SELECT * FROM fills") == []
+        await ledger.close()
+
+    asyncio.run(script())
+
+
+def test_what_led_to_an_intent_is_durable_before_it(tmp_path: Path) -> None:
+    """Else a crash leaves a sale known and the purchase that it sells not: the fill was told after the last commit."""
+
+    async def script() -> None:
+        ledger = open_ledger(tmp_path)
+        durable, heard = DurableOrders(ledger), asyncio.Event()
+        durable.commit_causes = ledger.commit  # type: ignore[assignment]
+        sale = order(1, 2, side=Side.SELL)
+        durable.commit_intent([sale], lambda error: heard.set())  # from within the call that books the purchase
+        ledger.journal.fill(fill(1), Decimal(0))
+        await heard.wait()
+        assert await ledger.query("SELECT trade_id FROM fills") == [{"trade_id": "1"}]
+        assert (await durable.by_client_id(sale.client_order_id)) is not None
+        await ledger.close()
+
+    asyncio.run(script())
+
+
+def test_an_intent_that_is_cancelled_at_once_leaves_no_intent_behind(tmp_path: Path) -> None:
+    async def script() -> None:
+        ledger = open_ledger(tmp_path)
+        durable, heard = DurableOrders(ledger), []
+        durable.commit_causes = ledger.commit  # type: ignore[assignment]
+        taken_back = order(1, 1)
+        durable.commit_intent([taken_back], heard.append)
+        taken_back.status = OrderStatus.CANCELED
+        ledger.journal.order(taken_back)
+        await asyncio.sleep(0)
+        await ledger.commit()
+        kept = await durable.by_client_id(taken_back.client_order_id)
+        assert kept is not None and kept.order.status is OrderStatus.CANCELED and heard == []
         await ledger.close()
 
     asyncio.run(script())
@@ -215,7 +251,7 @@ def test_a_disk_that_refuses_denies_the_order(tmp_path: Path) -> None:
         ledger = open_ledger(tmp_path, retry_s=0.01)
         heard: asyncio.Future[BotdError | None] = asyncio.get_running_loop().create_future()
         ledger._writer._write = _full_disk  # type: ignore[method-assign]
-        DurableOrders(ledger).commit_intent(order(1, 1), lambda error: heard.done() or heard.set_result(error))
+        DurableOrders(ledger).commit_intent([order(1, 1)], lambda error: heard.done() or heard.set_result(error))
         error = await heard
         assert isinstance(error, UnavailableError) and "disk" in error.message
         del ledger._writer._write

@@ -10,6 +10,7 @@ import pytest
 
 from botd.domain.instrument import Instrument
 from botd.domain.order import Order, OrderStatus, OrderType, Purpose, Side
+from botd.execution.positions import Levels
 from botd.execution.protection import ProtectionRules, ProtectiveOrders
 from tests.fakes.fake_exchange import buy
 from tests.fakes.remote_room import RemoteRoom, run
@@ -25,12 +26,16 @@ class Holding:
     def __init__(self, room: RemoteRoom, number: int = 1) -> None:
         self.room, self.number = room, number
         self.level: float | None = 95.0
+        self.goal: float | None = None
         self.held = Decimal(2)
-        self.selling, self.why_not, self.denied = False, "", False
+        self.selling, self.why_not, self.denied, self.denied_pairs = False, "", False, False
         self.flattened: list[str] = []
 
     def stop(self) -> float | None:
         return self.level if self.held else None
+
+    def target(self) -> float | None:
+        return self.goal if self.held else None
 
     def quantity(self) -> Decimal:
         return self.held
@@ -41,12 +46,16 @@ class Holding:
     def refusal(self) -> str:
         return self.why_not
 
-    def place(self, stop_price: Decimal, quantity: Decimal) -> Order | None:
-        if self.denied:
-            return None
-        intent = buy(bot=self.number, side=Side.SELL, type=OrderType.STOP_LOSS, purpose=Purpose.PROTECTION,
-                     reason="stop_loss", price=None, stop_price=stop_price)  # fmt: skip
-        return self.room.gateway.submit(intent, quantity)
+    def place(self, levels: Levels) -> list[Order]:
+        if self.denied or (levels.target is not None and self.denied_pairs):
+            return []
+        stop = buy(bot=self.number, side=Side.SELL, type=OrderType.STOP_LOSS, purpose=Purpose.PROTECTION,
+                   reason="stop_loss", price=None, stop_price=levels.stop)  # fmt: skip
+        if levels.target is None:
+            return [self.room.gateway.submit(stop, levels.quantity)]
+        target = buy(bot=self.number, side=Side.SELL, type=OrderType.LIMIT_MAKER, purpose=Purpose.PROTECTION,
+                     reason="take_profit", price=levels.target)  # fmt: skip
+        return self.room.gateway.submit_pair(stop, target, levels.quantity)
 
     def cancel(self, order: Order) -> None:
         self.room.gateway.cancel(order)
@@ -61,9 +70,11 @@ class Protected:
     def __init__(self, **rules: Any) -> None:
         self.room = RemoteRoom(USDT="1000", BTC="2")
         self.holding = Holding(self.room)
+        self.no_pairs = ""
         self.holdings = [self.holding]
         self.protection = ProtectiveOrders(gateway=self.room.gateway, positions=lambda: self.holdings,
                                            journal=self.room.journal, clock=self.room.clock,
+                                           unpaired=lambda symbol: self.no_pairs,
                                            rules=ProtectionRules(**rules))  # fmt: skip
 
     @property

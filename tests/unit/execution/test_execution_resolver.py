@@ -211,6 +211,20 @@ def test_a_cancel_that_did_not_arrive_is_asked_again() -> None:
     run(script())
 
 
+def test_a_cancel_that_came_before_its_order_is_asked_again_within_seconds() -> None:
+    async def script() -> None:
+        room = RemoteRoom()
+        order = room.order()
+        room.gateway.cancel(order)
+        room.exchange.listener.on_doubt(order.client_order_id, "Unknown order sent.")  # type: ignore[union-attr]
+        await room.pass_time(4)
+        assert room.exchange.cancels == [order.client_order_id]
+        await room.pass_time(10)
+        assert room.exchange.cancels == [order.client_order_id] * 2 and room.gateway.table.doubts == {}
+
+    run(script())
+
+
 def test_no_such_order_ends_nothing_that_the_exchange_once_had() -> None:
     async def script() -> None:
         room = RemoteRoom()

@@ -232,9 +232,10 @@ class Api:
         return [shapes.my_trade(trade) for trade in _page(trades, given, first is not None or start is not None)]
 
     def account(self, call: Call, lag_ms: int) -> Any:
-        balances = self._books.both_at(self._venue.now() - lag_ms) if lag_ms else self._books.both()
+        now = self._books.updated_ms, self._books.both()
+        updated_ms, balances = self._books.both_at(self._venue.now() - lag_ms) if lag_ms else now
         return shapes.account(
-            balances, self._engine.matcher.fees, self._books.updated_ms, self._venue.uid,
+            balances, self._engine.matcher.fees, updated_ms, self._venue.uid,
             can_trade=self._venue.keys[call.key].trades if call.key in self._venue.keys else True,
             omit_zero=requests.flag(call.parameters, "omitZeroBalances"),
         )  # fmt: skip

@@ -57,13 +57,9 @@ class Books:
         """Return (free, locked) of every asset."""
         return {asset: (self.free(asset), self._locked[asset]) for asset in sorted(self.balances)}
 
-    def both_at(self, time_ms: int) -> dict[str, tuple[Decimal, Decimal]]:
-        """Return them as they were then."""
-        known = self._snapshots[0][1]
-        for moment, snapshot in reversed(self._snapshots):
-            if moment <= time_ms:
-                return snapshot
-        return known
+    def both_at(self, time_ms: int) -> tuple[int, dict[str, tuple[Decimal, Decimal]]]:
+        """Return them as they were then, with the time of their last change."""
+        return next((kept for kept in reversed(self._snapshots) if kept[0] <= time_ms), self._snapshots[0])
 
     def open_orders(self, symbol: str | None = None) -> list[Order]:
         """Return open orders, oldest first."""

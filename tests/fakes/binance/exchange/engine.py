@@ -179,6 +179,8 @@ class Engine:
     def place_oco(self, above: NewOrder, below: NewOrder, client_id: str = "") -> tuple[OrderList, list[Order]]:
         """Accept a pair of which one cancels the other."""
         rules = self._open_market(above.symbol)
+        if not rules.row.get("ocoAllowed", True):
+            raise Refused(-2010, "OCO orders are not supported for this symbol.")
         self._pair_rules(above, below)
         for leg in (above, below):
             rules.check(leg, self._standing(leg.symbol, rules, adding=2))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
@@ -15,7 +15,7 @@ from tests.fakes.binance.exchange import door
 from tests.fakes.binance.exchange.api import ENDPOINTS
 from tests.fakes.binance.exchange.calls import Answer, Lost, Outcome
 from tests.fakes.binance.exchange.orders import Refused
-from tests.fakes.binance.rest import Request, Route
+from tests.fakes.binance.rest import Route
 
 if TYPE_CHECKING:
     from tests.fakes.binance.exchange.wire import Exchange
@@ -32,7 +32,7 @@ class AccountDesk:
 
     def routes(self) -> Mapping[tuple[str, str], Route]:
         return {
-            place: Route(endpoint.cost, _unused, serve=self.serve, free=endpoint.free)
+            place: Route(endpoint.cost, None, serve=self.serve, free=endpoint.free)
             for place, endpoint in ENDPOINTS.items()
             if not (self._exchange.testnet and place[1].startswith("/sapi/"))
         }
@@ -54,10 +54,6 @@ class AccountDesk:
             seconds = int(outcome.headers["retry-after"])
             self._exchange.front.limits.sentence(request.remote or "", outcome.status, seconds)
         return _response(outcome)
-
-
-def _unused(request: Request) -> Any:
-    raise NotImplementedError("this endpoint is served by AccountDesk.serve")
 
 
 async def _lose(request: web.Request, lost: Lost) -> web.StreamResponse:
