@@ -18,6 +18,7 @@ from botctl.exit_codes import FAILED, USAGE, Fault
 from botctl.session import Session, clean
 from botctl.times import parse_duration_s, parse_rfc3339_ms
 
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 _NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?")
 
 
@@ -39,7 +40,8 @@ def fraction_text(text: str) -> str:
     if percent:
         value = value.scaleb(-2)
     elif abs(value) >= 1:
-        raise ValueError(f"{text!r} is ambiguous; write {shown}% for percent, or a fraction below 1")
+        remedy = "1% or 100%" if value == 1 else f"{shown}% for percent, or a fraction below 1"
+        raise ValueError(f"{text!r} is ambiguous; write {remedy}")
     return f"{value.normalize():f}" if value else "0"
 
 
@@ -119,19 +121,26 @@ def plain_value(text: str) -> str:
     return text
 
 
-def bot_argument(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the argument NAME: one bot."""
-    return click.argument("name", metavar="NAME", shell_complete=complete_bot)(function)
+def together(*options: Decorator) -> Decorator:
+    """Return one decorator for several options and arguments, in the order in which help lists them."""
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
 
 
-def bots_argument(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add NAME..., --all and -l: any number of bots; see :func:`selector_of`."""
-
-    decorated = click.option(
+bot_argument = click.argument("name", metavar="NAME", shell_complete=complete_bot)
+bots_argument = together(
+    click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=complete_bot),
+    click.option("--all", "everything", is_flag=True, help="All bots."),
+    click.option(
         "-l", "--label", "labels", type=KeyValue(), multiple=True, help="All bots with this label; may be repeated."
-    )(function)
-    decorated = click.option("--all", "everything", is_flag=True, help="All bots.")(decorated)
-    return click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=complete_bot)(decorated)
+    ),
+)
+"""Any number of bots; see :func:`selector_of`."""
 
 
 def selector_of(

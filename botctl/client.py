@@ -185,23 +185,13 @@ class Client:
                 raise fault
             time.sleep(BUSY_PAUSE_S)  # nothing was begun: asking again is safe
 
-    def rows(
-        self, cmd: str, args: dict[str, Any] | None = None, timeout_s: float = 10.0, most: int | None = None
-    ) -> Iterator[Any]:
-        """Yield every row of a paged list, page by page, at most ``most``."""
+    def rows(self, cmd: str, args: dict[str, Any] | None = None, timeout_s: float = 10.0) -> Iterator[Any]:
+        """Yield every row of a paged list, page by page."""
         wanted = dict(args or {})
-        left = most
         while True:
-            if left is not None:
-                wanted["limit"] = left
             result = self.call(cmd, wanted, timeout_s)
-            for row in result["rows"]:
-                if left is not None:
-                    if left == 0:
-                        return
-                    left -= 1
-                yield row
-            if not result.get("next") or left == 0:
+            yield from result["rows"]
+            if not result.get("next"):
                 return
             wanted["cursor"] = result["next"]
 

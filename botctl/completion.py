@@ -19,11 +19,7 @@ TOPICS = (
     "account", "book", "bot", "daemon", "ledger", "live", "market", "order", "protection", "reconcile", "risk", "trade",
 )  # fmt: skip
 """The topics of events; each has more below it."""
-AUDIT_KINDS = ("command", "order", "fill", "risk.state", "live.armed", "live.disarmed")
-SETTINGS = (
-    "atr_stop", "break_even", "capital", "fraction", "interval", "risk_per_trade", "stop_loss", "take_profit",
-    "time_stop", "trailing_stop",
-)  # fmt: skip
+AUDIT_KINDS = ("command", "order", "fill", "risk.state", "live.armed", "live.disarmed", "accepted")
 
 
 def _ask(context: click.Context, cmd: str, args: dict[str, Any] | None = None) -> list[dict[str, Any]]:
@@ -110,10 +106,12 @@ def complete_condition(context: click.Context, parameter: click.Parameter, incom
 
 def complete_setting(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
     """Return ``capital=`` and the other keys of ``set``, with the parameters of the bot's strategy."""
+    from botctl.terms import HOW
+
     name = str(context.params.get("name") or "")
     bots = _ask(context, "ls", {"names": [name]}) if name else []
     parameters = [key for bot in bots for key in bot["params"]]
-    return _starting([f"{key}=" for key in (*SETTINGS, *parameters)], incomplete)
+    return _starting([f"{key}=" for key in ("capital", "interval", *HOW, *parameters)], incomplete)
 
 
 def complete_limit(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:

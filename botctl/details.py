@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from botctl.cells import exact, gain, money, percent, text
+from botctl.terms import FRACTIONS
 from botctl.times import format_age, format_ms, is_moment
 
 _GAINS = {"realized_pnl", "unrealized_pnl", "expectancy"}
 _MONEY = {"capital", "equity", "fees", "cash", "positions_value", "account_cash", "account_equity", "exposure"}
 _PRICES = {"quantity", "entry_price", "stop", "target", "price"}
-_FRACTIONS = {"fraction", "risk_per_trade", "stop_loss", "take_profit", "trailing_stop", "break_even"}
 _TITLES = {"strategy_s": "strategy time", "candles_s": "candles time"}  # beside a key of the name alone
 _SUFFIXES = ("_pct", "_s", "_ms")
 
@@ -37,7 +37,7 @@ def shown(key: str, value: Any) -> str:
             return money(value)
         if key in _PRICES:
             return exact(value)
-        if key in _FRACTIONS:
+        if key in FRACTIONS:
             return f"{float(value) * 100:.6g}%"
         return _by_unit(key, value)
     except (TypeError, ValueError):
@@ -67,6 +67,11 @@ def details(values: dict[str, Any], indent: str = "") -> list[str]:
         if _nested(value):
             lines += section(key, value, indent)
     return lines
+
+
+def settings(values: dict[str, Any]) -> str:
+    """Return the parameters of a strategy in one cell: ``period=14,take_profit=3%``."""
+    return ",".join(f"{key}={shown(key, value) if key in FRACTIONS else text(value)}" for key, value in values.items())
 
 
 def section(name: str, values: Any, indent: str = "") -> list[str]:

@@ -8,35 +8,19 @@ from __future__ import annotations
 
 from botd.control.protocol import EXIT_CODES as EXIT_BY_CODE
 
-OK = 0
+OK = 0  # done, or already so
 FAILED = 1  # at least one failed; health: degraded or failed
 USAGE = 2  # usage, invalid value or parameter, whoever detects it; a missing --yes
 NOT_RUNNING = 3  # daemon status, show --check
-NOT_FOUND = 4
+NOT_FOUND = 4  # no such bot, order, strategy or symbol
 REFUSED = 5  # conflict, wrong state, denied by risk or by a strategy's check
 UNAVAILABLE = 69  # daemon not reachable, or a part of it not ready
 INTERNAL = 70
 TIMEOUT = 75  # timeout, busy, or botd already running
-VERSION = 76
-FORBIDDEN = 77
-CONFIG = 78
-INTERRUPTED = 130
-
-MEANINGS = {
-    OK: "done, or already so",
-    FAILED: "at least one failed; health: degraded or failed",
-    USAGE: "usage, an invalid value or parameter; a missing --yes",
-    NOT_RUNNING: "not running (daemon status, show --check)",
-    NOT_FOUND: "no such bot, order, strategy or symbol",
-    REFUSED: "refused: conflict, wrong state, denied by risk, strategy failing its check",
-    UNAVAILABLE: "daemon not reachable, or a part of it not ready",
-    INTERNAL: "internal error in the daemon",
-    TIMEOUT: "timeout, busy, or botd already running",
-    VERSION: "protocol version mismatch",
-    FORBIDDEN: "no permission (socket, user id, state directory not writable)",
-    CONFIG: "invalid configuration, newer database, bound to another world",
-    INTERRUPTED: "interrupted with Ctrl-C",
-}
+VERSION = 76  # of the protocol
+FORBIDDEN = 77  # socket, user id, state directory not writable
+CONFIG = 78  # invalid configuration, newer database, bound to another world
+INTERRUPTED = 130  # Ctrl-C
 
 
 class Fault(Exception):

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+import click
+
 from botctl.exit_codes import FAILED, Fault, fault_of
+
+
+def config_option(meaning: str) -> Callable[[Any], Any]:
+    """Add --config, a path for the façade; ``meaning`` says what is read there."""
+    from pathlib import Path
+
+    return click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help=meaning)
 
 
 def offline(function: str, *arguments: Any) -> Any:

@@ -16,7 +16,7 @@ import click
 
 from botctl.cells import Column, dim, render, text
 from botctl.exit_codes import FAILED, OK, USAGE, Fault, fault_of
-from botctl.session import Session, pass_session, report_error
+from botctl.session import Session, clean, pass_session, report_error
 from botctl.times import parse_duration_s
 
 FORMATS = ("table", "wide", "json", "jsonl", "tsv", "csv", "name")
@@ -105,6 +105,11 @@ def is_table(session: Session) -> bool:
     return chosen_format(session) in ("table", "wide")
 
 
+def silent(session: Session) -> bool:
+    """Say whether -q leaves out what is text for people; the data of the other formats it never does."""
+    return session.quiet and is_table(session)
+
+
 # -- lists, objects, actions ---------------------------------------------------------------------------------
 
 
@@ -146,7 +151,15 @@ def show_object(
         show_rows(session, [value], columns or columns_of(value), name=name)
 
 
-def show_actions(session: Session, rows: list[Row], line: Callable[[Row], str]) -> int:
+def action_line(row: Row) -> str:
+    """Return ``alpha  stopped -> running  detail``, the line of an action."""
+    before, after = row.get("before"), row.get("after")
+    result = row.get("result") or "unchanged"  # set changes a bot and not its state
+    moved = f"{before} -> {after}" if before != after else f"{after} ({result})"
+    return clean("  ".join(filter(None, [str(row.get("name", "")), moved, str(row.get("detail") or "")])))
+
+
+def show_actions(session: Session, rows: list[Row], line: Callable[[Row], str] = action_line) -> int:
     """Print what an action did, one row a bot; return the exit code of the worst.
 
     Failures are told on stderr; ``-q`` leaves the lines of a table out, never the data of the other formats.

@@ -16,7 +16,7 @@ _BAR = 24
 
 
 class Progress:
-    """Called with (done, of so many, note). ``what`` is counted: candles, files.
+    """Called with (done, of so many, note), within a ``with``. ``what`` is counted: candles, files.
 
     The rate is that of this run: what was there before does not count.
     """
@@ -30,6 +30,12 @@ class Progress:
         self._shown = self._begin - _LINE_S if self._terminal else self._begin
         self._note = ""
         self._drawn = False
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self.end()
 
     def __call__(self, done: int, total: int, note: str = "") -> None:
         """Show it, unless the last time is not long ago and nothing but the number changed."""

@@ -61,14 +61,14 @@ class Session:
 
         return explained(fault, lambda cmd, args: self.client.call(cmd, args, HINT_TIMEOUT_S))
 
-    def rows(self, cmd: str, args: dict[str, Any] | None = None, most: int | None = None) -> list[dict[str, Any]]:
+    def rows(self, cmd: str, args: dict[str, Any] | None = None) -> list[dict[str, Any]]:
         """Return all rows of a list verb, over all its pages."""
-        return list(self.iterate(cmd, args, most))
+        return list(self.iterate(cmd, args))
 
-    def iterate(self, cmd: str, args: dict[str, Any] | None = None, most: int | None = None) -> Iterator[Any]:
+    def iterate(self, cmd: str, args: dict[str, Any] | None = None) -> Iterator[Any]:
         """Yield the rows of a list verb as its pages arrive."""
         try:
-            yield from self.client.rows(cmd, args, self.timeout_s or DEFAULT_TIMEOUT_S, most)
+            yield from self.client.rows(cmd, args, self.timeout_s or DEFAULT_TIMEOUT_S)
         except Fault as fault:
             raise self.explained(fault) from None
 

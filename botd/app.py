@@ -1,7 +1,8 @@
 """The composition root: builds the parts, starts them in order, runs, and shuts down within a budget.
 
-The only module that knows concrete classes. Start order: ledger, control socket, READY (answers commands,
-ledger sound), then the market and cache as supervised parts, then the bots that should run.
+With :mod:`botd.world` and the modules that it names the only one that knows concrete classes. Start order: ledger,
+control socket, READY (answers commands, ledger sound), then exchange, market and cache as supervised parts, then the
+bots that should run.
 """
 
 from __future__ import annotations
@@ -25,12 +26,14 @@ from botd.control.handlers import handlers
 from botd.control.plane import ControlPlane, Sockets
 from botd.control.services import Services
 from botd.domain.clock import seeded_random
-from botd.domain.errors import BotdError
+from botd.domain.errors import BotdError, UnavailableError
 from botd.domain.events import Event
 from botd.log_tail import tail
 from botd.logs import Logs, main_file
+from botd.market.simulated.samples import sample_candles
+from botd.orchestrator.examiner import Examiner
 from botd.orchestrator.garbage import Garbage
-from botd.orchestrator.health import DEGRADED, OK, LoopLag, Part, supervise
+from botd.orchestrator.health import DEGRADED, OK, LoopLag, Part, pauses, supervise
 from botd.risk.settings import check as check_risk
 from botd.systemd import Notifier
 from botd.world import World
@@ -96,12 +99,20 @@ class Daemon:
         if older := self._world.ledger.older:
             logger.warning("ledger: %s", older)
             self._tell("ledger.older_copy", {"detail": older})
-        await self._world.settlement.commit()
+        await self._commit_first()
         ready()
         logger.info("ready: %s, market %s, socket %s", *self._world.names, self._config.socket)
         self._launch()
         await self._stop.wait()
         return await self._shut_down()
+
+    async def _commit_first(self) -> None:
+        """Write the first word: a disk that fails later is waited for, but with one that does botd does not start."""
+        try:
+            await self._world.settlement.commit()
+        except UnavailableError as error:
+            remedy = "see to the disk (room, rights, the system's log), then start botd again"
+            raise UnavailableError(f"botd does not start: {error.message}", remedy) from error
 
     # -- running
 
@@ -112,16 +123,11 @@ class Daemon:
         self._task("tick-commits", self._commit_ticks())
         self._task("watchdog", self._watchdog())
         self._task("cache", world.cache.start())
-        rng = seeded_random(world.ledger.instance)
-
-        def backoff_s(failures: int) -> float:
-            longest: float = min(30.0, 0.5 * 2 ** (failures - 1))
-            return longest * (0.5 + rng.random() / 2)
-
-        self._task("account", supervise(self._exchange_part, self._run_account, self._clock, backoff_s))
+        pause_s = pauses(seeded_random(world.ledger.instance).random)
+        self._task("account", supervise(self._exchange_part, self._run_account, self._clock, pause_s))
         self._feed_task = self._task(
             "market",
-            supervise(self._market_part, self._run_market, self._clock, backoff_s),
+            supervise(self._market_part, self._run_market, self._clock, pause_s),
         )
 
     async def _run_market(self) -> None:
@@ -268,6 +274,8 @@ class Daemon:
             self._world.reload_risk(dict(new.risk))
             self._world.orchestrator.enable(new.enable_bots)
             self._logs.set_level(new.log.level)
+            for warning in set(new.warnings) - set(self._config.warnings):
+                logger.warning("%s", warning)
             self._config = new
         finally:
             self._notifier.ready()
@@ -294,6 +302,7 @@ class Daemon:
             fleet=world.fleet,
             kill_switch=world.kill_switch,
             parser=world.parser,
+            examiner=Examiner(world.registry, sample_candles, self._config.state_dir),
             portfolio=world.portfolio,
             views=world.views,
             health=self._health,
@@ -308,6 +317,7 @@ class Daemon:
             reload=self._reload,
             identity=self._identity,
             market_status=self._market_status,
+            details=lambda: {"exchange": world.account.statistics(), "log": self._logs.statistics()},
             log_file=lambda name: self._logs.path(name) if name else main_file(self._config),
             read_log=tail,
             close_log=self._logs.close_bot,

@@ -1,22 +1,26 @@
-"""The audit trail read without a daemon: its entries, whether the chain still holds, and the ledger's rows beside it.
+"""The audit trail without a daemon: its entries, whether the chain still holds, and the ledger's rows beside it.
 
-The ledger is opened read-only; a running botd is not disturbed.
+The ledger is opened read-only; a running botd is not disturbed. To accept what is broken is the one thing that writes,
+and wants botd stopped.
 """
 
 from __future__ import annotations
 
+import os
+import pwd
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from botd.config import Config
-from botd.domain.clock import rfc3339
-from botd.domain.errors import NotFoundError
-from botd.ledger import agreement, audit, checksums, failures, replay, schema
+from botd.domain.clock import WallClock, rfc3339
+from botd.domain.errors import ForbiddenError, NotFoundError, WrongStateError
+from botd.ledger import agreement, audit, audit_acceptance, checksums, failures, replay, schema
+from botd.locks import alone, holder
 
 MOST_FINDINGS = 20
 
@@ -38,13 +42,15 @@ def verify(checked: Config) -> dict[str, Any]:
     with _open(checked) as (connection, path):
         if not audit.key_path(path).exists():
             raise NotFoundError(
-                f"{audit.key_path(path)}: the key of the audit is not there", "put it back from where you keep it"
+                f"{audit.key_path(path)}: the key of the audit is not there",
+                "put it back from where you keep it; where it is lost: botctl audit accept",
             )
         connection.execute("BEGIN")  # one moment, where botd runs
         found = audit.verify(connection, path)
         broken = [*found.broken, *row_damages(connection)]
     return {
         "ledger": str(path),
+        "accepted": [_accepted_row(told) for told in found.accepted],
         "holds": not broken,
         "chain_holds": not found.broken,
         "entries": found.entries,
@@ -53,6 +59,42 @@ def verify(checked: Config) -> dict[str, Any]:
         "broken": broken[:MOST_FINDINGS],
         "broken_count": len(broken),
     }
+
+
+def accept(checked: Config, reason: str) -> dict[str, Any] | None:
+    """Accept, as the user that runs this, that the chain is broken; return the entry's row, None where it holds."""
+    path = _ledger(checked)
+    if path.stat().st_uid != os.geteuid():
+        raise ForbiddenError(f"{path} is not yours: what you write, botd could not read", "run this as its owner")
+    if (misfit := schema.refusal(path, checked.world())) is not None:
+        raise misfit
+    if (pid := holder(checked.state_dir)) is not None:
+        raise WrongStateError(f"botd runs (pid {pid}) and writes to the audit", "stop it first: botctl daemon stop")
+    try:
+        with alone(checked.state_dir), closing(schema.connect(path, write=True)) as connection:
+            told = audit_acceptance.accept(
+                connection, path, by=_user(), uid=os.getuid(), pid=os.getpid(), reason=reason,
+                time_ms=WallClock().wall_ms(),
+            )  # fmt: skip
+    except sqlite3.Error as error:
+        raise failures.on_open(path, error) from error
+    return None if told is None else _accepted_row(told)
+
+
+def _accepted_row(told: audit.Accepted) -> dict[str, Any]:
+    what = told.what
+    row = {"entry": told.at.id, "time": rfc3339(told.time_ms), "by": what.by, "uid": what.uid, "reason": what.reason}
+    return {**row, "broken": what.broken, "broken_count": what.broken_count}
+
+
+def _user() -> str:
+    """Return who runs this, and for whom where sudo knows."""
+    try:
+        name = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        name = str(os.getuid())
+    caller = os.environ.get("SUDO_USER", "")
+    return f"{caller} as {name}" if caller and caller != name else name
 
 
 def row_damages(connection: sqlite3.Connection) -> Iterator[str]:
@@ -78,9 +120,7 @@ def damages(path: Path) -> list[str]:
 
 @contextmanager
 def _open(checked: Config) -> Iterator[tuple[sqlite3.Connection, Path]]:
-    path = checked.state_dir / "ledger.db"
-    if not path.exists():
-        raise NotFoundError(f"{path}: no ledger there", "name the configuration whose ledger is meant with --config")
+    path = _ledger(checked)
     try:
         connection = schema.connect(path, write=False)
         try:
@@ -89,6 +129,13 @@ def _open(checked: Config) -> Iterator[tuple[sqlite3.Connection, Path]]:
             connection.close()
     except sqlite3.Error as error:
         raise failures.on_open(path, error) from error
+
+
+def _ledger(checked: Config) -> Path:
+    path = checked.state_dir / "ledger.db"
+    if not path.exists():
+        raise NotFoundError(f"{path}: no ledger there", "name the configuration whose ledger is meant with --config")
+    return path
 
 
 def _entry(text: object) -> Any:

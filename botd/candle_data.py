@@ -25,8 +25,8 @@ Tell = Callable[[int, int, str], None]
 
 
 def store_of(config: Config) -> CandleStore:
-    """Return the store that ``config`` means; what a testnet made up never mixes with real prices."""
-    return CandleStore(config.data_dir, config.exchange + ("-testnet" if config.testnet else ""))
+    """Return the store that ``config`` means."""
+    return CandleStore(config.data_dir, config.candles_of)
 
 
 def list_lanes(config: Config) -> list[Row]:
@@ -67,7 +67,7 @@ def download_into(
     """Load what is missing in [from, to) from the configured exchange."""
     _check(symbol, interval)
     if from_ms < 0 or (to_ms is not None and to_ms <= from_ms):
-        raise InvalidError("the end is not after the begin")
+        raise InvalidError("the end is not after the begin", "--from must be earlier than --to, and after 1970")
     store, clock = store_of(config), WallClock()
     done = asyncio.run(_download(config, store, clock, (symbol, interval), (from_ms, to_ms), replace, tell))
     gaps = [

@@ -189,6 +189,11 @@ class Config:
         """The symbols of a simulated market: of a replay those that have a file."""
         return tuple(self.market.files) if self.market.source == "replay" else self.market.symbols
 
+    @property
+    def candles_of(self) -> str:
+        """Whose candles these are in the local store: what a testnet made up never mixes with real prices."""
+        return self.exchange + ("-testnet" if self.testnet else "")
+
     def grids(self) -> dict[str, Instrument]:
         """Return the instruments that are configured, by symbol."""
         return {symbol: _instrument(symbol, item) for symbol, item in self.instruments.items()}
@@ -262,7 +267,7 @@ def reload(old: Config, environ: MutableMapping[str, str] | None = None, check_r
 
 
 def from_mapping(values: Mapping[str, Any], base: Path | None = None, **overrides: str) -> Config:
-    """Build a configuration from native values, without a file or an environment (for tests and the lab)."""
+    """Build a configuration from native values, without a file or an environment (for tests)."""
     document = Document(dict(values), path=(base or Path.cwd()) / "botd.yaml")
     return dataclasses.replace(build(document, {}, overrides=overrides), path=None)
 
@@ -332,7 +337,7 @@ def _check(config: Config, spot: Spot) -> None:
     if source == "replay" and not config.market.files:
         market.child("files").fail("a replay needs a file a symbol", "e.g. files: {BTC/USDT: btc.csv.gz}")
     if source == "synthetic" and not config.market.symbols:
-        market.child("symbols").fail("a synthetic market needs at least one symbol")
+        market.child("symbols").fail("a synthetic market needs at least one symbol", "e.g. symbols: [BTC/USDT]")
     if source == "exchange" and config.exchange != read.OURS:
         streaming = read.ccxt_ids("pro")
         if streaming and config.exchange not in streaming:
@@ -340,7 +345,7 @@ def _check(config: Config, spot: Spot) -> None:
             hint = f"did you mean {near}?" if near else "choose another"
             spot.child("exchange").fail(f"{config.exchange} has no streams in ccxt", hint)
     if source == "redis" and config.redis.host is None:
-        market.child("source").fail("a redis market needs redis.host")
+        market.child("source").fail("a redis market needs redis.host", "e.g. redis: {host: 127.0.0.1}")
     if config.redis.publish and (source != "exchange" or config.redis.host is None):
         fact = "needs redis.host" if source == "exchange" else f"a {source} market cannot be published"
         spot.child("redis").child("publish").fail(fact, "it shares a market.source: exchange through redis.host")
@@ -351,7 +356,13 @@ def _check(config: Config, spot: Spot) -> None:
         if problem:
             raise ConfigError(f"{place}: {problem}", "choose a shorter state_dir, or set control.socket")
     if config.socket == config.events_socket:
-        spot.child("control").child("events").fail("control and events need two paths")
+        spot.child("control").child("events").fail("control and events need two paths", "leave control.events out")
+
+
+_LENIENT = (
+    "risk.preset is paper, mode is live: no limit on daily loss, drawdown, losing streaks or positions binds real money; "
+    "preset: live has them all (botctl risk show)"
+)
 
 
 def _enforce_paper(config: Config, test_mode: bool) -> Config:
@@ -359,7 +370,8 @@ def _enforce_paper(config: Config, test_mode: bool) -> Config:
         return config
     reason = "BINANCE_TEST_MODE is set" if test_mode else "" if config.keys else "no key"
     if not reason:
-        return config
+        lenient = config.risk["preset"] == "paper" and not config.testnet
+        return dataclasses.replace(config, warnings=(*config.warnings, _LENIENT)) if lenient else config
     warning = f"mode is paper, not live: {reason}"
     return dataclasses.replace(config, mode="paper", paper_reason=reason, warnings=(*config.warnings, warning))
 

@@ -218,7 +218,7 @@ def path(raw: Any, spot: Spot) -> Path:
 def existing_file(raw: Any, spot: Spot) -> Path:
     found = path(raw, spot)
     if not found.is_file():
-        spot.fail(f"no such file: {found}")
+        spot.fail(f"no such file: {found}", "a relative path starts at the directory of the configuration")
     return found
 
 

@@ -1,4 +1,4 @@
-"""Reads YAML into plain nested values that still know the line they came from.
+"""Reads YAML (configurations, fleets) into plain nested values that still know the line they came from.
 
 Scalars stay the text they were written as: the reader of a key knows whether ``off``, ``1e-5`` or
 ``2026-01-01`` is a switch, a number or a date, the YAML type rules do not. Aliases, tags, duplicate keys,
@@ -92,15 +92,20 @@ def read_document(path: Path) -> Document:
 def parse_document(raw: bytes | str, name: str = "botd.yaml", path: Path | None = None) -> Document:
     """Parse YAML text; ``name`` stands in the errors, ``path`` anchors relative paths."""
     if len(raw) > MAX_BYTES:
-        raise ConfigError(f"{name}: larger than 1 MiB")
-    node = _compose(raw, name)
-    lines: dict[tuple[str, ...], int] = {}
-    data = _plain(node, (), lines, name) if node is not None else None
+        raise ConfigError(f"{name}: larger than 1 MiB", "is this the configuration? botctl config init writes one")
+    data, lines = parse_values(raw, name)
     if data is None:
         data = {}
     if not isinstance(data, dict):
         raise ConfigError(f"{name}:1: expected `key: value` lines", "botctl config init writes an example")
     return Document(data, name, path, lines)
+
+
+def parse_values(raw: bytes | str, name: str) -> tuple[Any, dict[tuple[str, ...], int]]:
+    """Return what YAML text says, and the line of every key; ConfigError names ``name`` and the line."""
+    node = _compose(raw, name)
+    lines: dict[tuple[str, ...], int] = {}
+    return (_plain(node, (), lines, name) if node is not None else None), lines
 
 
 def _compose(raw: bytes | str, name: str) -> yaml.Node | None:

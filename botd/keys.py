@@ -22,6 +22,7 @@ CREDENTIAL = "botd.keys"
 KEY_NAMES = ("BINANCE_API_KEY", "API_KEY")
 SECRET_NAMES = ("BINANCE_API_SECRET", "API_SECRET")
 MAX_BYTES = 64 * 1024
+_EXPECTED = "two lines: BINANCE_API_KEY=... and BINANCE_API_SECRET=... (or a PEM private key for Ed25519)"
 _PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----.*?-----END [A-Z0-9 ]*PRIVATE KEY-----", re.DOTALL)
 
 
@@ -103,21 +104,22 @@ def _read_private(path: Path) -> str:
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise ConfigError(f"keys_file {path}: is a symbolic link", "give the file itself") from None
-        raise ConfigError(f"keys_file {path}: {error.strerror}") from None
+        raise ConfigError(f"keys_file {path}: {error.strerror}", "correct keys_file, or the file's owner") from None
     try:
         _refuse_exposed(path, os.fstat(descriptor))
         return os.read(descriptor, MAX_BYTES).decode("utf-8")
     except UnicodeDecodeError:
-        raise ConfigError(f"keys_file {path}: is not text") from None
+        raise ConfigError(f"keys_file {path}: is not text", f"it needs {_EXPECTED}") from None
     finally:
         os.close(descriptor)
 
 
 def _refuse_exposed(path: Path, status: os.stat_result) -> None:
     if not stat.S_ISREG(status.st_mode):
-        raise ConfigError(f"keys_file {path}: is not a regular file")
+        raise ConfigError(f"keys_file {path}: is not a regular file", "give the file itself")
     if status.st_uid != os.geteuid():
-        raise ConfigError(f"keys_file {path}: belongs to uid {status.st_uid}, not to uid {os.geteuid()}")
+        fact = f"belongs to uid {status.st_uid}, not to uid {os.geteuid()}"
+        raise ConfigError(f"keys_file {path}: {fact}", f"chown {os.geteuid()} {path}")
     if status.st_mode & 0o177:
         mode = stat.S_IMODE(status.st_mode)
         raise ConfigError(f"keys_file {path}: mode {mode:04o} lets others in", f"chmod 600 {path}")
@@ -132,8 +134,7 @@ def _parse(text: str, path: Path, source: str) -> Keys:
             values[name.strip().upper()] = value.strip().strip("\"'")
     key, secret = _first(values, KEY_NAMES), private[0] if private else _first(values, SECRET_NAMES)
     if not key or not secret:
-        expected = "two lines: BINANCE_API_KEY=... and BINANCE_API_SECRET=... (or a PEM private key for Ed25519)"
-        raise ConfigError(f"keys_file {path}: holds no key pair", f"it needs {expected}")
+        raise ConfigError(f"keys_file {path}: holds no key pair", f"it needs {_EXPECTED}")
     return Keys(Secret(key), Secret(secret), source)
 
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from botd.domain.errors import BotdError, ForbiddenError, RunningError, UnavailableError
@@ -62,6 +64,16 @@ def acquire(state_dir: Path, socket: Path) -> Locks:
         Locks(held).release()
         raise
     return locks
+
+
+@contextmanager
+def alone(state_dir: Path) -> Iterator[None]:
+    """Hold ``state_dir`` for a while, so that no botd starts there; RunningError where one runs."""
+    held = Locks({state_dir / STATE_LOCK: _lock(state_dir / STATE_LOCK)})
+    try:
+        yield
+    finally:
+        held.release()
 
 
 def make_private(directory: Path) -> None:

@@ -184,6 +184,7 @@ class Logs:
         return self.directory / f"{name}.log" if name else self.directory / "botd.log"
 
     def statistics(self) -> dict[str, int]:
+        """Return how many lines were lost, and could not be written, and how many wait."""
         failures = sum(getattr(outlet, "failures", 0) for outlet in self._outlets)
         return {"dropped": self._inlet.dropped, "failures": failures, "waiting": self._inlet.records.qsize()}
 

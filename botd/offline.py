@@ -8,29 +8,31 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from botd.domain.errors import BotdError, ConflictError, ForbiddenError
+from botd.domain.errors import BotdError, ConfigError, ConflictError, ForbiddenError
 
 if TYPE_CHECKING:
     from botd.config import CheckRisk, Config
     from botd.lab.given import Place
     from botd.strategy.registry import Registry
 
-HOMES, TEMPORARY = ("/home/", "/root/"), ("/tmp/", "/var/tmp/", "/dev/shm/")
+FIRST_PERSON = 1000
+"""From this uid on accounts are people's, below it the system's own."""
 Tell = Callable[[int, int, str], None]
 """(done, of so many, what is waited for): progress for people."""
 
 
-def config(path: str | Path | None = None) -> Config:
+def config(path: str | Path | None = None, overrides: Mapping[str, str] | None = None) -> Config:
     """Return the configuration that botd would run with; the environment stays as it is."""
     from botd.config import load
 
-    return load(Path(path) if path else None, dict(os.environ), check_risk=risk_check())
+    return load(Path(path) if path else None, dict(os.environ), overrides=overrides, check_risk=risk_check())
 
 
 def risk_check() -> CheckRisk:
@@ -40,12 +42,12 @@ def risk_check() -> CheckRisk:
     return check
 
 
-def config_init(path: str | Path | None = None, force: bool = False) -> Path:
-    """Write the commented configuration file and return where; ConflictError when it exists and not ``force``."""
+def config_init(path: str | Path | None = None) -> Path:
+    """Write the commented configuration file and return where; ConflictError when it exists."""
     given = path or os.environ.get("BOTD_CONFIG") or "~/.config/botd/botd.yaml"
     target = Path(os.path.abspath(Path(given).expanduser()))
     text = files("botd.deploy").joinpath("botd.yaml").read_text(encoding="utf-8")
-    _write_new(target, text, force, "edit it, or use --force")
+    _write_new(target, text, "edit it, or give another FILE")
     return target
 
 
@@ -75,6 +77,16 @@ def config_check(path: str | Path | None = None) -> dict[str, Any]:
     }
 
 
+def fleet_values(content: bytes, name: str) -> Any:
+    """Return what a fleet file says, scalars as text; ConfigError names file, line and remedy."""
+    from botd.config_yaml import parse_values
+
+    try:
+        return parse_values(content, name)[0]
+    except ConfigError as error:
+        raise ConfigError(error.message, "see botctl export for the form") from None
+
+
 def read_market(checked: Config) -> None:
     """Read the files of a replayed market; ConfigError names file, line, fact and remedy."""
     if checked.market.source == "replay":
@@ -85,10 +97,7 @@ def read_market(checked: Config) -> None:
 
 def start_check(path: str | Path | None = None, state_dir: str | None = None) -> None:
     """Raise what would keep botd from starting with this configuration, as far as can be told before it does."""
-    from botd.config import load
-
-    given = {"state_dir": state_dir} if state_dir else {}
-    checked = load(Path(path) if path else None, dict(os.environ), overrides=given, check_risk=risk_check())
+    checked = config(path, {"state_dir": state_dir} if state_dir else None)
     read_market(checked)
     if (misfit := ledger_refusal(checked)) is not None:
         raise misfit
@@ -120,24 +129,48 @@ def daemon_unit() -> str:
     command = daemon_command()
     text = files("botd.deploy").joinpath("botd.service").read_text(encoding="utf-8")
     text = text.replace("@BOTD@", " ".join(part.replace("%", "%%") for part in command))
-    text = text.replace("@PROTECT_HOME@", "read-only" if _lies_in(command[0], HOMES) else "true")
-    return text.replace("@PRIVATE_TMP@", "false" if _lies_in(command[0], TEMPORARY) else "true")
+    text = text.replace("@PROTECT_HOME@", "read-only" if _lies_in(command[0], _homes()) else "true")
+    return text.replace("@PRIVATE_TMP@", "false" if _is_temporary(command[0]) else "true")
 
 
 def daemon_unit_warning() -> str:
     """Return what speaks against this installation as a service, empty where nothing does."""
     program = daemon_command()[0]
     remedy = "for good, install it in /opt/botd (README, Running it for good)"
-    if _lies_in(program, TEMPORARY):
-        return f"{program} lies in a directory that is emptied at a restart, and the unit shares /tmp for it: {remedy}"
-    if _lies_in(program, HOMES):
+    if _is_temporary(program):
+        return f"{program} lies in a directory that may be emptied at a restart, and the unit shares it: {remedy}"
+    if _lies_in(program, _homes()):
         return f"{program} lies in a home, which the user botd must be able to read: {remedy}"
     return ""
 
 
-def _lies_in(program: str, places: tuple[str, ...]) -> bool:
-    real = os.path.realpath(program)
-    return any(name.startswith(place) for name in (program, real) for place in places)
+def _homes() -> list[str]:
+    """Return the homes of people: of root, and of every account that is not the system's own."""
+    import pwd
+
+    people = [entry for entry in pwd.getpwall() if entry.pw_uid == 0 or entry.pw_uid >= FIRST_PERSON]
+    return [entry.pw_dir for entry in people]
+
+
+def _is_temporary(program: str) -> bool:
+    """Tell whether a program lies where everybody may write, and only the owner may remove."""
+    import tempfile
+
+    return _lies_in(program, [tempfile.gettempdir()]) or any(_is_shared(at) for at in Path(program).resolve().parents)
+
+
+def _is_shared(directory: Path) -> bool:
+    shared = stat.S_ISVTX | stat.S_IWOTH
+    try:
+        return directory.stat().st_mode & shared == shared
+    except OSError:
+        return False
+
+
+def _lies_in(program: str, places: Iterable[str]) -> bool:
+    programs = {Path(program), Path(program).resolve()}
+    wanted = {path for place in places for path in (Path(place), Path(place).resolve())} - {Path("/")}
+    return any(path in wanted for name in programs for path in name.parents)
 
 
 def registry(checked: Config | None = None) -> Registry:
@@ -172,25 +205,8 @@ def new_strategy(name: str) -> Path:
     if name in registry(checked).names():
         raise ConflictError(f"strategy {name}: exists already", "choose another name")
     for file_name, text in texts.items():
-        _write_new(checked.strategies_dir / file_name, text, False, "choose another name, or remove it")
+        _write_new(checked.strategies_dir / file_name, text, "choose another name, or remove it")
     return checked.strategies_dir / f"{name}.py"
-
-
-def strategy_names() -> list[str]:
-    """Return the names of all strategies, for completion; an empty list where nothing can be read."""
-    try:
-        return registry().names()
-    except BotdError:
-        return []
-
-
-def symbols() -> list[str]:
-    """Return the symbols that the configuration names, for completion."""
-    try:
-        checked = config()
-    except BotdError:
-        return []
-    return sorted({*(checked.symbols if checked.simulated else ()), *checked.instruments})
 
 
 def data_lanes(path: str | Path | None = None) -> list[dict[str, Any]]:
@@ -241,6 +257,13 @@ def audit_verify(path: str | Path | None = None) -> dict[str, Any]:
     from botd.audit_trail import verify
 
     return verify(config(path))
+
+
+def audit_accept(path: str | Path | None, reason: str) -> dict[str, Any] | None:
+    """Accept that the audit's chain is broken; return the entry that says so, None where it holds. Not beside botd."""
+    from botd.audit_trail import accept
+
+    return accept(config(path), reason)
 
 
 def panic_place(path: str | Path | None = None) -> dict[str, Any]:
@@ -307,16 +330,15 @@ def lab_replay(path: str | Path | None, name: str, tolerance: float, data: Path 
 
 
 def _place(path: str | Path | None) -> Place:
-    """Return what the lab needs of the configuration; a testnet's prices have a store of their own."""
+    """Return what the lab needs of the configuration."""
     from botd.lab.given import Place
 
     checked = config(path)
-    exchange = checked.exchange + ("-testnet" if checked.testnet else "")
-    return Place(checked.data_dir, checked.state_dir, exchange, checked.grids(), registry(checked))
+    return Place(checked.data_dir, checked.state_dir, checked.candles_of, checked.grids(), registry(checked))
 
 
-def _write_new(target: Path, text: str, force: bool, hint: str) -> None:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | (os.O_TRUNC if force else os.O_EXCL)
+def _write_new(target: Path, text: str, hint: str) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_EXCL
     try:
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with os.fdopen(os.open(target, flags, 0o644), "w", encoding="utf-8") as file:
@@ -324,4 +346,4 @@ def _write_new(target: Path, text: str, force: bool, hint: str) -> None:
     except FileExistsError:
         raise ConflictError(f"{target}: exists already", hint) from None
     except OSError as error:
-        raise ForbiddenError(f"{target}: {error.strerror}") from None
+        raise ForbiddenError(f"{target}: {error.strerror}", "choose another place, or correct its owner") from None

@@ -1,4 +1,4 @@
-"""Talks to systemd: readiness, status and watchdog over $NOTIFY_SOCKET. Without it every call does nothing."""
+"""Talks to systemd: readiness, reloads and watchdog over $NOTIFY_SOCKET. Without it every call does nothing."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class Notifier:
             return False
         return True
 
-    def ready(self, status: str = "answering") -> bool:
+    def ready(self) -> bool:
         """Say that the daemon answers commands; also ends a reload."""
-        return self.send("READY=1", f"MAINPID={os.getpid()}", f"STATUS={status}")
+        return self.send("READY=1", f"MAINPID={os.getpid()}", "STATUS=answering")
 
     def stopping(self) -> bool:
         return self.send("STOPPING=1", "STATUS=stopping")
@@ -38,10 +38,6 @@ class Notifier:
     def reloading(self, monotonic_s: float) -> bool:
         """Say that a reload begins, at so many seconds of the monotonic clock; :meth:`ready` ends it."""
         return self.send("RELOADING=1", f"MONOTONIC_USEC={round(monotonic_s * 1_000_000)}")
-
-    def status(self, text: str) -> bool:
-        """Show one line in ``systemctl status``."""
-        return self.send("STATUS=" + text.replace("\n", " "))
 
     def watchdog(self) -> bool:
         """Feed the watchdog; call only while loop and ledger are sound."""

@@ -1,6 +1,6 @@
 """Verbs of the audit: who ordered what, what was intended, denied and filled, in a chain that shows any change.
 
-No daemon needed; a running one is not disturbed.
+No daemon needed; a running one is not disturbed, but for `accept`, which wants it stopped.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from typing import Any
 
 import click
 
-from botctl.arguments import moment_ms
+from botctl.arguments import confirm, moment_ms, yes_option
 from botctl.cells import Column, moment
 from botctl.completion import AUDIT_KINDS, complete_kind
-from botctl.exit_codes import FAILED, OK
-from botctl.offline_calls import offline
+from botctl.exit_codes import FAILED, OK, USAGE, Fault
+from botctl.offline_calls import config_option, offline
 from botctl.output import Row, output_options, show_object, show_rows, to_json, write
 from botctl.session import Session, clean
 
@@ -39,9 +39,11 @@ COLUMNS = [
     Column("mac", wide=True),
 ]
 
-_config_option = click.option(
-    "--config", type=click.Path(path_type=Path), metavar="FILE", help="The configuration whose ledger is meant."
-)
+WALL = ("command", "accepted")
+"""Kinds of entries that carry the wall clock."""
+MOST_LETTERS = 500
+
+_config_option = config_option("The configuration whose ledger is meant.")
 _since_option = click.option("--since", metavar="TIME", help="From this time, or how long ago: 2h.")
 
 
@@ -66,7 +68,8 @@ def audit_command(session: Session) -> None:
 def show_command(session: Session, last: int | None, kind: str | None, since: str | None, config: Path | None) -> int:
     """List the entries, oldest first: all of them, unless --since or -n.
 
-    Commands carry the wall clock; all others the trading clock, which on a simulated market is the market's own.
+    Commands and acceptances carry the wall clock; all others the trading clock, which on a simulated market is the
+    market's own.
 
     \b
     Example:
@@ -74,7 +77,7 @@ def show_command(session: Session, last: int | None, kind: str | None, since: st
       botctl audit show --kind command --since 1d
     """
     rows = _rows(session, config, since, kind, last)
-    rows = [{**row, "clock": "wall" if row["kind"] == "command" else "trading"} for row in rows]
+    rows = [{**row, "clock": "wall" if row["kind"] in WALL else "trading"} for row in rows]
     show_rows(session, rows, COLUMNS, name="id", empty="no entries")
     if not rows and kind and kind not in AUDIT_KINDS:
         session.say(f"no kind {kind} is known; there are {', '.join(AUDIT_KINDS)}")
@@ -97,7 +100,37 @@ def verify_command(session: Session, config: Path | None) -> int:
     """
     found = offline("audit_verify", config)
     show_object(session, found, _verdict)
+    if not found["chain_holds"]:
+        session.say("once you know why, and it is as it should be: botctl audit accept --reason TEXT")
     return OK if found["holds"] else FAILED
+
+
+@audit_command.command("accept")
+@click.option("--reason", required=True, metavar="TEXT", help="Why it is broken: for those who read the audit later.")
+@_config_option
+@yes_option
+@output_options
+def accept_command(session: Session, reason: str, config: Path | None, yes: bool) -> int:
+    """Accept that the chain is broken, for a reason that you know. Asks first.
+
+    botd must be stopped. For a key that is lost (audit.key), or an older copy of the ledger that was put back. A new
+    chain begins with an entry that says what was broken, who accepted it and why. It cannot be taken away: `audit
+    verify` exits 0 from then on, and shows it for ever. Rows of the ledger that differ are not accepted by it.
+
+    \b
+    Example:
+      botctl audit verify
+      botctl audit accept --reason "the copy of Sunday, after the disk had failed"
+    """
+    if not 0 < len(reason.strip()) <= MOST_LETTERS:
+        raise Fault(USAGE, f"--reason: 1 to {MOST_LETTERS} letters", "say what happened, in a line")
+    confirm(session, "accept for ever that the audit is broken up to now", yes)
+    made = offline("audit_accept", config, reason.strip())
+    if made is None:
+        session.say("the chain holds: there is nothing to accept")
+        return OK
+    show_object(session, made, _acceptance)
+    return OK
 
 
 @audit_command.command("export")
@@ -116,17 +149,26 @@ def export_command(session: Session, since: str | None, config: Path | None) -> 
     return OK
 
 
+def _acceptance(row: Row) -> str:
+    first = clean(row["broken"][0]) if row["broken"] else ""
+    more = f", and {row['broken_count'] - 1} more" if row["broken_count"] > 1 else ""
+    when = f"accepted on {moment(row['time'])} by {clean(row['by'])} (uid {row['uid']}), entry {row['entry']}"
+    return f"{when}: {clean(row['reason'])}\n  it was broken: {first}{more}\n"
+
+
 def _rows(session: Session, config: Path | None, since: str | None, kind: str | None, last: int | None) -> list[Row]:
     rows: list[Row] = offline("audit_rows", config, moment_ms(session, since, wall=True) or 0, kind, last)
     return rows
 
 
 def _verdict(value: Row) -> str:
-    lines = [f"{clean(line)}\n" for line in value["broken"]]
+    accepted = value.get("accepted", [])
+    lines = [_acceptance(row) for row in accepted] + [f"{clean(line)}\n" for line in value["broken"]]
     more = value["broken_count"] - len(value["broken"])
     lines += [f"and {more} more\n"] if more else []
     rows_differ = value.get("chain_holds", value["holds"]) and not value["holds"]
     holds = "the chain holds" if value["holds"] or rows_differ else "THE CHAIN DOES NOT HOLD"
+    holds += f" from entry {accepted[-1]['entry']} on" if accepted else ""
     holds += ", BUT ROWS OF THE LEDGER DIFFER FROM IT" if rows_differ else ""
     counts = f"{value['entries']} entries, {value['anchors']} anchors, head {value['head'][:16]}"
     return "".join(lines) + f"{holds}: {counts}\n"

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from botctl.cells import Column, gain, moment, money, percent, ratio, render, text
+from botctl.cells import Column, exact, gain, moment, money, percent, ratio, render, text
 from botctl.commands.lab_options import (
     asked_of,
     candle_options,
@@ -21,7 +21,7 @@ from botctl.commands.lab_options import (
 )
 from botctl.exit_codes import OK, USAGE, Fault
 from botctl.offline_calls import offline
-from botctl.output import Row, is_table, output_options, show_object, show_rows, table
+from botctl.output import Row, is_table, output_options, show_object, show_rows, silent, table
 from botctl.session import Session, clean
 from botctl.times import format_age
 
@@ -45,9 +45,9 @@ TRADES = [
     Column("symbol", drop=3),
     Column("entry_time", form=moment),
     Column("exit_time", form=moment),
-    Column("quantity", right=True, drop=1),
-    Column("entry_price", right=True),
-    Column("exit_price", right=True),
+    Column("quantity", form=exact, drop=1),
+    Column("entry_price", form=exact),
+    Column("exit_price", form=exact),
     Column("pnl", form=gain, paint="sign"),
     Column("return_pct", "RETURN", percent, drop=2),
     Column("bars", right=True, drop=4),
@@ -62,7 +62,7 @@ TRADES = [
 @click.option("--trades", is_flag=True, help="List the trades too.")
 @exact_option
 @click.option(
-    "--plot", type=click.Path(path_type=Path), metavar="FILE", help="Draw equity and drawdown: a .png or .svg."
+    "--plot", type=click.Path(path_type=Path), metavar="FILE", help="Draw equity and drawdown: a .png, .svg or .pdf."
 )
 @output_options
 def backtest_command(
@@ -117,7 +117,7 @@ def report_command(session: Session, config: Path | None, out: Path, exact: bool
         raise Fault(USAGE, f"{out}: is a directory", "--out names a file")
     written = offline("lab_report", config, {**asked_of(session, options), "exact": exact}, out)
     _tell(session, written["notes"])
-    if not (session.quiet and is_table(session)):
+    if not silent(session):
         show_object(session, written, lambda value: f"written: {clean(value['path'])}\n", name="path")
     return OK
 
@@ -146,7 +146,7 @@ def check_command(session: Session, config: Path | None, trust: bool, **options:
     if options["files"] and not options["symbols"]:
         raise Fault(USAGE, "--data needs --symbol", "--symbol BTC/USDT says whose candles these are")
     examined = offline("lab_check", config, {**asked_of(session, options), "trust": trust})
-    if not (session.quiet and is_table(session)):
+    if not silent(session):
         show_object(session, examined, _check_text)
     return OK
 

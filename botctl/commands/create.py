@@ -6,15 +6,13 @@ from typing import Any
 
 import click
 
-from botctl.arguments import Fraction, KeyValue, pairs
+from botctl.arguments import KeyValue, pairs
 from botctl.cells import Column
 from botctl.completion import complete_interval, complete_strategy, complete_symbol
 from botctl.exit_codes import FAILED, OK, USAGE, Fault
-from botctl.output import Row, is_table, output_options, show_object
+from botctl.output import Row, output_options, show_object, silent
 from botctl.session import Session, clean
-
-FRACTIONS = ("fraction", "risk_per_trade", "stop_loss", "take_profit", "trailing_stop", "break_even")
-HOW = (*FRACTIONS, "atr_stop", "time_stop")
+from botctl.terms import how_of, how_options
 
 
 @click.command("create")
@@ -26,14 +24,7 @@ HOW = (*FRACTIONS, "atr_stop", "time_stop")
 )
 @click.option("--capital", required=True, help="What it may use, in the quote currency.")
 @click.option("--set", "params", type=KeyValue(), multiple=True, help="A parameter of the strategy: period=21.")
-@click.option("--fraction", type=Fraction(), help="Buy for this part of its equity [default: 100%].")
-@click.option("--risk-per-trade", type=Fraction(), help="Lose this part of its equity at the stop; needs one.")
-@click.option("--stop-loss", type=Fraction(), help="Sell this far below the entry: 2%.")
-@click.option("--take-profit", type=Fraction(), help="Sell this far above the entry: 4%.")
-@click.option("--trailing-stop", type=Fraction(), help="Sell this far below the highest price since the entry.")
-@click.option("--atr-stop", metavar="K[xN]", help="Sell K times ATR(N) below the entry: 3x14, 3 [N: 14].")
-@click.option("--break-even", type=Fraction(), help="Lift the stop to the entry once it gained this: 1%.")
-@click.option("--time-stop", type=click.IntRange(1), metavar="N", help="Sell after N candles.")
+@how_options
 @click.option("--label", "labels", type=KeyValue(), multiple=True, help="A label to select by: team=a.")
 @click.option("--live", is_flag=True, help="Trade with real money, not on paper.")
 @click.option("--start", is_flag=True, help="Start it at once.")
@@ -54,21 +45,19 @@ def create_command(session: Session, name: str, **options: Any) -> int:
     made = session.call("create", wire)
     for warning in made.get("warnings") or []:
         session.warn(f"{name}: {warning}")
-    if is_table(session) and session.quiet:
-        return _code(made)
-    columns = [Column(key) for key in ("name", "number", "result", "state", "largest_order", "detail")]
-    show_object(session, made, _line, columns)
-    return _code(made)
+    if not silent(session):
+        columns = [Column(key) for key in ("name", "number", "result", "state", "largest_order", "detail")]
+        show_object(session, made, _line, columns)
+    return FAILED if made.get("start_error") else OK  # 1: it was made, and --start failed
 
 
 def spec_of(name: str, options: dict[str, Any]) -> dict[str, Any]:
     """Return the specification for the wire; raises Fault for what contradicts itself."""
-    if options["fraction"] is not None and options["risk_per_trade"] is not None:
-        raise Fault(USAGE, "--fraction and --risk-per-trade exclude each other")
-    stop = options["stop_loss"] or options["trailing_stop"] or options["atr_stop"]
-    if options["risk_per_trade"] is not None and stop is None:
+    how = how_of(options)
+    stop = how["stop_loss"] or how["trailing_stop"] or how["atr_stop"]
+    if how["risk_per_trade"] is not None and stop is None:
         raise Fault(USAGE, "--risk-per-trade needs a stop", "add --stop-loss 2% or --trailing-stop 2%")
-    spec: dict[str, Any] = {
+    return {
         "name": name,
         "strategy": options["strategy"],
         "symbol": options["symbol"],
@@ -77,19 +66,11 @@ def spec_of(name: str, options: dict[str, Any]) -> dict[str, Any]:
         "params": pairs(options["params"], "--set"),
         "labels": pairs(options["labels"], "label"),
         "mode": "live" if options["live"] else "paper",
+        **{key: value for key, value in how.items() if value is not None},
     }
-    spec.update({key: options[key] for key in HOW if options[key] is not None})
-    return spec
-
-
-def _code(made: Row) -> int:
-    """Return the exit code: 1 where the bot was made and --start failed."""
-    return FAILED if made.get("start_error") else OK
 
 
 def _line(made: Row) -> str:
     detail = made.get("detail") or (f"largest order {made['largest_order']}" if made.get("largest_order") else "")
-    return (
-        clean("  ".join(filter(None, [str(made["name"]), str(made["result"]), str(made.get("state", "")), detail])))
-        + "\n"
-    )
+    words = [str(made["name"]), str(made["result"]), str(made.get("state", "")), detail]
+    return clean("  ".join(filter(None, words))) + "\n"

@@ -13,7 +13,7 @@ from botctl.client import LISTENING, asked_for, candidates, probe, start_hint
 from botctl.details import details
 from botctl.exit_codes import FAILED, NOT_RUNNING, OK, TIMEOUT, UNAVAILABLE, USAGE, Fault
 from botctl.offline_calls import offline
-from botctl.output import MARKETS, Row, is_table, output_options, show_object, write
+from botctl.output import MARKETS, Row, output_options, show_object, silent, write
 from botctl.session import SLOW_TIMEOUT_S, Session, clean
 
 STOP_TIMEOUT_S = 45.0  # the daemon gives itself 38
@@ -121,12 +121,12 @@ def daemon_status(session: Session) -> int:
     """
     hello = _hello(session)
     if hello is None:
-        if not (session.quiet and is_table(session)):
+        if not silent(session):
             show_object(session, {"running": False}, lambda _: "botd is not running\n", [Column("running")])
             session.say(start_hint(session.endpoint))
         return NOT_RUNNING
     status = {"running": True, "socket": session.client.path, **hello}
-    if not (session.quiet and is_table(session)):
+    if not silent(session):
         show_object(session, status, _status_text)
     return OK
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
-from botctl.arguments import moment_ms
+from botctl.arguments import moment_ms, together
 from botctl.cells import Column, moment, text
 from botctl.completion import complete_interval, complete_symbol
 from botctl.exit_codes import FAILED, OK
-from botctl.offline_calls import offline
-from botctl.output import Row, is_table, output_options, show_actions, show_object, show_rows
+from botctl.offline_calls import config_option, offline
+from botctl.output import Row, output_options, show_actions, show_object, show_rows, silent
 from botctl.progress import Progress
 from botctl.session import Session, clean
 
@@ -47,19 +46,11 @@ LANES = [
 ]
 
 
-def _lane_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add --symbol and --interval, both needed."""
-    interval = click.option("--interval", required=True, shell_complete=complete_interval, help="1m, 5m, 1h ...")(
-        function
-    )
-    return click.option(
-        "--symbol", required=True, metavar="S", shell_complete=complete_symbol, help="BTC/USDT and the like."
-    )(interval)
-
-
-_config_option = click.option(
-    "--config", type=click.Path(path_type=Path), metavar="FILE", help="The configuration that says where data_dir is."
+_lane_options = together(
+    click.option("--symbol", required=True, metavar="S", shell_complete=complete_symbol, help="BTC/USDT and the like."),
+    click.option("--interval", required=True, shell_complete=complete_interval, help="1m, 5m, 1h ..."),
 )
+_config_option = config_option("The configuration that says where data_dir is.")
 
 
 @click.group("data")
@@ -91,17 +82,14 @@ def data_download(
       botctl data download --symbol BTC/USDT --interval 1m --from 2024-01-01 --to 2024-09-01
       botctl data download --symbol ETH/USDT --interval 5m --from 30d
     """
-    progress = Progress(session, "candles")
     from_ms, to_ms = moment_ms(session, since, wall=True), moment_ms(session, until, wall=True)
     try:
-        done = offline("data_download", config, symbol, interval, from_ms, to_ms, replace, progress)
+        with Progress(session, "candles") as progress:
+            done = offline("data_download", config, symbol, interval, from_ms, to_ms, replace, progress)
     except KeyboardInterrupt:
-        progress.end()
         session.say("stopped; what was loaded is kept, the same command goes on there")
         raise
-    finally:
-        progress.end()
-    if not (session.quiet and is_table(session)):
+    if not silent(session):
         show_object(session, done, _download_text, name="symbol")
     if done["odd"]:
         session.warn(f"{done['odd']} rows of the exchange are no candles, and were left out")
@@ -134,11 +122,8 @@ def data_import(
       botctl data import BTCUSDT-1m-2024-08.zip --symbol BTC/USDT --interval 1m
       botctl data import ./archives --symbol BTC/USDT --interval 1m
     """
-    progress = Progress(session, "files")
-    try:
+    with Progress(session, "files") as progress:
         rows = offline("data_import", config, list(files), symbol, interval, replace, progress)
-    finally:
-        progress.end()
     return show_actions(session, rows, _import_line)
 
 
@@ -184,7 +169,7 @@ def data_verify(session: Session, symbol: str | None, interval: str | None, repa
       botctl data verify --repair
     """
     rows = offline("data_verify", config, symbol, interval, repair)
-    if not (session.quiet and is_table(session)):
+    if not silent(session):
         show_rows(session, rows, LANES, name="symbol", empty="no candles yet; see botctl data download --help")
     damaged = [row for row in rows if row["damage"]]
     for row in damaged:

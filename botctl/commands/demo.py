@@ -15,6 +15,7 @@ import time
 
 import click
 
+from botctl.cells import gain, money, percent
 from botctl.client import LONGEST_PATH, Client
 from botctl.commands.inspect import LS_COLUMNS, STATS_COLUMNS
 from botctl.commands.portfolio import health_text, portfolio_text
@@ -23,6 +24,7 @@ from botctl.fitting import first_lines, lines_taken
 from botctl.offline_calls import offline
 from botctl.output import Row, output_options, table, world, write
 from botctl.session import Session
+from botctl.times import format_ms
 
 CONFIG = """\
 mode: paper
@@ -68,8 +70,7 @@ def demo_command(session: Session, seconds: float) -> int:
     """
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)  # a closed terminal cleans up like Ctrl-C
-    base = None if len(tempfile.gettempdir()) < LONGEST_PATH - 40 else "/tmp"
-    with tempfile.TemporaryDirectory(prefix="botctl-demo-", dir=base) as directory:
+    with tempfile.TemporaryDirectory(prefix="botctl-demo-", dir=short_place()) as directory:
         stage = Stage(session, directory)
         try:
             stage.start()
@@ -80,6 +81,12 @@ def demo_command(session: Session, seconds: float) -> int:
             stage.stop()
     write(next_steps())
     return OK
+
+
+def short_place() -> str:
+    """Return where a temporary directory can hold a socket: its whole path must be short."""
+    places = (tempfile.gettempdir(), os.environ.get("XDG_RUNTIME_DIR", ""), os.path.expanduser("~"))
+    return next((place for place in places if place and len(place) < LONGEST_PATH - 40), places[0])
 
 
 def _interrupt(number: int, frame: object) -> None:
@@ -197,9 +204,6 @@ class Stage:
     def _frame(self) -> str:
         market = self._client.call("market.status", {})
         portfolio = self._client.call("portfolio", {})
-        from botctl.cells import gain, money, percent
-        from botctl.times import format_ms
-
         when = market.get("time")
         at = format_ms(when) if isinstance(when, int) else str(when)
         equity = portfolio.get("equity")

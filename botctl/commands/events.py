@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from botctl.arguments import moment_ms
 from botctl.cells import Column, moment, text
 from botctl.completion import TOPICS, complete_bot, complete_topic
 from botctl.exit_codes import OK, TIMEOUT, Fault
@@ -29,7 +30,9 @@ COLUMNS = [
 @click.command("events")
 @click.argument("name", required=False, metavar="[NAME]", shell_complete=complete_bot)
 @click.option("-f", "--follow", is_flag=True, help="Go on with what comes, also through a restart of botd.")
-@click.option("-n", "most", type=click.IntRange(min=0), metavar="N", help="The newest N only [default: all].")
+@click.option(
+    "-n", "most", type=click.IntRange(min=0), metavar="N", help="The newest N only [default: all; with -f 10]."
+)
 @click.option(
     "--topic",
     "topics",
@@ -37,21 +40,34 @@ COLUMNS = [
     shell_complete=complete_topic,
     help="Only these: order, order.denied, bot.state, risk ...",
 )
+@click.option("--since", metavar="TIME", help="From this time, or how long ago: 2h.")
 @click.option("--since-seq", type=click.IntRange(min=0), metavar="SEQ", help="Those after this number.")
 @output_options
 def events_command(
-    session: Session, name: str | None, follow: bool, most: int | None, topics: tuple[str, ...], since_seq: int | None
+    session: Session,
+    name: str | None,
+    follow: bool,
+    most: int | None,
+    topics: tuple[str, ...],
+    since: str | None,
+    since_seq: int | None,
 ) -> int:
     """List events, oldest first; -f follows them.
 
     A follower misses nothing: events are numbered, and what was lost on the way is fetched. With -f, json is
-    printed as one object a line, and --timeout ends it (75).
+    printed as one object a line, and --timeout ends it (75). Times are the trading clock's: the market's own on a
+    simulated market.
 
     \b
     Example:
       botctl events -n 20
+      botctl events --since 2h --topic risk
       botctl events -f --topic order -o jsonl
     """
+
+    topics = tuple(topic.rstrip(".") for topic in topics)
+    if since is not None:
+        since_seq = max(since_seq or 0, _before(session, since))
 
     def wanted(event: Row) -> bool:
         return (name is None or event.get("bot") == name) and (not topics or matches(event, topics))
@@ -72,6 +88,12 @@ def events_command(
     raise Fault(TIMEOUT, f"events: followed for {session.timeout_s:g} s", "without --timeout it goes on for ever")
 
 
+def _before(session: Session, since: str) -> int:
+    """Return the number of the last event before a time."""
+    found = session.call("events", {"since": moment_ms(session, since), "since_seq": 0, "limit": 1})
+    return int(found["rows"][0]["seq"]) - 1 if found["rows"] else int(found["seq"])
+
+
 def _tell_topics(session: Session, topics: tuple[str, ...]) -> None:
     """Tell which topics there are, where one was asked for that no botd ever gave."""
     for wanted in topics:
@@ -82,7 +104,7 @@ def _tell_topics(session: Session, topics: tuple[str, ...]) -> None:
 def matches(event: Row, topics: tuple[str, ...]) -> bool:
     """Say whether an event's topic is one of ``topics``, or below one."""
     topic = str(event.get("topic", ""))
-    return any(topic == wanted or topic.startswith(wanted.rstrip(".") + ".") for wanted in topics)
+    return any(topic == wanted or topic.startswith(wanted + ".") for wanted in topics)
 
 
 class Printer:

@@ -10,10 +10,11 @@ import click
 
 from botctl.arguments import fraction_text
 from botctl.cells import Column, text
-from botctl.commands.create import FRACTIONS, HOW
 from botctl.exit_codes import CONFIG, OK, USAGE, Fault
+from botctl.offline_calls import offline
 from botctl.output import Row, is_table, output_options, show_rows, write
 from botctl.session import SLOW_TIMEOUT_S, Session, clean
+from botctl.terms import FRACTIONS, HOW
 
 LARGEST_FILE = 1 << 20
 MOST_NAMED = 5
@@ -119,18 +120,7 @@ def _read(path: str) -> bytes:
 
 def read_fleet(path: str, content: bytes) -> list[Row]:
     """Return the specifications in a fleet file; scalars stay text. A Fault names file and line."""
-    import yaml
-
-    try:
-        loader = _loader(yaml)(content)
-        node = loader.get_single_node()
-        document = _plain(node)
-    except yaml.YAMLError as error:
-        raise Fault(CONFIG, f"{path}: {_yaml_reason(error)}", "see botctl export for the form") from None
-    except (_Wrong, UnicodeError) as error:
-        raise Fault(CONFIG, f"{path}: {error}", "see botctl export for the form") from None
-    except RecursionError:
-        raise Fault(CONFIG, f"{path}: nested too deeply") from None
+    document = offline("fleet_values", content, path)
     bots = document.get("bots") if isinstance(document, dict) else document
     unknown = set(document) - {"bots"} if isinstance(document, dict) else set()
     if unknown:
@@ -140,62 +130,9 @@ def read_fleet(path: str, content: bytes) -> list[Row]:
     return [_specification(path, number, bot) for number, bot in enumerate(bots, 1)]
 
 
-class _Wrong(Exception):
-    """A fleet file holds what it may not; the text names the line."""
-
-
-def _loader(yaml: Any) -> Any:
-    # Only null keeps its meaning; 1e-5, 0x10, off and dates stay text.
-    resolvers = yaml.SafeLoader.yaml_implicit_resolvers.items()
-    nulls = {first: [entry for entry in found if entry[0].endswith(":null")] for first, found in resolvers}
-
-    class FleetLoader(yaml.SafeLoader):  # type: ignore[misc]
-        """SafeLoader that leaves every plain scalar a string, and knows no aliases."""
-
-        yaml_implicit_resolvers = nulls
-
-        def compose_node(self, parent: Any, index: Any) -> Any:
-            if self.check_event(yaml.AliasEvent):
-                raise _Wrong(f"line {self.peek_event().start_mark.line + 1}: aliases are not allowed")
-            return super().compose_node(parent, index)
-
-    return FleetLoader
-
-
-def _plain(node: Any) -> Any:
-    """Return a node as plain values; a key given twice and every tag but the ordinary ones are refused."""
-    if node is None:
-        return None
-    line = node.start_mark.line + 1
-    kind = node.tag.removeprefix("tag:yaml.org,2002:")
-    if kind == "map":
-        found: dict[str, Any] = {}
-        for key_node, value_node in node.value:
-            key = _plain(key_node)
-            if not isinstance(key, str):
-                raise _Wrong(f"line {line}: a key must be plain text")
-            if key in found:
-                raise _Wrong(f"line {key_node.start_mark.line + 1}: {key} is given twice")
-            found[key] = _plain(value_node)
-        return found
-    if kind == "seq":
-        return [_plain(item) for item in node.value]
-    if kind == "null":
-        return None
-    if kind != "str":
-        raise _Wrong(f"line {line}: tag {node.tag} is not allowed")
-    return node.value
-
-
-def _yaml_reason(error: Any) -> str:
-    mark = getattr(error, "problem_mark", None)
-    where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-    return where + str(getattr(error, "problem", None) or error).replace("\n", " ")
-
-
 def _specification(path: str, number: int, bot: Any) -> Row:
     if not isinstance(bot, dict) or not isinstance(bot.get("name"), str):
-        raise Fault(CONFIG, f"{path}: bot {number} has no name")
+        raise Fault(CONFIG, f"{path}: bot {number} has no name", "see botctl export for the form")
     spec = {key: value for key, value in bot.items() if value is not None}
     for key in HOW:
         value = spec.get(key)

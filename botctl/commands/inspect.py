@@ -11,7 +11,7 @@ import click
 from botctl.arguments import bot_argument, bots_argument, selector_of
 from botctl.cells import Column, age, count, exact, gain, money, percent, ratio
 from botctl.completion import complete_bot
-from botctl.details import details, section
+from botctl.details import details, section, settings
 from botctl.exit_codes import NOT_RUNNING, OK
 from botctl.output import (
     Row,
@@ -21,6 +21,7 @@ from botctl.output import (
     output_options,
     show_object,
     show_rows,
+    silent,
     table,
     write,
 )
@@ -46,8 +47,9 @@ LS_COLUMNS = [
     Column("position.entry_price", "ENTRY", exact, wide=True),
     Column("position.stop", "STOP", exact, wide=True),
     Column("position.target", "TARGET", exact, wide=True),
+    Column("position.guard_detail", "GUARD", wide=True, prose=12),
     Column("last_candle", wide=True),
-    Column("params", wide=True, prose=12),
+    Column("params", form=settings, wide=True, prose=12),
     Column("labels", wide=True, prose=12),
     Column("note", prose=12, drop=8, one_line=True),
 ]
@@ -163,7 +165,7 @@ def show_command(session: Session, name: str, check: bool) -> int:
       botctl show alpha --check -q && echo it runs
     """
     bot = session.call("show", {"name": name})
-    if not (session.quiet and chosen_format(session) == "table"):
+    if not silent(session):
         show_object(session, bot, lambda value: bot_text(session, value), ls_columns(session, [bot]))
     return NOT_RUNNING if check and bot.get("state") != "running" else OK
 

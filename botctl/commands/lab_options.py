@@ -2,40 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
-from botctl.arguments import Fraction, KeyValue, moment_ms, pairs
+from botctl import offline_calls
+from botctl.arguments import Decorator, Fraction, KeyValue, moment_ms, pairs, together
 from botctl.completion import complete_strategy, complete_symbol
 from botctl.exit_codes import USAGE, Fault
 from botctl.session import Session
+from botctl.terms import how_of, how_options
 
-TERMS = (
-    *("capital", "fee", "slippage", "fraction", "risk_per_trade", "stop_loss", "take_profit", "trailing_stop"),
-    *("atr_stop", "break_even", "time_stop"),
-)
-Decorator = Callable[[Any], Any]
-
-
-class Gain(Fraction):
-    """``4%`` or ``0.04``; 100 % and more are written with %."""
-
-
-def _apply(options: list[Decorator]) -> Decorator:
-    def decorate(function: Any) -> Any:
-        for option in reversed(options):
-            function = option(function)
-        return function
-
-    return decorate
-
-
-config_option = click.option(
-    "--config", type=click.Path(path_type=Path), metavar="FILE", help="The configuration that says where data_dir is."
-)
+config_option = offline_calls.config_option("The configuration that says where data_dir is.")
 set_option = click.option(
     "--set", "params", type=KeyValue(), multiple=True, help="A parameter of the strategy: period=21, rsi.period=21."
 )
@@ -44,72 +23,57 @@ set_option = click.option(
 def candle_options(many: bool) -> Decorator:
     """Add --symbol, --interval, --data, --from, --to and --config; ``many``: of several symbols."""
     several = " May be repeated." if many else ""
-    return _apply(
-        [
-            click.option(
-                "--symbol",
-                "symbols",
-                required=True,
-                multiple=many,
-                metavar="S",
-                shell_complete=complete_symbol,
-                help=f"BTC/USDT and the like.{several}",
-            ),
-            click.option("--interval", required=True, help="1m, 5m, 1h ..."),
-            click.option(
-                "--data",
-                "files",
-                multiple=many,
-                type=click.Path(path_type=Path),
-                metavar="FILE",
-                help=f"Candles from this CSV, not from the local store.{' One a symbol.' if many else ''}",
-            ),
-            click.option("--from", "since", metavar="TIME", help="From this time, or how long ago: 30d."),
-            click.option("--to", "until", metavar="TIME", help="Until this time."),
-            config_option,
-        ]
+    return together(
+        click.option(
+            "--symbol",
+            "symbols",
+            required=True,
+            multiple=many,
+            metavar="S",
+            shell_complete=complete_symbol,
+            help=f"BTC/USDT and the like.{several}",
+        ),
+        click.option("--interval", required=True, help="1m, 5m, 1h ..."),
+        click.option(
+            "--data",
+            "files",
+            multiple=many,
+            type=click.Path(path_type=Path),
+            metavar="FILE",
+            help=f"Candles from this CSV, not from the local store.{' One a symbol.' if many else ''}",
+        ),
+        click.option("--from", "since", metavar="TIME", help="From this time, or how long ago: 30d."),
+        click.option("--to", "until", metavar="TIME", help="Until this time."),
+        config_option,
     )
 
 
-term_options = _apply(
-    [
-        set_option,
-        click.option("--capital", default="10000", show_default=True, help="What it begins with, in quote."),
-        click.option("--fee", type=Fraction(), default="0.1%", show_default=True, help="Of each fill's notional."),
-        click.option(
-            "--slippage",
-            type=Fraction(),
-            default="0.05%",
-            show_default=True,
-            help="Market and stop fills: so much worse.",
-        ),
-        click.option("--fraction", type=click.UNPROCESSED, help="Buy for this part of its equity [default: 100%]."),
-        click.option("--risk-per-trade", type=Fraction(), help="Lose this part of its equity at the stop; needs one."),
-        click.option("--stop-loss", type=Fraction(), help="Sell this far below the entry: 2%."),
-        click.option("--take-profit", type=Fraction(), help="Sell this far above the entry: 4%."),
-        click.option("--trailing-stop", type=Fraction(), help="Sell this far below the highest price since the entry."),
-        click.option("--atr-stop", metavar="K[xN]", help="Sell K times ATR(N) below the entry: 2, 2.5x21 [N: 14]."),
-        click.option("--break-even", type=Fraction(), help="Lift the stop to the entry once it gained this: 1%."),
-        click.option("--time-stop", type=click.IntRange(1), metavar="N", help="Sell after N candles."),
-    ]
+term_options = together(
+    set_option,
+    click.option("--capital", default="10000", show_default=True, help="What it begins with, in quote."),
+    click.option("--fee", type=Fraction(), default="0.1%", show_default=True, help="Of each fill's notional."),
+    click.option(
+        "--slippage",
+        type=Fraction(),
+        default="0.05%",
+        show_default=True,
+        help="Market and stop fills: so much worse.",
+    ),
+    how_options,
 )
-range_options = _apply(
-    [
-        click.option(
-            "--range",
-            "ranges",
-            multiple=True,
-            metavar="NAME=LOW:HIGH:STEP",
-            help="Vary a parameter or a stop: fast=5:20:5, fast=5,8,13, stop-loss=1%:5%:1%; a name alone: its bounds.",
-        ),
-        click.option(
-            "--random", "random", type=click.IntRange(1), metavar="N", help="N sets by chance, not the whole grid."
-        ),
-        click.option("--seed", type=int, default=0, show_default=True, help="For --random and --tpe."),
-        click.option(
-            "--by", default="sharpe", show_default=True, help="Rank by this statistic: sharpe, return_pct ..."
-        ),
-    ]
+range_options = together(
+    click.option(
+        "--range",
+        "ranges",
+        multiple=True,
+        metavar="NAME=LOW:HIGH:STEP",
+        help="Vary a parameter or a stop: fast=5:20:5, fast=5,8,13, stop-loss=1%:5%:1%; a name alone: its bounds.",
+    ),
+    click.option(
+        "--random", "random", type=click.IntRange(1), metavar="N", help="N sets by chance, not the whole grid."
+    ),
+    click.option("--seed", type=int, default=0, show_default=True, help="For --random and --tpe."),
+    click.option("--by", default="sharpe", show_default=True, help="Rank by this statistic: sharpe, return_pct ..."),
 )
 exact_option = click.option(
     "--exact",
@@ -124,11 +88,6 @@ strategy_argument = click.argument("strategy", metavar="STRATEGY", shell_complet
 
 def asked_of(session: Session, options: dict[str, Any]) -> dict[str, Any]:
     """Return what the façade is asked, from the options of a verb."""
-    terms = {key: options.get(key) for key in TERMS}
-    if terms.get("fraction") is not None:
-        terms["fraction"] = _whole_or_fraction(str(terms["fraction"]))
-    if terms["fraction"] is not None and terms["risk_per_trade"] is not None:
-        raise Fault(USAGE, "--fraction and --risk-per-trade exclude each other")
     symbols = options.get("symbols") or ()
     files = options.get("files") or ()
     strategies = options["strategies"] if "strategies" in options else (options["strategy"],)
@@ -142,7 +101,7 @@ def asked_of(session: Session, options: dict[str, Any]) -> dict[str, Any]:
         "from_ms": moment_ms(session, options.get("since"), wall=True),
         "to_ms": moment_ms(session, options.get("until"), wall=True),
         "params": pairs(options["params"], "--set"),
-        "terms": terms,
+        "terms": {key: options.get(key) for key in ("capital", "fee", "slippage")} | how_of(options),
     }
 
 
@@ -157,7 +116,3 @@ def ranges_of(given: tuple[str, ...]) -> dict[str, str]:
             raise Fault(USAGE, f"--range {name.strip()}: given twice")
         found[name.strip()] = words.strip()
     return found
-
-
-def _whole_or_fraction(text: str) -> str:
-    return "1" if text.strip() in ("1", "1.0") else Fraction().convert(text, None, None)

@@ -18,19 +18,13 @@ from botctl.arguments import (
     selector_of,
     yes_option,
 )
-from botctl.commands.create import FRACTIONS
 from botctl.completion import complete_setting
 from botctl.exit_codes import USAGE, Fault
-from botctl.output import Row, output_options, show_actions
-from botctl.session import DEFAULT_TIMEOUT_S, SLOW_TIMEOUT_S, Session, clean
+from botctl.output import output_options, show_actions
+from botctl.session import DEFAULT_TIMEOUT_S, SLOW_TIMEOUT_S, Session
+from botctl.terms import FRACTIONS
 
-
-def action_line(row: Row) -> str:
-    """Return ``alpha  stopped -> running  detail``, the line of an action."""
-    before, after = row.get("before"), row.get("after")
-    result = row.get("result") or "unchanged"  # set changes a bot and not its state
-    moved = f"{before} -> {after}" if before != after else f"{after} ({result})"
-    return clean("  ".join(filter(None, [str(row.get("name", "")), moved, str(row.get("detail") or "")])))
+LABEL = "label."
 
 
 def act(session: Session, cmd: str, wire: dict[str, Any], default_s: float = DEFAULT_TIMEOUT_S) -> int:
@@ -41,7 +35,7 @@ def act(session: Session, cmd: str, wire: dict[str, Any], default_s: float = DEF
     for row in rows:
         for warning in row.get("warnings") or ():
             session.warn(f"{row.get('name')}: {warning}")
-    return show_actions(session, rows, action_line)
+    return show_actions(session, rows)
 
 
 @click.command("start")
@@ -173,6 +167,18 @@ def stop_all_command(session: Session, close: bool, yes: bool) -> int:
     return _stop(session, {"all": True}, close, yes)
 
 
+class Change(KeyValue):
+    """``key=value`` as a pair; ``label.key-`` is one with no value."""
+
+    name = "change"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
+        """Return the pair."""
+        if isinstance(value, str) and value.startswith(LABEL) and value.endswith("-") and "=" not in value:
+            value = value[:-1] + "="
+        return super().convert(value, param, ctx)
+
+
 class SetCommand(click.Command):
     """The verb that takes KEY=VALUE: who writes it as create's options is shown how."""
 
@@ -190,18 +196,20 @@ class SetCommand(click.Command):
 @click.command("set", cls=SetCommand)
 @bot_argument
 @click.argument(
-    "changes", nargs=-1, required=True, type=KeyValue(), metavar="KEY=VALUE...", shell_complete=complete_setting
+    "changes", nargs=-1, required=True, type=Change(), metavar="KEY=VALUE...", shell_complete=complete_setting
 )
 @output_options
 def set_command(session: Session, name: str, changes: tuple[tuple[str, str], ...]) -> int:
     """Change a bot's parameters, capital, sizing or stops.
 
     KEY is capital, fraction, risk_per_trade, stop_loss, take_profit, trailing_stop, atr_stop, break_even, time_stop,
-    interval, or a parameter of the strategy. The value off takes a stop away.
+    interval, or a parameter of the strategy. The value off takes a stop away. label.KEY=VALUE sets a label, label.KEY-
+    takes it away.
 
     \b
     Example:
       botctl set alpha period=21 stop_loss=1.5%
+      botctl set alpha label.team=b label.old-
     """
     wire = {key: _value(key, value) for key, value in pairs(changes, "set").items()}
     try:
@@ -211,7 +219,7 @@ def set_command(session: Session, name: str, changes: tuple[tuple[str, str], ...
 
 
 def _value(key: str, value: str) -> str:
-    if "-" in key:  # no parameter of a strategy has one either
+    if "-" in key and not key.startswith(LABEL):  # no parameter of a strategy has one either
         raise Fault(USAGE, f"{key}: no such key", f"did you mean {key.replace('-', '_')}?")
     if key not in FRACTIONS or value in ("off", "none", ""):
         return value

@@ -11,7 +11,7 @@ from botctl.arguments import confirm, yes_option
 from botctl.cells import Column, exact
 from botctl.client import Client
 from botctl.exit_codes import FAILED, OK, Fault
-from botctl.offline_calls import offline
+from botctl.offline_calls import config_option, offline
 from botctl.output import Row, output_options, show_rows
 from botctl.session import Session, report_error
 
@@ -31,9 +31,7 @@ COLUMNS = [
 
 @click.command("panic")
 @click.option("--sell", is_flag=True, help="Also sell at market what the bots hold.")
-@click.option(
-    "--config", type=click.Path(path_type=Path), metavar="FILE", help="The configuration with the ledger and the keys."
-)
+@config_option("The configuration with the ledger and the keys.")
 @yes_option
 @output_options
 def panic_command(session: Session, sell: bool, config: Path | None, yes: bool) -> int:

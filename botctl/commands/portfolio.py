@@ -7,7 +7,7 @@ import click
 from botctl.cells import STATE_COLORS, Column, exact, money, percent
 from botctl.details import details, section
 from botctl.exit_codes import FAILED, OK
-from botctl.output import Row, chosen_format, is_table, output_options, show_object, table, world
+from botctl.output import Row, chosen_format, is_table, output_options, show_object, show_rows, silent, table, world
 from botctl.session import Session, clean
 from botctl.times import with_moments
 
@@ -25,6 +25,8 @@ BOT_COLUMNS = [
     Column("value", "HOLDS", money),
     Column("return_pct", "RETURN", percent, paint="sign"),
 ]
+
+CHECKS = [Column("name"), Column("status", paint="state"), Column("detail", prose=20)]
 
 
 @click.command("portfolio")
@@ -76,6 +78,8 @@ def _present(columns: list[Column], rows: list[Row]) -> list[Column]:
 def health_command(session: Session) -> int:
     """Show whether every part of the daemon is well; exit 1 if not.
 
+    With -o name, the parts alone that are not.
+
     \b
     Example:
       botctl health
@@ -84,7 +88,9 @@ def health_command(session: Session) -> int:
     health = session.call("health")
     if not is_table(session):
         health = with_moments(health)
-    if not (session.quiet and chosen_format(session) == "table"):
+    if chosen_format(session) == "name":
+        show_rows(session, [check for check in health.get("checks") or [] if check["status"] != "ok"], CHECKS)
+    elif not silent(session):
         show_object(session, health, lambda value: health_text(session, value))
     return OK if health.get("status") == "ok" else FAILED
 
@@ -98,9 +104,7 @@ def health_text(session: Session, health: Row) -> str:
     lines = [_colored(session, clean(line)) for line in details(rest)]
     text = "\n".join(lines) + "\n"
     if checks:
-        text += "\n" + table(
-            session, checks, [Column("name"), Column("status", paint="state"), Column("detail", prose=20)]
-        )
+        text += "\n" + table(session, checks, CHECKS)
     return text
 
 

@@ -12,7 +12,7 @@ from botctl.commands.lab_options import config_option
 from botctl.completion import complete_bot
 from botctl.exit_codes import FAILED, OK
 from botctl.offline_calls import offline
-from botctl.output import is_table, output_options, show_rows
+from botctl.output import output_options, show_rows, silent
 from botctl.session import Session
 
 COLUMNS = [
@@ -43,7 +43,7 @@ def replay_command(session: Session, name: str, tolerance: str, data: Path | Non
     """Hold a bot to the rules: each trade beside what they say; exit 1 where they differ.
 
     Reads the ledger of the configuration, and the candles of its market: the replayed file, the synthetic market, or
-    the local store (botctl data download). missing: the rules trade and the bot did not; extra: the other way round.
+    the local store (botctl data download). Begins where the bot was last changed (botctl set). missing: the rules trade and the bot did not; extra: the other way round.
 
     \b
     Example:
@@ -54,7 +54,7 @@ def replay_command(session: Session, name: str, tolerance: str, data: Path | Non
     for note in found["notes"]:
         session.say(note)
     empty = f"{name}: no trade from {found['first']} to {found['last']}, neither by the bot nor by the rules"
-    if not (session.quiet and is_table(session)):
+    if not silent(session):
         show_rows(session, found["rows"], COLUMNS, name="entry_time", empty=empty)
     told = f"{found['did']} trades, {found['rules']} by the rules, {found['differences']} not the same"
     if found["differences"]:

@@ -6,12 +6,12 @@ from typing import Any
 
 import click
 
-from botctl.arguments import KeyValue, bots_argument, pair_hint, pairs, plain_value, selector_of
+from botctl.arguments import KeyValue, bots_argument, pair_hint, pairs, plain_value, selector_of, together
 from botctl.cells import Column, moment, text
 from botctl.completion import complete_bot, complete_limit, complete_symbol
 from botctl.exit_codes import OK, USAGE, Fault
-from botctl.output import Row, is_table, output_options, show_actions, show_rows, table, write
-from botctl.session import Session, clean
+from botctl.output import Row, action_line, is_table, output_options, show_actions, show_rows, table, write
+from botctl.session import Session
 
 CONTROLS = [
     Column("control"),
@@ -135,9 +135,8 @@ def risk_set(session: Session, words: tuple[str, ...]) -> int:
 
 
 def _changed(row: Row) -> str:
-    before, after = _limits(row, "before"), _limits(row, "after")
-    moved = f"{before} -> {after}" if before != after else f"{after} ({row.get('result') or 'unchanged'})"
-    return "  ".join([text(row.get("control")), text(row.get("scope")), moved])
+    name = f"{row.get('control')}  {row.get('scope')}"
+    return action_line({**row, "name": name, "before": _limits(row, "before"), "after": _limits(row, "after")})
 
 
 def _limits(row: Row, key: str) -> str:
@@ -152,21 +151,13 @@ def _switch(session: Session, cmd: str, selector: Row, symbol: str | None) -> in
             raise Fault(USAGE, f"{name}: a symbol, not a bot", f"botctl {cmd} --symbol {name}")
     wire = {**selector, "symbol": symbol} if symbol else selector
     rows = session.call(cmd, wire)["rows"]
-    return show_actions(session, [{"name": row.get("scope"), **row} for row in rows], _switched)
+    return show_actions(session, [{"name": row.get("scope"), **row} for row in rows])
 
 
-def _switched(row: Row) -> str:
-    before, after = row.get("before"), row.get("after")
-    moved = f"{before} -> {after}" if before != after else f"{after} ({row.get('result') or 'unchanged'})"
-    return clean(
-        "  ".join(filter(None, [str(row.get("scope") or row.get("name") or ""), moved, str(row.get("detail") or "")]))
-    )
-
-
-def switch_options(function: Any) -> Any:
-    """Add NAME..., --all, -l and --symbol."""
-    symbol = click.option("--symbol", shell_complete=complete_symbol, help="This symbol, for all bots.")
-    return bots_argument(symbol(function))
+switch_options = together(
+    bots_argument,
+    click.option("--symbol", shell_complete=complete_symbol, help="This symbol, for all bots."),
+)
 
 
 @click.command("halt")

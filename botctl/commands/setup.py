@@ -9,8 +9,8 @@ import click
 from botctl.cells import Column
 from botctl.details import details
 from botctl.exit_codes import FAILED, OK
-from botctl.offline_calls import offline
-from botctl.output import Row, chosen_format, is_table, output_options, show_object, show_rows, write
+from botctl.offline_calls import config_option, offline
+from botctl.output import Row, chosen_format, is_table, output_options, show_object, show_rows, silent, write
 from botctl.session import Session, clean
 
 COMPLETIONS = Path(__file__).parents[1] / "completions"
@@ -75,7 +75,7 @@ def _warn(session: Session, found: Row) -> None:
 
 
 @click.command("doctor")
-@click.option("--config", type=click.Path(path_type=Path), help="The configuration to look at.")
+@config_option("The configuration to look at.")
 @output_options
 def doctor_command(session: Session, config: Path | None) -> int:
     """Check everything botd needs: files, permissions, libraries, clock; exit 1 if not.
@@ -85,7 +85,7 @@ def doctor_command(session: Session, config: Path | None) -> int:
       botctl doctor
     """
     rows: list[Row] = offline("doctor", config)
-    if not (session.quiet and is_table(session)):
+    if not silent(session):
         show_rows(session, rows, CHECKS)
         if chosen_format(session) == "table":
             for row in filter(lambda row: row.get("hint"), rows):

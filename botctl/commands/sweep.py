@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
 from botctl.cells import Column, gain, moment, percent, ratio, text
+from botctl.commands import backtest
 from botctl.commands.lab_options import (
     asked_of,
     candle_options,
@@ -33,7 +33,9 @@ FIGURES = [
     Column("profit_factor", "PROFIT FACTOR", ratio, drop=2),
     Column("realized_pnl", "PNL", gain, drop=1),
 ]
-_FORMS: dict[str, Callable[[Any], str]] = {column.key: column.form for column in FIGURES}
+_FORMS = {column.key: column.form for column in backtest.FIGURES}
+"""How the figure that is ranked by looks: as in a backtest."""
+_SHOWN = {column.key for column in FIGURES}
 
 
 def _pairs(value: Any) -> str:
@@ -68,19 +70,16 @@ def sweep_command(session: Session, config: Path | None, **options: Any) -> int:
         raise Fault(USAGE, "--dask and --processes exclude each other")
     asked = {**asked_of(session, options), "ranges": ranges_of(options["ranges"])}
     asked |= {key: options[key] for key in ("random", "tpe", "seed", "by", "top", "processes", "dask", "fresh")}
-    progress = Progress(session, "sets")
-    try:
+    with Progress(session, "sets") as progress:
         found = offline("lab_sweep", config, asked, progress)
-    finally:
-        progress.end()
     for note in found["notes"]:
         session.say(note)
     by = found["by"]
-    ranked = [] if by in _FORMS else [Column(by, right=True)]
-    columns = [Column("rank", "#", right=True), Column("set", form=_pairs), *ranked, *FIGURES]
+    ranked = [] if by in _SHOWN else [Column(by, form=_FORMS.get(by), right=True)]
+    columns = [Column("rank", "#", right=True), Column("set", form=_pairs, prose=24), *ranked, *FIGURES]
     show_rows(session, found["rows"], columns, name="rank", empty="no set could be played")
     if found["failed"]:
-        session.say(f"{found['failed']:,} sets could not be played; the first: {found['first_error']}")
+        session.say(f"{_sets(found['failed'])} could not be played; the first: {found['first_error']}")
     if found["interrupted"]:
         session.say(
             f"stopped after {found['done']:,} of {found['sets']:,} sets; the same command goes on with the rest"
@@ -88,7 +87,7 @@ def sweep_command(session: Session, config: Path | None, **options: Any) -> int:
         return INTERRUPTED
     if is_table(session):
         kept = f", {found['known']:,} of them known from before" if found["known"] else ""
-        session.say(f"{found['done']:,} sets{kept}, ranked by {by}")
+        session.say(f"{_sets(found['done'])}{kept}, ranked by {by}")
     return OK
 
 
@@ -116,19 +115,17 @@ def walk_forward_command(
     spans = {"train_ms": _length(train, "--train"), "test_ms": _length(test, "--test")}
     asked = {**asked_of(session, options), "ranges": ranges_of(options["ranges"]), **spans, "anchored": anchored}
     asked |= {key: options[key] for key in ("random", "seed", "by")}
-    progress = Progress(session, "windows")
-    try:
+    with Progress(session, "windows") as progress:
         found = offline("lab_walk_forward", config, asked, progress)
-    finally:
-        progress.end()
     for note in found["notes"]:
         session.say(note)
+    by = found["by"]
     columns = [
         Column("window"),
         Column("test_from", "FROM", moment),
         Column("test_to", "TO", moment, drop=4),
-        Column("set", form=_pairs),
-        Column(f"train.{found['by']}", f"TRAIN {found['by'].upper()}", right=True, form=_short),
+        Column("set", form=_pairs, prose=24),
+        Column(f"train.{by}", f"TRAIN {by.replace('_', ' ').upper()}", _FORMS.get(by), right=True),
         *FIGURES,
         Column("buy_and_hold_pct", "HOLD", percent, drop=6),
     ]
@@ -139,8 +136,8 @@ def walk_forward_command(
     return OK
 
 
-def _short(value: Any) -> str:
-    return ratio(value) if isinstance(value, float) else text(value)
+def _sets(count: int) -> str:
+    return f"{count:,} set{'s' * (count != 1)}"
 
 
 def _length(given: str, option: str) -> int:

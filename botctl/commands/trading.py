@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 from typing import Any
 
 import click
 
-from botctl.arguments import moment_ms
+from botctl.arguments import moment_ms, together
 from botctl.cells import Column, count, exact, gain, moment, money, percent
 from botctl.completion import complete_bot, complete_status, complete_symbol
 from botctl.exit_codes import OK, USAGE, Fault
@@ -71,6 +70,7 @@ POSITIONS = [
     Column("stop", form=exact),
     Column("target", form=exact, drop=2),
     Column("guard", drop=1),
+    Column("guard_detail", "GUARDED BY", wide=True, prose=12),
     Column("opened", form=moment, wide=True),
 ]
 EQUITY = [
@@ -86,17 +86,17 @@ MOST_AT_ONCE = 1000
 """More newest rows than this are read page by page from the beginning: a reply has a size limit."""
 
 
-def history_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add [NAME], --symbol, --since, --until and -n, which every history has."""
-    decorated = click.option(
-        "-n", "most", type=click.IntRange(min=1), metavar="N", help="The newest N only [default: all]."
-    )(function)
-    decorated = click.option("--until", metavar="TIME", help="To this time.")(decorated)
-    decorated = click.option("--since", metavar="TIME", help="From this time, or how long ago: 2h, 7d [default: all].")(
-        decorated
-    )
-    decorated = click.option("--symbol", shell_complete=complete_symbol, help="Of this symbol only.")(decorated)
-    return click.argument("name", required=False, metavar="[NAME]", shell_complete=complete_bot)(decorated)
+name_argument = click.argument("name", required=False, metavar="[NAME]", shell_complete=complete_bot)
+span_options = together(
+    click.option("--since", metavar="TIME", help="From this time, or how long ago: 2h, 7d [default: all]."),
+    click.option("--until", metavar="TIME", help="To this time."),
+    click.option("-n", "most", type=click.IntRange(min=1), metavar="N", help="The newest N only [default: all]."),
+)
+history_options = together(
+    name_argument,
+    click.option("--symbol", shell_complete=complete_symbol, help="Of this symbol only."),
+    span_options,
+)
 
 
 def history(session: Session, cmd: str, filters: Row, most: int | None) -> list[Row]:
@@ -183,10 +183,11 @@ def positions_command(session: Session, names: tuple[str, ...]) -> int:
 
 
 @click.command("equity")
-@history_options
+@name_argument
+@span_options
 @output_options
 def equity_command(session: Session, most: int | None, **filters: Any) -> int:
-    """List equity over time, of the account and of each bot: everything, unless --since or -n.
+    """List equity over time, of the account or of one bot: everything, unless --since or -n.
 
     \b
     Example:

@@ -10,7 +10,7 @@ import click
 from botctl.cells import Column
 from botctl.completion import complete_bot, complete_condition
 from botctl.exit_codes import FAILED, OK, TIMEOUT, UNAVAILABLE, USAGE, Fault
-from botctl.output import output_options, show_object
+from botctl.output import output_options, show_object, silent
 from botctl.session import Session
 
 OF_A_BOT = ("state", "desired", "position")
@@ -98,7 +98,7 @@ def wait_command(session: Session, name: str | None, what: str) -> int:
     condition = Condition(name, what)
     began = time.monotonic()
     value = _wait(session, condition, session.timeout_s, began)
-    if not session.quiet:
+    if not silent(session):
         seconds = round(time.monotonic() - began, 3)
         seen = {"name": name, "key": condition.key, "value": value, "seconds": seconds}
         show_object(
@@ -115,7 +115,8 @@ def _wait(session: Session, condition: Condition, limit_s: float | None, began: 
         if left is not None and left <= 0:
             who = condition.name or "botd"
             wanted = ",".join(condition.values)
-            raise Fault(TIMEOUT, f"{who}: {condition.key} is not {wanted} after {limit_s:g} s (now: {last})")
+            look = f"botctl show {condition.name}" if condition.name else "botctl health"
+            raise Fault(TIMEOUT, f"{who}: {condition.key} is not {wanted} after {limit_s:g} s (now: {last})", look)
         try:
             value = condition.observe(session, min(5.0, left or 5.0))
         except Fault as fault:

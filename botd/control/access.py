@@ -48,6 +48,11 @@ class Caller:
         """Return what owns the request ids of this caller."""
         return self.key or str(self.uid)
 
+    @property
+    def told(self) -> str:
+        """Return who it is in the words of the audit and of trading states."""
+        return f"key {self.key}" if self.key else f"uid {self.uid}"
+
     @classmethod
     def from_user_id(cls, text: str) -> Caller:
         """Return the caller for a user id as made by :meth:`user_id`."""
@@ -91,8 +96,6 @@ class ZapHandler:
         self._policy = policy
         self._curve = dict(curve or {})
         self._reader: Reader | None = None
-        self._refused = 0
-        self._admitted = 0
 
     def bind(self) -> None:
         """Start to answer; before any socket that it guards is bound."""
@@ -107,10 +110,6 @@ class ZapHandler:
         if self._reader is not None:
             self._reader.close()
             self._reader = None
-
-    def statistics(self) -> dict[str, int]:
-        """Return how many connections were admitted and refused."""
-        return {"admitted": self._admitted, "refused": self._refused}
 
     def _on_request(self, frames: list[zmq.Frame]) -> None:
         parts = [frame.bytes for frame in frames]
@@ -148,11 +147,9 @@ class ZapHandler:
         if self._reader is None:
             return
         if caller is None:
-            self._refused += 1
             logger.warning("control socket: refused %s", who)
             outcome = [b"400", b"not allowed", b"", b""]
         else:
-            self._admitted += 1
             outcome = [b"200", b"OK", caller.user_id(), b""]
         self._reader.send([*route, b"1.0", request_id, *outcome])
 

@@ -23,6 +23,8 @@ KEY_FILE = "curve.key"
 ALLOW_FILE = "curve.allow"
 KEY_LENGTH = 40
 """Letters of a key in Z85."""
+_HOLDS = "see control.tcp in botd.yaml(5) for what it holds"
+_LINE = "write a line a client: PUBLIC_KEY operator, or PUBLIC_KEY viewer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,7 @@ def _server_pair(path: Path) -> tuple[bytes, bytes]:
         if zmq.curve_public(secret) != public:
             raise ValueError
     except (ValueError, KeyError, TypeError, AttributeError, zmq.ZMQError):
-        raise ConfigError(f"{path}: holds no pair of CURVE keys", "remove it and make a new one") from None
+        raise ConfigError(f"{path}: holds no pair of CURVE keys", _HOLDS) from None
     return public, secret
 
 
@@ -77,12 +79,12 @@ def _allowed(path: Path) -> dict[bytes, Role]:
             continue
         key, role = words[0], words[1] if len(words) > 1 else ""
         if len(key) != KEY_LENGTH or not _is_key(key):
-            raise ConfigError(f"{path}, line {number}: not a public key of {KEY_LENGTH} letters")
+            raise ConfigError(f"{path}, line {number}: not a public key of {KEY_LENGTH} letters", _LINE)
         if role not in ("operator", "viewer"):
-            raise ConfigError(f"{path}, line {number}: the key must be followed by operator or viewer")
+            raise ConfigError(f"{path}, line {number}: the key must be followed by operator or viewer", _LINE)
         allowed[key.encode()] = "operator" if role == "operator" else "viewer"
     if not allowed:
-        raise ConfigError(f"{path}: no key is allowed", "write: PUBLIC_KEY operator")
+        raise ConfigError(f"{path}: no key is allowed", _LINE)
     return allowed
 
 
@@ -98,9 +100,7 @@ def _private_text(path: Path) -> str:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
-        raise ConfigError(
-            f"control.tcp needs {path}: {error.strerror}", "TCP works only with CURVE keys and an allow list"
-        ) from None
+        raise ConfigError(f"control.tcp needs {path}: {error.strerror}", _HOLDS) from None
     with os.fdopen(descriptor, encoding="utf-8", errors="replace") as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode) or status.st_uid not in (os.geteuid(), 0) or status.st_mode & 0o077:

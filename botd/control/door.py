@@ -6,6 +6,7 @@ A door knows frames and peers, no request.
 from __future__ import annotations
 
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
@@ -30,7 +31,7 @@ MAX_FRAME_BYTES = 1024 * 1024
 OnMessage = Callable[["Door", list[zmq.Frame]], None]
 
 
-class Door:
+class Door(ABC):
     """One ROUTER. Subclasses say where it listens."""
 
     def __init__(self, context: zmq.Context[Any], domain: bytes) -> None:
@@ -57,6 +58,7 @@ class Door:
         if self._reader is not None:
             self._reader.send([routing_id, TAG, payload])
 
+    @abstractmethod
     def watch(self) -> None:
         """Make good what happened to the place from outside."""
 
@@ -66,8 +68,9 @@ class Door:
             self._reader.close()
             self._reader = None
 
+    @abstractmethod
     def _listen(self, socket: zmq.Socket[Any]) -> None:
-        raise NotImplementedError
+        """Bind the socket to the place; BotdError where that cannot be."""
 
 
 class IpcDoor(Door):
@@ -106,13 +109,17 @@ class CurveDoor(Door):
         self.bound = ""
         """Where it listens, with the port that was given where 0 was asked for."""
 
+    def watch(self) -> None:
+        """Nobody can take a port away."""
+
     def _listen(self, socket: zmq.Socket[Any]) -> None:
         socket.curve_server = True
         socket.curve_secretkey = self._keys.secret
         try:
             socket.bind(self._address)
         except zmq.ZMQError as error:
-            raise ConfigError(f"control.tcp: cannot listen on {self._address}: {error.strerror}") from None
+            fact = f"control.tcp: cannot listen on {self._address}: {error.strerror}"
+            raise ConfigError(fact, "choose an address of this host and a port that is free") from None
         self.bound = socket.getsockopt_string(zmq.LAST_ENDPOINT)
 
 

@@ -18,6 +18,7 @@ from botd.domain.errors import ConfigError
 
 LONGEST_PATH = 107
 """Bytes: ``sun_path`` holds 108 with its closing zero."""
+_ELSEWHERE = "choose another state_dir or control.socket"
 
 
 class SocketFile:
@@ -49,7 +50,7 @@ class SocketFile:
         try:
             socket.bind(self.url)
         except zmq.ZMQError as error:
-            raise ConfigError(f"{self.path}: cannot listen there: {error.strerror}") from None
+            raise ConfigError(f"{self.path}: cannot listen there: {error.strerror}", _ELSEWHERE) from None
         finally:
             os.umask(before)
         try:
@@ -92,7 +93,7 @@ class SocketFile:
                 os.chmod(directory, 0o750)
             mode = status.st_mode
         except OSError as error:
-            raise ConfigError(f"{directory}: cannot be used for a socket: {error.strerror}") from None
+            raise ConfigError(f"{directory}: cannot be used for a socket: {error.strerror}", _ELSEWHERE) from None
         if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
             raise ConfigError(
                 f"{directory}: anybody could replace the socket in this directory", f"chmod o-w {directory}"
@@ -104,7 +105,7 @@ class SocketFile:
         except FileNotFoundError:
             return
         except OSError as error:
-            raise ConfigError(f"{self.path}: cannot be used for a socket: {error.strerror}") from None
+            raise ConfigError(f"{self.path}: cannot be used for a socket: {error.strerror}", _ELSEWHERE) from None
         if not stat.S_ISSOCK(mode):
             raise ConfigError(f"{self.path}: there is a file that is no socket", "choose another path for the socket")
 

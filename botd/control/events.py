@@ -78,8 +78,6 @@ class EventPublisher:
         self._reader: Reader | None = None
         self._beat: asyncio.TimerHandle | None = None
         self._welcome: asyncio.TimerHandle | None = None
-        self._published = 0
-        self._subscriptions = 0
 
     def bind(self) -> None:
         """Listen; ConfigError where that cannot be. On the running loop, with the lock held."""
@@ -100,7 +98,6 @@ class EventPublisher:
     def publish(self, event: Mapping[str, Any]) -> None:
         """Send one durable event: ``seq``, ``ts`` (or ``time_ms``), ``topic``, ``bot`` and ``data``. Never waits."""
         self._seq = event["seq"]
-        self._published += 1
         body = {
             "seq": self._seq,
             "epoch": self._epoch,
@@ -127,10 +124,6 @@ class EventPublisher:
             self._reader = None
         self._file.remove()
 
-    def statistics(self) -> dict[str, int]:
-        """Return what was published and how many subscriptions there are."""
-        return {"seq": self._seq, "published": self._published, "subscriptions": self._subscriptions}
-
     def heartbeat(self) -> None:
         """Tell the last ``seq``, so that who missed an event in a quiet hour notices."""
         self._send_position(HEARTBEAT)
@@ -145,14 +138,8 @@ class EventPublisher:
         self._schedule_heartbeat()
 
     def _on_subscription(self, frames: list[zmq.Frame]) -> None:
-        first = frames[0].bytes[:1]
-        if first == b"\x01":
-            self._subscriptions += 1
-            if self._welcome is None:
-                loop = asyncio.get_running_loop()
-                self._welcome = loop.call_later(WELCOME_DELAY_S, self._send_welcome)
-        elif first == b"\x00":
-            self._subscriptions = max(0, self._subscriptions - 1)
+        if frames[0].bytes[:1] == b"\x01" and self._welcome is None:  # one came; 0: one went
+            self._welcome = asyncio.get_running_loop().call_later(WELCOME_DELAY_S, self._send_welcome)
 
     def _send_welcome(self) -> None:
         self._welcome = None

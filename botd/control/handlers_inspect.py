@@ -62,16 +62,17 @@ class InspectHandlers:
         states: dict[str, int] = {}
         for bot in services.orchestrator.bots.values():
             states[bot.state.value] = states.get(bot.state.value, 0) + 1
-        by_name = {check["name"]: check for check in checks}
+        by_name, details = {check["name"]: check for check in checks}, services.details()
         return {
             "status": status,
             "trading": services.views.trading_state(),
             **{key: identity[key] for key in ("version", "pid", "uptime_s", "mode", "source")},
-            "exchange": by_name["exchange"],
+            "exchange": {**details["exchange"], **by_name["exchange"]},
             "market": {**services.desk.market.statistics(), **services.market_status(), **by_name["market"]},
             "redis": by_name.get("redis"),
             "ledger": services.archive.statistics(),
             "loop": services.lag.statistics(),
+            "log": details["log"],
             "bots": {"total": len(services.orchestrator.bots), **states},
             "orders": services.desk.gateway.statistics(),
             "risk": services.risk.statistics(),
@@ -131,13 +132,14 @@ class InspectHandlers:
     async def orders(self, args: Any, caller: Any) -> dict[str, Any]:
         if args.status is not None and args.status not in tuple(OrderStatus):
             raise InvalidError(f"no order has the status {args.status!r}", nearest(args.status, list(OrderStatus)))
-        return await self._list(self._services.archive.orders, args, status=args.status, open_only=bool(args.open))
+        more = {"symbol": args.symbol, "status": args.status, "open_only": args.open}
+        return await self._list(self._services.archive.orders, args, **more)
 
     async def fills(self, args: Any, caller: Any) -> dict[str, Any]:
-        return await self._list(self._services.archive.fills, args)
+        return await self._list(self._services.archive.fills, args, symbol=args.symbol)
 
     async def trades(self, args: Any, caller: Any) -> dict[str, Any]:
-        page = await self._list(self._services.archive.trades, args)
+        page = await self._list(self._services.archive.trades, args, symbol=args.symbol)
         if page["next"] is None and args.until is None:
             page["rows"] += [
                 self._services.archive.open_trade(bot)
@@ -147,14 +149,14 @@ class InspectHandlers:
         return page
 
     async def equity(self, args: Any, caller: Any) -> dict[str, Any]:
-        return await self._list(self._services.archive.equity, args, symbols=False)
+        return await self._list(self._services.archive.equity, args)
 
     async def events(self, args: Any, caller: Any) -> dict[str, Any]:
         archive = self._services.archive
-        last = None if args.since_seq is not None else args.limit or PAGE
-        rows, cursor = await archive.events(
-            since_seq=args.since_seq, topics=args.topics, limit=args.limit or PAGE, last=last
-        )
+        limit = args.limit or PAGE
+        last = limit if args.since_seq is None and args.since is None and args.cursor is None else None
+        wanted = {"since_seq": args.since_seq, "since_ms": args.since, "topics": args.topics}
+        rows, cursor = await archive.events(**wanted, cursor=args.cursor, limit=limit, last=last)
         for row in rows:
             row["epoch"] = archive.epoch
         return {"rows": rows, "next": cursor, "seq": archive.event_seq, "epoch": archive.epoch}
@@ -173,13 +175,12 @@ class InspectHandlers:
 
     # -- inside
 
-    def _bots(self, names: list[str] | str | None) -> list[Bot]:
-        if not names:
-            return list(self._services.orchestrator.bots.values())
-        return [self._services.orchestrator.get(name) for name in ([names] if isinstance(names, str) else names)]
+    def _bots(self, names: list[str]) -> list[Bot]:
+        """Return the named bots, all where none is named."""
+        orchestrator = self._services.orchestrator
+        return [orchestrator.get(name) for name in names] if names else list(orchestrator.bots.values())
 
-    async def _list(self, query: Any, args: Any, *, symbols: bool = True, **more: Any) -> dict[str, Any]:
-        filters = {"symbol": args.symbol} if symbols else {}
+    async def _list(self, query: Any, args: Any, **more: Any) -> dict[str, Any]:
         rows, cursor = await query(
             args.name,
             since_ms=args.since,
@@ -187,7 +188,6 @@ class InspectHandlers:
             cursor=args.cursor,
             limit=args.limit or PAGE,
             last=args.last,
-            **filters,
             **more,
         )
         return {"rows": rows, "next": cursor}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
@@ -12,7 +13,7 @@ from botd.bot.lifecycle import BotState, Desired
 from botd.control.services import Services
 from botd.domain.bot_spec import BotSpec
 from botd.domain.errors import BotdError, InvalidError
-from botd.orchestrator.fleet import action_row
+from botd.orchestrator.fleet import action_row, in_document
 from botd.orchestrator.specs import HOW, as_mapping
 from botd.orchestrator.views import text
 
@@ -28,6 +29,8 @@ class LifecycleHandlers:
         services.require_bots()
         services.require_market()
         spec = services.parser.parse(_given(args.spec))
+        existing = services.orchestrator.bots.get(spec.name)
+        await services.examiner.require(spec, existing.spec if existing else None)
         async with services.lock:
             bot, result = services.orchestrator.create(spec, start=False, replace=args.replace)
             problem = self._try_start(bot.name) if args.start else None
@@ -50,7 +53,14 @@ class LifecycleHandlers:
         return row
 
     async def start(self, args: Any, caller: Any) -> dict[str, Any]:
-        return await self._each(args, lambda bot: self._detail(self._services.orchestrator.start, bot))
+        refused = await self._examine_changed(args, lambda bot: not bot.attached)
+
+        def start(bot: Bot) -> str:
+            if bot.name in refused:
+                raise refused[bot.name]
+            return self._detail(self._services.orchestrator.start, bot)
+
+        return await self._each(args, start)
 
     async def stop(self, args: Any, caller: Any) -> dict[str, Any]:
         def stop(bot: Bot) -> str:
@@ -64,7 +74,11 @@ class LifecycleHandlers:
         return await self._each(args, stop, market=args.close)
 
     async def restart(self, args: Any, caller: Any) -> dict[str, Any]:
+        refused = await self._examine_changed(args, lambda bot: True)
+
         def restart(bot: Bot) -> str:
+            if bot.name in refused:
+                raise refused[bot.name]
             failed = bot.record.reason if bot.state in (BotState.FAILED, BotState.BACKOFF) else ""
             self._services.orchestrator.restart(bot)
             return f"restarted; it had failed: {failed}" if failed else "restarted"
@@ -103,6 +117,8 @@ class LifecycleHandlers:
         services = self._services
         services.require_bots()
         services.require_market()
+        bot = services.orchestrator.get(args.name)
+        await services.examiner.require(services.parser.parse(_changed(bot, args.changes)), bot.spec)
         async with services.lock:
             bot = services.orchestrator.get(args.name)
             spec = services.parser.parse(_changed(bot, args.changes))
@@ -110,7 +126,8 @@ class LifecycleHandlers:
             bot = services.orchestrator.change(bot, spec)
             await services.commit()
         changed = spec != old
-        row = action_row(bot.name, before, bot.state.value, ", ".join(f"{k}={v}" for k, v in args.changes.items()))
+        told = [f"{key}-" if _takes_label(key, value) else f"{key}={value}" for key, value in args.changes.items()]
+        row = action_row(bot.name, before, bot.state.value, ", ".join(told))
         row["result"] = "changed" if changed else "unchanged"
         row["warnings"] = self._warnings_of_change(bot, old)
         return {"rows": [row]}
@@ -119,8 +136,10 @@ class LifecycleHandlers:
         services = self._services
         services.require_bots()
         services.require_market()
+        documents = [_given(bot) for bot in args.bots]
+        await self._examine_fleet(documents)
         async with services.lock:
-            planned = services.fleet.plan(_given(bot) for bot in args.bots)
+            planned = services.fleet.plan(documents)
             if not args.plan:
                 services.fleet.apply(planned)
                 await services.commit()
@@ -130,6 +149,28 @@ class LifecycleHandlers:
         return {"bots": self._services.fleet.export()}
 
     # -- inside
+
+    async def _examine_fleet(self, documents: list[dict[str, Any]]) -> None:
+        services = self._services
+        for spec, _ in services.fleet.plan(documents):
+            existing = services.orchestrator.bots.get(spec.name)
+            try:
+                await services.examiner.require(spec, existing.spec if existing else None)
+            except BotdError as error:
+                raise in_document(spec.name, error) from None
+
+    async def _examine_changed(self, args: Any, reads: Callable[[Bot], bool]) -> dict[str, BotdError]:
+        """Examine the changed files that bots are about to read again; return what refuses it, by bot."""
+        services, refused = self._services, dict[str, BotdError]()
+        services.require_bots()
+        for name in services.names(args):
+            bot = services.orchestrator.bots.get(name)
+            if bot is not None and reads(bot) and services.orchestrator.runs_old_code(bot):
+                try:
+                    await services.examiner.require(bot.spec)
+                except BotdError as error:
+                    refused[name] = error
+        return refused
 
     async def _each(self, args: Any, verb: Any, *, market: bool = False) -> dict[str, Any]:
         services = self._services
@@ -230,15 +271,20 @@ def _changed(bot: Bot, changes: dict[str, Any]) -> dict[str, Any]:
             if key in ("fraction", "risk_per_trade") and document[key] is not None:
                 document.pop("risk_per_trade" if key == "fraction" else "fraction", None)
         elif key.startswith("label."):
-            document.setdefault("labels", {})[key[6:]] = value
+            labels, label = document.setdefault("labels", {}), key.removeprefix("label.")
+            labels[label] = value
+            if _takes_label(key, value):
+                del labels[label]
         else:
             document.setdefault("params", {})[key] = value
     return document
 
 
+def _takes_label(key: str, value: Any) -> bool:
+    return key.startswith("label.") and value in ("", None)
+
+
 def _given(spec: Any) -> dict[str, Any]:
     """Return what a request's spec says, without the keys it leaves out."""
     raw = spec if isinstance(spec, dict) else msgspec.to_builtins(spec)
-    return {key: value for key, value in raw.items() if value not in (None, "") and value != {}} | (
-        {"capital": raw["capital"]} if raw.get("capital") not in (None,) else {}
-    )
+    return {key: value for key, value in raw.items() if key == "capital" or value not in (None, "", {})}

@@ -20,13 +20,13 @@ class LiveHandlers:
         services.require_bots()
         most = None if args.max_capital is None else _amount(args.max_capital)
         async with services.lock:
-            status = services.live.arming.arm(max_capital=most, for_ms=args.for_ms, by=_who(caller))
+            status = services.live.arming.arm(max_capital=most, for_ms=args.for_ms, by=caller.told)
             await services.commit()
         return status
 
     async def disarm(self, args: Any, caller: Any) -> dict[str, Any]:
         async with self._services.lock:
-            status = self._services.live.arming.disarm(by=_who(caller))
+            status = self._services.live.arming.disarm(by=caller.told)
             await self._services.commit()
         return status
 
@@ -38,12 +38,12 @@ class LiveHandlers:
 
     async def resolve(self, args: Any, caller: Any) -> dict[str, Any]:
         async with self._services.lock:
-            row = self._services.live.resolve(args.order, _who(caller))
+            row = self._services.live.resolve(args.order, caller.told)
             await self._services.commit()
         return row
 
     async def reconcile(self, args: Any, caller: Any) -> dict[str, Any]:
-        live, who = self._services.live, _who(caller)
+        live, who = self._services.live, caller.told
         if args.accept:
             live.accept(args.accept, who)
         if args.cancel_foreign:
@@ -60,9 +60,5 @@ def _amount(value: Any) -> Decimal:
     except InvalidOperation:
         amount = Decimal("NaN")
     if not amount.is_finite() or amount <= 0:
-        raise InvalidError(f"max_capital: {value!r} is not an amount above zero")
+        raise InvalidError(f"max_capital: {value!r} is not an amount above zero", "write it like 500")
     return amount
-
-
-def _who(caller: Any) -> str:
-    return f"uid {getattr(caller, 'uid', '?')}"

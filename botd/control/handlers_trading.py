@@ -53,7 +53,7 @@ class TradingHandlers:
             raise UnavailableError(f"{error.message}: entries are halted, nothing is sold", error.hint) from None
         async with services.lock:
             held_before = {b.name: b.book.position.quantity for b in services.orchestrator.bots.values()}
-            bots = services.kill_switch.flatten(args.symbol, _who(caller))
+            bots = services.kill_switch.flatten(args.symbol, caller.told)
             await services.commit()
         await self._flat(bots)
         rows = [services.kill_switch.closed_row(bot, held_before[bot.name]) for bot in bots]
@@ -66,7 +66,7 @@ class TradingHandlers:
         services = self._services
         bot = services.orchestrator.get(args.name) if args.name else None
         async with services.lock:
-            rows = services.risk.change(bot, args.changes, _who(caller))
+            rows = services.risk.change(bot, args.changes, caller.told)
             await services.commit()
         return {"rows": rows}
 
@@ -100,7 +100,7 @@ class TradingHandlers:
 
     async def _put(self, scopes: list[tuple[str, str]], state: str, caller: Any) -> list[dict[str, Any]]:
         services = self._services
-        rows = services.kill_switch.set(scopes, state, _who(caller))
+        rows = services.kill_switch.set(scopes, state, caller.told)
         try:
             await services.halt_now()
         finally:  # entries go also where the disk refuses to keep why
@@ -120,7 +120,8 @@ class TradingHandlers:
     async def _market(self, verb: str) -> dict[str, Any]:
         services = self._services
         if services.player is None:
-            raise UnavailableError("this market is the exchange's: it cannot be played or paused")
+            fact = "this market is the exchange's: it cannot be played or paused"
+            raise UnavailableError(fact, "botctl halt stops entries, botctl pause a bot")
         async with services.lock:
             getattr(services.player, verb)()
             await services.commit()
@@ -138,7 +139,3 @@ class TradingHandlers:
             await asyncio.sleep(FLAT_POLL_S)
         async with self._services.lock:
             await self._services.commit()
-
-
-def _who(caller: Any) -> str:
-    return f"uid {getattr(caller, 'uid', '?')}"

@@ -14,7 +14,7 @@ BYTES_PER_REQUEST = 8192
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds of the control socket. ``reserved`` places are kept for halt, stop --all, shutdown, hello and ping."""
+    """Bounds of the control socket. ``reserved`` places are kept for halt, stop, shutdown, hello and ping."""
 
     in_flight: int = 64
     reserved: int = 16

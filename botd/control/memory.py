@@ -6,7 +6,6 @@ Bounded in number, bytes and age; what fell out is asked of the ledger by the se
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +22,7 @@ Key = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Remembered:
-    """A command that was done. ``reply`` is the whole reply: its JSON (bytes, str, Raw) or the value of it."""
+    """A command that was done. ``reply`` is the whole reply: as it was sent, or the value of it (from the ledger)."""
 
     uid: int
     cmd: str
@@ -31,15 +30,8 @@ class Remembered:
     reply: Any
     time_ms: int
 
-    @classmethod
-    def from_row(cls, row: Mapping[str, Any]) -> Remembered:
-        """Return a row of the ledger's commands, where arguments and reply are JSON texts."""
-        return cls(row["uid"], row["cmd"], msgspec.json.decode(row["args"]), row["reply"], row["time_ms"])
-
     def payload(self) -> bytes:
         """Return the reply as it goes over the wire."""
-        if isinstance(self.reply, str):
-            return self.reply.encode()
         return self.reply if isinstance(self.reply, bytes) else msgspec.json.encode(self.reply)
 
     def check_same(self, request_id: str, cmd: str, args: dict[str, Any]) -> None:

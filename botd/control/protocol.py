@@ -148,54 +148,25 @@ def version_of(tag: bytes) -> int | None:
 # -- replies
 
 
-def encode_result(request_id: str | None, result: object) -> bytes:
-    """Return the JSON frame of a good reply."""
-    return _dump({"id": request_id, "ok": True, "result": result})
-
-
 def encode_error(request_id: str | None, code: str, message: str, hint: str = "") -> bytes:
     """Return the JSON frame of a refusal."""
-    return _dump({"id": request_id, "ok": False, "error": {"code": code, "message": message, "hint": hint}})
-
-
-def decode_reply(raw: bytes) -> dict[str, Any]:
-    """Return a reply as ``{"id", "ok", "result" or "error"}``; ProtocolError if it is none."""
-    body = parse(raw, max_bytes=MAX_REPLY_BYTES * 2, max_depth=64)
-    if body.get("ok") is True and "result" in body:
-        return body
-    if body.get("ok") is False and isinstance(body.get("error"), dict):
-        return body
-    raise _invalid("not a reply of botd")
-
-
-# -- events
-
-
-def encode_event(topic: str, body: dict[str, Any]) -> list[bytes]:
-    """Return the two frames of an event."""
-    return [topic.encode(), _dump(body)]
-
-
-def decode_event(frames: list[bytes]) -> tuple[str, dict[str, Any]]:
-    """Return topic and body; ProtocolError if the frames are no event."""
-    if len(frames) != 2:
-        raise _invalid(f"an event has 2 frames, not {len(frames)}")
-    return frames[0].decode("utf-8", "replace"), parse(frames[1], max_bytes=MAX_REPLY_BYTES, max_depth=64)
+    refusal = {"id": request_id, "ok": False, "error": {"code": code, "message": message, "hint": hint}}
+    return json.dumps(refusal, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
 
 # -- strict JSON
 
 
-def parse(raw: bytes, *, max_bytes: int = MAX_REQUEST_BYTES, max_depth: int = MAX_DEPTH) -> dict[str, Any]:
+def parse(raw: bytes) -> dict[str, Any]:
     """Return the JSON object in ``raw``.
 
     Refused with ProtocolError: too large, nested too deep (before anything is parsed), not UTF-8, NaN,
     Infinity and numbers that become infinite, duplicate keys, half surrogates, anything but an object.
     """
-    if len(raw) > max_bytes:
-        raise _invalid(f"{len(raw)} bytes are too many, at most {max_bytes}")
-    if _is_too_deep(raw, max_depth):
-        raise _invalid(f"brackets are nested deeper than {max_depth}, or do not match")
+    if len(raw) > MAX_REQUEST_BYTES:
+        raise _invalid(f"{len(raw)} bytes are too many, at most {MAX_REQUEST_BYTES}")
+    if _is_too_deep(raw):
+        raise _invalid(f"brackets are nested deeper than {MAX_DEPTH}, or do not match")
     try:
         value = _decoder.decode(raw.decode())
     except UnicodeDecodeError as error:
@@ -219,12 +190,12 @@ def shown(text: object, most: int = 60) -> str:
     return quoted if len(quoted) <= most + 2 else quoted[:most] + "...'"
 
 
-def _is_too_deep(raw: bytes, max_depth: int) -> bool:
+def _is_too_deep(raw: bytes) -> bool:
     """Peel pairs of brackets from the inside, one level a round; all in C, also for 256 KiB of them."""
-    if raw.count(b"[") + raw.count(b"{") <= max_depth:
+    if raw.count(b"[") + raw.count(b"{") <= MAX_DEPTH:
         return False
     brackets = re.sub(_STRINGS, b"", raw).translate(_BRACKETS, _NO_BRACKETS)
-    for _ in range(max_depth):
+    for _ in range(MAX_DEPTH):
         if not brackets:
             break
         brackets = brackets.replace(b"[]", b"")
@@ -257,10 +228,6 @@ def _float(text: str) -> float:
 
 def _constant(text: str) -> float:
     raise _invalid(f"{text} is not a number that JSON knows")
-
-
-def _dump(value: object) -> bytes:
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
 
 def _invalid(message: str, hint: str = "") -> ProtocolError:

@@ -131,16 +131,15 @@ class Ls(Selector, forbid_unknown_fields=True, kw_only=True):
     limit: Count | None = None
 
 
-class Stats(Struct, forbid_unknown_fields=True, kw_only=True):
-    """Statistics of the named bots, of all where none is named."""
+class Named(Struct, forbid_unknown_fields=True, kw_only=True):
+    """What is known of the named bots, of all where none is named."""
 
     names: Names = []
 
 
-class Filter(Struct, forbid_unknown_fields=True, kw_only=True):
-    """What is known of the named bots or symbols."""
+class Prices(Struct, forbid_unknown_fields=True, kw_only=True):
+    """The prices of the named symbols, of all where none is named."""
 
-    names: Names = []
     symbols: Annotated[list[Symbol], Meta(max_length=10_000)] = []
 
 
@@ -151,18 +150,28 @@ class Why(Struct, forbid_unknown_fields=True, kw_only=True):
     at: Millis | None = None
 
 
-class History(Struct, forbid_unknown_fields=True, kw_only=True):
+class Curve(Struct, forbid_unknown_fields=True, kw_only=True):
     """Rows of the ledger, oldest first, by page; ``last``: only the newest so many."""
 
     name: Name | None = None
-    symbol: Symbol | None = None
-    status: Word | None = None
-    open: bool = False
     last: Count | None = None
     since: Millis | None = None
     until: Millis | None = None
     cursor: Cursor | None = None
     limit: Count | None = None
+
+
+class History(Curve, forbid_unknown_fields=True, kw_only=True):
+    """Those of one symbol, where one is given."""
+
+    symbol: Symbol | None = None
+
+
+class Orders(History, forbid_unknown_fields=True, kw_only=True):
+    """Those of one status, or (``open``) those that work."""
+
+    status: Word | None = None
+    open: bool = False
 
 
 class CandlesOf(Struct, forbid_unknown_fields=True, kw_only=True):
@@ -176,9 +185,11 @@ class CandlesOf(Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class EventsSince(Struct, forbid_unknown_fields=True, kw_only=True):
-    """Events after ``since_seq``; ``topics`` are beginnings of topics."""
+    """Events after ``since_seq``, or from a time on; a topic of ``topics`` stands for all below it, too (``bot`` for
+    ``bot.state``)."""
 
     since_seq: Annotated[int, Meta(ge=0)] | None = None
+    since: Millis | None = None
     limit: Count | None = None
     topics: Annotated[list[Word], Meta(max_length=64)] = []
     cursor: Cursor | None = None
@@ -264,7 +275,7 @@ _READ: dict[str, type[Struct]] = {
     "export": Nothing,
     "ls": Ls,
     "show": One,
-    "stats": Stats,
+    "stats": Named,
     "portfolio": Nothing,
     "health": Nothing,
     "risk.show": Nothing,
@@ -272,13 +283,13 @@ _READ: dict[str, type[Struct]] = {
     "live.status": Nothing,
     "limits": Nothing,
     "symbols": Nothing,
-    "prices": Filter,
-    "positions": Filter,
+    "prices": Prices,
+    "positions": Named,
     "why": Why,
-    "orders": History,
+    "orders": Orders,
     "fills": History,
     "trades": History,
-    "equity": History,
+    "equity": Curve,
     "candles": CandlesOf,
     "events": EventsSince,
     "logs": Logs,

@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import difflib
 import logging
-from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
@@ -76,7 +75,6 @@ class ControlServer:
         self._running: set[Call] = set()
         self._operating: dict[Key, Call] = {}
         self._recording: set[asyncio.Future[None]] = set()
-        self._counts: Counter[str] = Counter()
         self._refused_in_batch = 0
         self._watch: asyncio.TimerHandle | None = None
         self._closing = False
@@ -107,16 +105,6 @@ class ControlServer:
         await self._refusals.close()
         self._close_doors()
 
-    def statistics(self) -> dict[str, Any]:
-        """Return counts of requests, of refusals by code, and what is at work."""
-        return {
-            "requests": self._counts["requests"],
-            "answered": self._counts["answered"],
-            "refused": {code: self._counts[code] for code in sorted(protocol.EXIT_CODES) if self._counts[code]},
-            "in_flight": len(self._running),
-            "remembered": len(self._memory),
-        }
-
     def _close_doors(self) -> None:
         self._closing = True
         if self._watch is not None:
@@ -137,7 +125,6 @@ class ControlServer:
     # -- one message
 
     def _on_message(self, door: Door, frames: list[zmq.Frame]) -> None:
-        self._counts["requests"] += 1
         routing_id = frames[0].bytes
         try:
             caller = _caller_of(frames[-1])
@@ -212,7 +199,8 @@ class ControlServer:
         if (call := self._operating.get(key)) is not None:
             call.check_same(request)
             if len(call.waiters) >= self._limits.waiters:
-                raise BusyError(f"{request.cmd}: too many wait for the answer to request {request.id}")
+                fact = f"{request.cmd}: too many wait for the answer to request {request.id}"
+                raise BusyError(fact, "ask again in a moment")
             self._wait(call, waiter, request.deadline_ms)
             return True
         if (remembered := self._memory.find(key)) is not None:
@@ -229,7 +217,7 @@ class ControlServer:
 
     def _find_place(self, handler: Handler) -> None:
         if self._closing:
-            raise UnavailableError("botd is stopping")
+            raise UnavailableError("botd is stopping", "see: botctl daemon status")
         places = self._limits.in_flight + (self._limits.reserved if handler.cross_version else 0)
         if len(self._running) >= places:
             raise BusyError(f"{len(self._running)} requests are at work", "ask again in a moment")
@@ -257,7 +245,7 @@ class ControlServer:
                 return first
         except BotdError as error:
             self._tell_refused(request, call.caller, error)
-            return self._refusal(request.id, error)
+            return encode_refusal(request.id, error)
         payload = await self._run(call)
         if call.handler.kind == "operate":
             await self._remember(call, payload)
@@ -268,19 +256,20 @@ class ControlServer:
         try:
             return encode_result(request.id, await call.handler.fn(call.args, call.caller))
         except BotdError as error:
-            return self._refusal(request.id, error)
+            return encode_refusal(request.id, error)
         except Exception as failure:
-            return self._refusal(request.id, self._unexpected(f"{request.cmd} {request.id}", failure))
+            return encode_refusal(request.id, self._unexpected(f"{request.cmd} {request.id}", failure))
 
     def _finished(self, call: Call, task: asyncio.Task[bytes]) -> None:
         self._running.discard(call)
         self._operating.pop(call.key, None)
         if task.cancelled():
-            error: BotdError = UnavailableError(f"{call.request.cmd}: botd is stopping, it may be half done")
-            payload = self._refusal(call.request.id, error)
+            fact = f"{call.request.cmd}: botd is stopping, it may be half done"
+            error: BotdError = UnavailableError(fact, "look before you repeat it, once botd runs again")
+            payload = encode_refusal(call.request.id, error)
         elif (failure := task.exception()) is not None:
             error = self._unexpected(f"{call.request.cmd} {call.request.id}", failure)
-            payload = self._refusal(call.request.id, error)
+            payload = encode_refusal(call.request.id, error)
         else:
             payload = task.result()
         for waiter in call.waiters:
@@ -340,15 +329,10 @@ class ControlServer:
     def _answer(self, waiter: Waiter, payload: bytes) -> None:
         if waiter.timer is not None:
             waiter.timer.cancel()
-        self._counts["answered"] += 1
         waiter.door.send(waiter.routing_id, payload)
 
     def _refuse(self, door: Door, routing_id: bytes, request_id: str | None, error: BotdError | ProtocolError) -> None:
-        door.send(routing_id, self._refusal(request_id, error))
-
-    def _refusal(self, request_id: str | None, error: BotdError | ProtocolError) -> bytes:
-        self._counts[error.code] += 1
-        return encode_refusal(request_id, error)
+        door.send(routing_id, encode_refusal(request_id, error))
 
     def _unexpected(self, what: str, failure: BaseException) -> BotdError:
         """Log the failure in full, and return what the caller may know of it."""

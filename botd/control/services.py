@@ -13,6 +13,7 @@ from botd.bot.desk import Desk
 from botd.domain.clock import Clock
 from botd.domain.errors import BotdError, UnavailableError
 from botd.orchestrator.archive import Archive
+from botd.orchestrator.examiner import Examiner
 from botd.orchestrator.fleet import Fleet, action_row
 from botd.orchestrator.health import Health, LoopLag
 from botd.orchestrator.kill_switch import KillSwitch
@@ -46,6 +47,7 @@ class Services:
     fleet: Fleet
     kill_switch: KillSwitch
     parser: SpecParser
+    examiner: Examiner
     portfolio: Portfolio
     views: Views
     health: Health
@@ -62,6 +64,8 @@ class Services:
     reload: Callable[[], dict[str, Any]]
     identity: Callable[[], dict[str, Any]]
     market_status: Callable[[], dict[str, Any]]
+    details: Callable[[], dict[str, dict[str, Any]]]
+    """What ``health`` counts of the exchange and of the log."""
     log_file: Callable[[str | None], Path]
     """The log of a bot, or of the daemon."""
     read_log: Callable[[Path, int | None, int | None, str | None], tuple[list[str], str]]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf
+
 import msgspec
 
 INTERVALS: dict[str, int] = {
@@ -30,6 +32,12 @@ class Candle(msgspec.Struct, frozen=True, gc=False):
     low: float
     close: float
     volume: float
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether a market can have made it: finite, prices above zero, open and close from low to high."""
+        inside = self.low <= self.open <= self.high and self.low <= self.close <= self.high
+        return inside and self.low > 0.0 and self.high < inf and 0.0 <= self.volume < inf
 
 
 def interval_ms(interval: str) -> int:

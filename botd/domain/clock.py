@@ -67,7 +67,7 @@ class MarketClock(WallClock):
 
 
 class VirtualClock:
-    """A clock for tests and simulations: it stands still until :meth:`advance` moves it."""
+    """A clock for tests and simulations: it moves by :meth:`advance` and :meth:`sleep` alone."""
 
     def __init__(self, start_ms: int = 1_767_225_600_000) -> None:
         self._now_ms = start_ms

@@ -23,8 +23,8 @@ class GateCheck(msgspec.Struct, frozen=True, kw_only=True):
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
     """Why a bot did or did not trade at ``time_ms``.
 
-    ``outcome``: hold, entered, exited, denied (with the code in the last gate), stale, warming_up,
-    skipped_min_notional, error.
+    ``outcome``: hold, entered, exited, denied (with the code in the last gate), stale, warming_up, waiting (for a
+    candle that it reads besides), skipped_min_notional, error.
     """
 
     bot: int

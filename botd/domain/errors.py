@@ -8,7 +8,6 @@
     ├── DeniedError         DENIED        risk or a strategy's check says no
     ├── UnavailableError    UNAVAILABLE   a part that this needs is not ready
     ├── BusyError           BUSY          too many requests
-    ├── DeadlineError       TIMEOUT       not finished in the given time
     ├── ForbiddenError      FORBIDDEN     no permission
     ├── RunningError        RUNNING       another botd holds the lock
     └── ConfigError         CONFIG        configuration, database or world does not fit
@@ -31,6 +30,12 @@ class BotdError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+
+
+def said(error: BaseException) -> str:
+    """Return what any error says, with its type, in one line of at most 200 characters."""
+    text = " ".join(f"{type(error).__name__}: {error}".split())
+    return text if len(text) <= 200 else text[:197] + "..."
 
 
 class InvalidError(BotdError):
@@ -73,12 +78,6 @@ class BusyError(BotdError):
     """Too many requests at once."""
 
     code = "BUSY"
-
-
-class DeadlineError(BotdError):
-    """The answer was not ready before the deadline; the work may still finish."""
-
-    code = "TIMEOUT"
 
 
 class ForbiddenError(BotdError):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from decimal import ROUND_DOWN, Decimal
+from decimal import ROUND_DOWN, ROUND_UP, Decimal
 
 import msgspec
 
 ZERO = Decimal(0)
+_FLOAT = Decimal("1e-6")
+"""Of a tick: a level of 110 may be 110.00000000000001."""
 
 
 class Instrument(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,6 +38,10 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
     def floor_price(self, price: Decimal) -> Decimal:
         """Return ``price`` rounded down to the tick."""
         return (price / self.tick).to_integral_value(ROUND_DOWN) * self.tick if self.tick else price
+
+    def ceil_price(self, price: Decimal) -> Decimal:
+        """Round up to the tick, so that a sale at a limit is not made for less; what a float is off counts nothing."""
+        return (price / self.tick - _FLOAT).to_integral_value(ROUND_UP) * self.tick if self.tick else price
 
     def refusal(self, quantity: Decimal, price: Decimal, *, limit_price: bool) -> str:
         """Return why the exchange's filters refuse an order, or an empty string.

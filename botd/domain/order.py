@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from decimal import Decimal
 from enum import StrEnum
 
@@ -148,6 +149,25 @@ class Order(msgspec.Struct, kw_only=True):
     def average(self) -> Decimal | None:
         """The mean fill price, None before the first fill."""
         return self.filled_notional / self.filled if self.filled else None
+
+    @property
+    def is_target(self) -> bool:
+        """True for the leg of a protective pair that takes the profit; its stop is the other one."""
+        return self.type is OrderType.LIMIT_MAKER and self.purpose is Purpose.PROTECTION
+
+
+def offered(orders: Iterable[Order]) -> Decimal:
+    """Return what working sales of one bot offer: the two legs of a protective pair offer the same coins."""
+    sales = [order for order in orders if order.side is Side.SELL]
+    legs = [order.remaining for order in sales if order.purpose is Purpose.PROTECTION]
+    return sum((o.remaining for o in sales if o.purpose is not Purpose.PROTECTION), max(legs, default=ZERO))
+
+
+def pairs_as_one(orders: Iterable[Order]) -> list[Order]:
+    """Return the orders without the targets whose stop is among them: a bot has one pair at most, placed as one."""
+    found = list(orders)
+    stops = {order.bot for order in found if order.purpose is Purpose.PROTECTION and not order.is_target}
+    return [order for order in found if not (order.is_target and order.bot in stops)] if stops else found
 
 
 class Fill(msgspec.Struct, frozen=True, kw_only=True):

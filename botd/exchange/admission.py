@@ -11,10 +11,11 @@ from decimal import Decimal
 import msgspec
 
 from botd.domain import rules
+from botd.domain.amounts import EXACT
 from botd.domain.instrument import ZERO, Instrument
 from botd.domain.order import Order, OrderType, Purpose, Side
 from botd.exchange import matching
-from botd.exchange.simulated_account import EXACT, FeePolicy
+from botd.exchange.simulated_account import FeePolicy
 
 INSUFFICIENT = "Account has insufficient balance for requested action."
 NO_SYMBOL = "Invalid symbol."

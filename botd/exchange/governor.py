@@ -32,12 +32,12 @@ WEIGHT_LIMIT = 6000
 GUARD_MS = 500
 """So long after the full minute the one before counts on: clocks differ, and requests take their time."""
 USED_HEADER = "X-MBX-USED-WEIGHT-1M"
-_BAN_S = 120.0
-_FORBIDDEN_S = 300.0
-_REGION_S = 3600.0
+_BAN_S = 120.0  # the shortest ban there is: 418 without Retry-After
+_FORBIDDEN_S = 300.0  # 403: at least
+_REGION_S = 3600.0  # nothing will change soon
 _MARGIN_S = 1.0
 """Added to Retry-After, which comes in whole seconds."""
-_LOOK_S = 0.25
+_LOOK_S = 0.25  # those who wait are looked at so often
 _TOO_MANY_ORDERS = -1015
 
 logger = logging.getLogger("botd.exchange")
@@ -131,7 +131,7 @@ class Governor:
         self._on_trial = False
         """After a block: one request alone."""
         self._paced_s = 0.0
-        self.orders = OrderCounts(self._server_ms, clock.monotonic)
+        self.orders = OrderCounts(lambda: self.server_ms, clock.monotonic)
         self.bills: dict[int, Bill] = {}
         """What each bot has used, by its number."""
         self._waiting: list[tuple[int, int, float, asyncio.Future[None], Permit]] = []
@@ -156,6 +156,11 @@ class Governor:
         self._offset_ms = offset_ms
 
     @property
+    def server_ms(self) -> int:
+        """The exchange's time, as far as it is known: ours until it was measured."""
+        return self._clock.now_ms() + self._offset_ms
+
+    @property
     def blocked_s(self) -> float:
         """For how long nothing may be sent; 0: it may."""
         return max(0.0, self._blocked_s - self._clock.monotonic())
@@ -178,7 +183,7 @@ class Governor:
 
     @property
     def detail(self) -> str:
-        """The same, with how long that lasts."""
+        """Why nothing is sent now and for how long; empty when it is."""
         left = self.blocked_s
         return f"{self._why}, {left:.0f} s left" if left else ""
 
@@ -250,16 +255,13 @@ class Governor:
 
     # -- counting -------------------------------------------------------------------------------------
 
-    def _server_ms(self) -> int:
-        return self._clock.now_ms() + self._offset_ms
-
     @property
     def _in_guard(self) -> bool:
-        return self._server_ms() % MINUTE_MS < GUARD_MS
+        return self.server_ms % MINUTE_MS < GUARD_MS
 
     def _turn_minute(self) -> None:
-        minute = self._server_ms() // MINUTE_MS
-        if minute > self._minute:
+        minute = self.server_ms // MINUTE_MS
+        if minute > self._minute or minute < self._minute - 1:  # or a step of our clock was taken back
             self._before = self._told if minute == self._minute + 1 else 0
             self._minute, self._told = minute, 0
 
@@ -290,7 +292,7 @@ class Governor:
         elif status == 418:
             seconds, why = _BAN_S if after is None else after, "418: this address is banned"
         else:
-            rest_of_minute = (MINUTE_MS + GUARD_MS - self._server_ms() % MINUTE_MS) / 1000
+            rest_of_minute = (MINUTE_MS + GUARD_MS - self.server_ms % MINUTE_MS) / 1000
             seconds, why = rest_of_minute if after is None else after, "429: too many requests"
         self._counts["403" if status == 451 else str(status)] += 1
         until = self._clock.monotonic() + seconds + _MARGIN_S
@@ -339,12 +341,12 @@ class Governor:
 
     def _turn_s(self) -> float:
         """Return in how many seconds a minute is over for certain."""
-        left = GUARD_MS - self._server_ms() % MINUTE_MS
+        left = GUARD_MS - self.server_ms % MINUTE_MS
         return (left if left > 0 else left + MINUTE_MS) / 1000
 
     def _send(self, permit: Permit) -> None:
         permit.is_open = True
-        permit.sent_ms = self._server_ms()
+        permit.sent_ms = self.server_ms
         self._open += 1
         self._under_way += permit.weight
         self.orders.sent(permit.orders)

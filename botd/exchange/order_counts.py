@@ -40,8 +40,8 @@ class _Window:
 
     def turn(self, now_ms: int) -> None:
         number = now_ms // self.length_ms
-        if number > self._number:
-            self._number, self.told = number, 0
+        if number > self._number or number < self._number - 1:  # or a step of our clock was taken back
+            self._number, self.told, self._heard_ms = number, 0, 0
 
     def answered(self, count: int, sent_ms: int, told: int | None) -> None:
         """Take the exchange's count; of a request of the window before only that it was made."""

@@ -7,7 +7,7 @@ else (timeouts, 5xx, what cannot be read), which proves nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Protocol
 
@@ -136,7 +136,3 @@ class RemoteExchange(Exchange, Protocol):
     async def find_balances(self) -> dict[str, RemoteBalance]:
         """Return every asset that is not zero."""
         ...
-
-
-RemoteReady = Callable[[], bool]
-"""True while orders may be sent: connected, signed in, the clock known, not banned."""

@@ -22,6 +22,7 @@ from typing import Any
 
 import msgspec
 
+from botd.domain.amounts import EXACT, money
 from botd.domain.candle import Candle
 from botd.domain.clock import Clock
 from botd.domain.instrument import Instrument
@@ -29,7 +30,7 @@ from botd.domain.order import Fill, Order, OrderStatus, Report
 from botd.exchange import admission, matching
 from botd.exchange.exchange import Balance, ReportListener
 from botd.exchange.matching import Bar, Match, Quote, Triggered
-from botd.exchange.simulated_account import EXACT, Account, FeePolicy, money
+from botd.exchange.simulated_account import Account, FeePolicy
 from botd.exchange.simulated_book import Book, Lane, RestingOrder
 
 SEQUENCE = "sequence"
@@ -175,13 +176,14 @@ class SimulatedExchange:
         orders = self._book.lanes.get((symbol, interval))
         if orders:
             due = [order for order in orders.values() if (limited or order.rests) and not matching.sells_above(order)]
-            self._match(due, Bar(candle.open, candle.high, candle.low), candle.open_time)
+            if due:
+                self._match(due, Bar(candle.open, candle.high, candle.low), candle.open_time)
 
     def after_levels(self, symbol: str, interval: str, candle: Candle) -> None:
         """Stops of positions had their turn (the pessimistic order): now sales above the market fill."""
         orders = self._book.lanes.get((symbol, interval)) if self._candle_feed else None
-        if orders:
-            due = [order for order in orders.values() if matching.sells_above(order)]
+        due = [order for order in orders.values() if matching.sells_above(order)] if orders else ()
+        if due:
             self._match(due, Bar(candle.open, candle.high, candle.low), candle.open_time)
 
     def on_tick(self, symbol: str, quote: Quote) -> None:
@@ -282,7 +284,9 @@ class SimulatedExchange:
 
     def _match(self, orders: Iterable[RestingOrder], bar: Bar, open_time: int, *, is_open: bool = False) -> None:
         """Hold the orders that are old enough against one candle event; the allowance caps the sum filled."""
-        due = sorted((order for order in orders if order.active_ms <= open_time), key=matching.turn)
+        due = [order for order in orders if order.active_ms <= open_time]
+        if len(due) > 1:
+            due.sort(key=matching.turn)
         for order in due:
             if not self._book.holds(order):
                 continue

@@ -8,24 +8,17 @@ prices of the market beyond those it is handed.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from decimal import ROUND_HALF_EVEN, Context, Decimal
+from decimal import Decimal
 from types import MappingProxyType
 
 import msgspec
 
+from botd.domain.amounts import EXACT, money
 from botd.domain.instrument import ZERO, Instrument
 from botd.domain.order import Side
 from botd.exchange.exchange import Balance
 
 BALANCE = "balance:"
-MONEY = Decimal("1e-16")
-EXACT = Context(prec=60, rounding=ROUND_HALF_EVEN)
-"""Wide enough that no sum of quantised amounts is ever rounded."""
-
-
-def money(amount: Decimal) -> Decimal:
-    """Return ``amount`` on the grid of 1e-16 that all balances live on."""
-    return EXACT.quantize(amount, MONEY)
 
 
 class Account:
@@ -111,7 +104,7 @@ class FeePolicy:
         prices: Mapping[str, float],
     ) -> tuple[str, Decimal]:
         """Book one fill and its fee in ``account``; return the fee as (asset, amount)."""
-        notional = money(quantity * price)
+        notional = money(EXACT.multiply(quantity, price))
         bought, paid = (quantity, notional.copy_negate()) if side is Side.BUY else (quantity.copy_negate(), notional)
         account.add(instrument.base, money(bought))
         account.add(instrument.quote, paid)

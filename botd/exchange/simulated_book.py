@@ -12,9 +12,9 @@ from decimal import Decimal
 
 import msgspec
 
+from botd.domain.amounts import EXACT, money
 from botd.domain.instrument import ZERO
 from botd.domain.order import Order, OrderStatus, OrderType, Side
-from botd.exchange.simulated_account import EXACT, money
 
 Lane = tuple[str, str]
 ORDER = "order:"

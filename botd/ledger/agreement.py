@@ -62,8 +62,8 @@ class _Held:
         for order, (number, facts) in {**self._open, **self._wrong}.items():
             if wrong := self._order_differs(number, order, facts):
                 yield wrong
-        for table, key in (("orders", "client_order_id"), ("fills", "symbol || ' ' || trade_id"), ("commands", "")):
-            yield from self._unknown(table, key)
+        for table in UNAUDITED:
+            yield from self._unknown(table)
 
     def _fill(self, number: int, facts: Facts) -> str:
         self._counts["fills"] += 1
@@ -97,20 +97,23 @@ class _Held:
             return ""
         return f"{named} is not in the ledger as entry {number} of the audit has it"
 
-    def _unknown(self, table: str, key: str) -> Iterator[str]:
+    def _unknown(self, table: str) -> Iterator[str]:
         """Yield the rows without an entry; they are looked for only where the numbers do not fit."""
         first = self._row("SELECT value FROM meta WHERE key = ?", f"unaudited_{table}")
         after = int(first["value"]) if first else 0
         rows = self._row(f"SELECT count(*) AS n FROM {table} WHERE id > ?", after)
         if rows is None or rows["n"] == self._counts[table]:
             return
-        kind, path = {
-            "orders": ("order", "coalesce(json_extract(entry, '$.order'), '')"),
-            "fills": ("fill", "coalesce(json_extract(entry, '$.symbol') || ' ' || json_extract(entry, '$.trade'), '')"),
-            "commands": ("command", "coalesce(json_extract(entry, '$.request'), '')"),
+        kind, key, path = {
+            "orders": ("order", "client_order_id", "json_extract(entry, '$.order')"),
+            "fills": (
+                "fill",
+                "symbol || ' ' || trade_id",
+                "json_extract(entry, '$.symbol') || ' ' || json_extract(entry, '$.trade')",
+            ),
+            "commands": ("command", "request_id", "json_extract(entry, '$.request')"),
         }[table]
-        key = key or "request_id"
-        told = f"SELECT {path} FROM audit WHERE kind = ? AND json_valid(entry)"
+        told = f"SELECT coalesce({path}, '') FROM audit WHERE kind = ? AND json_valid(entry)"
         found = self._connection.execute(
             f"SELECT {key} AS named FROM {table} WHERE id > ? AND {key} NOT IN ({told}) ORDER BY id", (after, kind)
         )

@@ -5,15 +5,19 @@ An entry edited, deleted, inserted or moved breaks the chain there. Entries cut 
 anchors: every ten minutes the head of the chain is written to a file of its own and to the log. The
 database refuses UPDATE and DELETE on the table.
 
+A chain that broke for a reason that a person knows can be accepted: an entry says what was broken, who accepts it and
+why, and fixes what lies before it by its digest; from there on the chain must hold. It stays in sight for ever.
+
 It may not judge what it is told.
 """
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import os
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -23,6 +27,7 @@ from botd.domain.errors import ConfigError, ForbiddenError
 from botd.domain.events import Event
 from botd.domain.failpoints import failpoint
 from botd.domain.order import Fill, Order, OrderStatus
+from botd.ledger import failures
 from botd.ledger.backup import sync
 from botd.ledger.records import amount, optional_amount
 from botd.ledger.tables import Row
@@ -32,6 +37,8 @@ _HEX = "0123456789abcdef"
 _NEWS = (OrderStatus.INTENT, OrderStatus.DENIED)
 _STATES = ("risk.", "live.")
 """Events that change what bots may do."""
+ACCEPTED = "accepted"
+"""The kind of an entry by which a person accepts that the chain is broken before it."""
 
 _encode = msgspec.json.Encoder(enc_hook=str).encode
 
@@ -48,13 +55,36 @@ class Head(msgspec.Struct, frozen=True):
     mac: str = ""
 
 
+class Acceptance(msgspec.Struct, frozen=True, kw_only=True):
+    """What a person accepted: the entry's own words. ``digest`` is that of all entries before it."""
+
+    reason: str
+    by: str
+    uid: int
+    pid: int
+    broken: list[str]
+    """The first findings."""
+    broken_count: int
+    digest: str
+
+
+class Accepted(msgspec.Struct, frozen=True):
+    """An acceptance that the chain has."""
+
+    at: Head
+    time_ms: int
+    what: Acceptance
+
+
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """What reading the whole chain showed. ``broken`` says where and how it does not hold, empty where it does."""
+    """What reading the whole chain showed. ``broken`` says where and how it does not hold, empty where it does; what
+    was ``accepted`` is not in it."""
 
     entries: int
     head: str
     anchors: int
     broken: list[str]
+    accepted: list[Accepted]
 
 
 # -- entries: (time, kind, JSON)
@@ -159,14 +189,17 @@ def anchors_path(ledger: Path) -> Path:
 
 
 def key(ledger: Path) -> bytes:
-    """Return the key of the ledger's chain, made at first. ForbiddenError where it cannot be read or written."""
+    """Return the key of the ledger's chain, made at first. ForbiddenError where it cannot be read or written,
+    UnavailableError where the disk does not take it."""
     path = key_path(ledger)
     try:
         if not path.exists():
             _make_key(path)
         text = path.read_text().strip()
-    except OSError as error:
+    except PermissionError as error:
         raise ForbiddenError(f"{path}: {error.strerror}", "the key of the audit must be readable by botd") from error
+    except OSError as error:
+        raise failures.on_open(path, error) from error
     if len(text) != 64 or not set(text) <= set(_HEX):
         raise ConfigError(
             f"{path} is not a key of an audit", "put the file back from a backup, or remove it to begin anew"
@@ -206,20 +239,15 @@ def entries(connection: sqlite3.Connection, since_ms: int = 0, after: int = 0) -
 
 def verify(connection: sqlite3.Connection, ledger: Path) -> Finding:
     """Read the whole chain and hold it against the key and the anchors."""
-    broken: list[str] = []
-    number, mac, codes = 0, "", {}
     noted = _anchors(ledger)
-    wanted = {at for at, _ in noted}
-    for number, mac, wrong in _walk(connection, key(ledger)):
-        broken += wrong
-        if number in wanted:
-            codes[number] = mac
-    for at, code in noted:
-        if at > number:
-            broken.append(f"entries {number + 1} to {at} are missing at the end: an anchor knows of them")
-        elif codes.get(at, "") != code and at:
+    read = _read(connection, key(ledger), {at for at, _ in noted})
+    broken, last = read.broken, read.head.id
+    for at, code in _since_accepted(noted, read.accepted):
+        if at > last:
+            broken.append(f"entries {last + 1} to {at} are missing at the end: an anchor knows of them")
+        elif read.codes.get(at, "") != code and at:
             broken.append(f"entry {at} is not the one that was anchored")
-    return Finding(entries=number, head=mac, anchors=len(noted), broken=broken)
+    return Finding(entries=last, head=read.head.mac, anchors=len(noted), broken=broken, accepted=read.accepted)
 
 
 def older_copy(connection: sqlite3.Connection, ledger: Path) -> str:
@@ -242,14 +270,47 @@ def older_copy(connection: sqlite3.Connection, ledger: Path) -> str:
 
 def damages(connection: sqlite3.Connection, ledger: Path) -> Iterator[str]:
     """Tell in words where the chain does not hold. Anchors do not count: a backup put back lacks the last entries."""
-    for _number, _mac, wrong in _walk(connection, key(ledger)):
-        yield from (f"the audit: {words}" for words in wrong)
+    yield from (f"the audit: {words}" for words in _read(connection, key(ledger), set()).broken)
 
 
-def _walk(connection: sqlite3.Connection, secret: bytes) -> Iterator[tuple[int, str, list[str]]]:
-    """Yield each entry's number and code, and what is wrong there."""
+class _Reading(msgspec.Struct):
+    head: Head
+    broken: list[str]
+    accepted: list[Accepted]
+    codes: dict[int, str]
+    """Of the wanted entries."""
+
+
+def _read(connection: sqlite3.Connection, secret: bytes, wanted: Container[int]) -> _Reading:
+    """Walk along the chain. What was broken before an acceptance counts no more, unless it was changed since."""
+    broken: list[str] = []
+    codes: dict[int, str] = {}
+    accepted: list[Accepted] = []
+    last = int(connection.execute("SELECT max(id) FROM audit WHERE kind = ?", (ACCEPTED,)).fetchone()[0] or 0)
+    digest = hashlib.sha256()
+    at = Head()
+    for row, wrong in _walk(connection, secret):
+        at = Head(int(str(row[0])), str(row[4]))
+        broken += wrong
+        if at.id in wanted:
+            codes[at.id] = at.mac
+        if row[2] == ACCEPTED and not wrong:
+            told = Accepted(at, int(str(row[1])), msgspec.json.decode(str(row[3]), type=Acceptance))
+            accepted.append(told)
+            if told.what.digest == digest.hexdigest():
+                broken.clear()
+            else:
+                broken.append(f"the entries before {at.id} are not those that were accepted there")
+        if at.id < last:
+            digest.update(_line(row))
+    return _Reading(at, broken, accepted, codes)
+
+
+def _walk(connection: sqlite3.Connection, secret: bytes) -> Iterator[tuple[Row, list[str]]]:
+    """Yield each entry, and what is wrong there."""
     code, number, mac = _coder(secret), 0, ""
-    for found, time_ms, kind, entry, stored in entries(connection):
+    for row in entries(connection):
+        found, time_ms, kind, entry, stored = row
         wrong = []
         number += 1
         if found != number:
@@ -258,7 +319,25 @@ def _walk(connection: sqlite3.Connection, secret: bytes) -> Iterator[tuple[int, 
         if code(mac, number, time_ms, kind, entry) != stored:
             wrong.append(f"entry {number} ({kind}) is not as it was written, or what came before it is not")
         mac = str(stored)
-        yield number, mac, wrong
+        yield row, wrong
+
+
+def digest_of(rows: Iterable[Row]) -> str:
+    """Return what fixes all these entries, as an acceptance does."""
+    digest = hashlib.sha256()
+    for row in rows:
+        digest.update(_line(row))
+    return digest.hexdigest()
+
+
+def _line(row: Row) -> bytes:
+    return msgspec.json.encode(row)
+
+
+def _since_accepted(noted: Sequence[tuple[int, str]], accepted: Iterable[Accepted]) -> Sequence[tuple[int, str]]:
+    """Return the anchors from that of the last acceptance on: those before it were accepted with it."""
+    theirs = {(told.at.id, told.at.mac) for told in accepted}
+    return noted[max((place for place, anchor in enumerate(noted) if anchor in theirs), default=0) :]
 
 
 def _gap(expected: int, found: int) -> str:

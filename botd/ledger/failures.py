@@ -17,6 +17,7 @@ _NOT_ALLOWED = {sqlite3.SQLITE_PERM, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CAN
 _DISK = {sqlite3.SQLITE_FULL: "the disk is full", sqlite3.SQLITE_IOERR: "the disk reports an input/output error"}
 _LOCKED = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_WORDS = {errno.EIO: _DISK[sqlite3.SQLITE_IOERR], errno.EROFS: "the file system is read-only"}
 _ROOM = 64 * 1024  # more than a write-ahead log needs to begin with
 _RESTORE = "put a copy made by `botctl backup` in its place; the damaged file may still be read by experts"
 
@@ -32,7 +33,7 @@ def on_open(path: Path, error: sqlite3.Error | OSError) -> BotdError:
     if code in _DAMAGED:
         return damaged(path, str(error))
     if code in _DISK or (isinstance(error, OSError) and error.errno in _FULL | {errno.EIO}):
-        return UnavailableError(_disk_refuses(path, error), "free space there, then start botd again")
+        return UnavailableError(_disk_refuses(path, error), f"{_remedy(path, error)}, then start botd again")
     if code in _LOCKED:
         return UnavailableError(f"{path} is locked by another process", "close what else has the ledger open")
     if code in _NOT_ALLOWED or isinstance(error, OSError):
@@ -45,7 +46,8 @@ def on_write(path: Path, error: Exception) -> UnavailableError:
     """Return why a commit was refused; the batches stay in memory and are tried again."""
     code = primary_code(error)
     if code in _DISK or isinstance(error, OSError):
-        return UnavailableError(_disk_refuses(path, error), "free space there; botd goes on by itself, nothing is lost")
+        hint = f"{_remedy(path, error)}; botd goes on by itself, nothing is lost"
+        return UnavailableError(_disk_refuses(path, error), hint)
     if code in _DAMAGED:
         return UnavailableError(f"ledger: {path} is damaged: {error}", _RESTORE)
     return UnavailableError(
@@ -55,12 +57,23 @@ def on_write(path: Path, error: Exception) -> UnavailableError:
 
 
 def _disk_refuses(path: Path, error: Exception) -> str:
-    """Say how the disk refuses; SQLite calls a write-ahead log that finds no room an input/output error."""
+    """Say how the disk refuses."""
+    full = _DISK[sqlite3.SQLITE_FULL] if _is_full(path, error) else ""
+    if isinstance(error, OSError):
+        return f"ledger: {full or _WORDS.get(error.errno or 0) or error.strerror or error} ({path.parent})"
+    return f"ledger: {full or _DISK.get(primary_code(error), str(error))} ({path.parent}): {error}"
+
+
+def _remedy(path: Path, error: Exception) -> str:
+    return "free space there" if _is_full(path, error) else "see to the disk there"
+
+
+def _is_full(path: Path, error: Exception) -> bool:
+    """Tell whether there is no room; SQLite calls a write-ahead log that finds none an input/output error."""
+    if isinstance(error, OSError):
+        return error.errno in _FULL
     code = primary_code(error)
-    full = code == sqlite3.SQLITE_FULL or (isinstance(error, OSError) and error.errno in _FULL)
-    if not full and code == sqlite3.SQLITE_IOERR:
-        full = free_bytes(path.parent) < _ROOM
-    return f"ledger: {_DISK[sqlite3.SQLITE_FULL] if full else _DISK.get(code, str(error))} ({path.parent}): {error}"
+    return code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and free_bytes(path.parent) < _ROOM)
 
 
 def free_bytes(directory: Path) -> int:

@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from botd.domain.amounts import EXACT
 from botd.domain.instrument import ZERO
 from botd.domain.order import Fill, Side
 from botd.ledger.accounting import BotBook
@@ -125,14 +126,14 @@ def _state(connection: sqlite3.Connection, books: dict[tuple[int, str], BotBook]
         number: Decimal(str(msgspec.json.decode(spec)["capital"]))
         for number, spec in connection.execute("SELECT number, spec FROM bots WHERE number > ?", (ACCOUNT,))
     }
-    sums: dict[int, list[Decimal]] = {}
+    sums: dict[int, tuple[Decimal, ...]] = {}
     for (bot, _), book in books.items():
-        realized, fees, cost = sums.setdefault(bot, [ZERO, ZERO, ZERO])
-        sums[bot] = [realized + book.realized_pnl, fees + book.fees, cost + book.position.cost]
+        one = (book.realized_pnl, book.fees, book.position.cost)
+        sums[bot] = tuple(map(EXACT.add, sums.get(bot, (ZERO, ZERO, ZERO)), one))
     return {
         "books": {
             str(bot): {
-                "cash": amount(capitals.get(bot, ZERO) + realized - cost),
+                "cash": amount(EXACT.subtract(EXACT.add(capitals.get(bot, ZERO), realized), cost)),
                 "realized": amount(realized),
                 "fees": amount(fees),
             }

@@ -21,7 +21,7 @@ from botd.domain.failpoints import failpoint
 from botd.ledger import failures
 from botd.ledger.agreement import UNAUDITED
 from botd.ledger.audit import TRIGGERS
-from botd.ledger.backup import copy_database, sync
+from botd.ledger.backup import copy_database, reading, sync
 from botd.ledger.checksums import seal_all, sealed
 from botd.ledger.records import ACCOUNT
 from botd.ledger.tables import ALL, CHECKSUM, TABLES
@@ -242,14 +242,11 @@ def refusal(path: Path, world: Mapping[str, Any]) -> ConfigError | None:
     try:
         if not path.is_file() or path.stat().st_size == 0:
             return None
-        connection = sqlite3.connect(f"file:{quote(str(path))}?mode=ro&immutable=1", uri=True)
-        try:
+        with reading(path, immutable=True) as connection:
             _recognise(connection, path, VERSION)
             _check_world(connection, path, world)
             if int(connection.execute("PRAGMA user_version").fetchone()[0]) == VERSION:  # an older one is upgraded
                 _check_tables(connection, path)
-        finally:
-            connection.close()
     except ConfigError as error:
         return error
     except (sqlite3.Error, OSError, msgspec.MsgspecError, ValueError):
@@ -278,13 +275,11 @@ def _check_world(connection: sqlite3.Connection, path: Path, world: Mapping[str,
 def _check_log(connection: sqlite3.Connection, path: Path) -> None:
     """Refuse a log that ends before what was moved from it into the file: it would put old pages over new ones."""
     has = int(meta(connection, "batch") or 0)
-    beneath = sqlite3.connect(f"file:{quote(str(path))}?mode=ro&immutable=1", uri=True)  # the file without its log
-    try:
-        moved = int(meta(beneath, "batch") or 0)
-    except (sqlite3.DatabaseError, ValueError):
-        return  # botd was killed while moving: only with the log the file is whole
-    finally:
-        beneath.close()
+    with reading(path, immutable=True) as beneath:
+        try:
+            moved = int(meta(beneath, "batch") or 0)
+        except (sqlite3.DatabaseError, ValueError):
+            return  # botd was killed while moving: only with the log the file is whole
     if moved > has:
         raise failures.damaged(path, f"its write-ahead log was cut off: it ends with batch {has}, {moved} was kept")
 

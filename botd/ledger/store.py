@@ -30,8 +30,8 @@ from botd.ledger.records import Loaded
 from botd.ledger.retention import DAY_MS, Retention
 from botd.ledger.writer import Writer
 
-LOW_BYTES = 1024**3
-CRITICAL_BYTES = 200 * 1024**2
+LOW_BYTES = 1024**3  # of free space: said in health
+CRITICAL_BYTES = 200 * 1024**2  # nothing is opened below
 INDEXES_TO_BYTES = 128 * 1024**2
 """Up to this size of the file a check reads the indexes too, which takes twice as long as the rows."""
 _FREE_FOR_S = 1.0  # how long a look at the free space is good for

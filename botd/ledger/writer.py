@@ -28,7 +28,7 @@ Settled = Callable[[list[Batch], UnavailableError | None], None]
 
 FOLD_ROWS = 20_000  # the most rows in one transaction: bounds its time and the log's growth
 _WIDEST = 256  # rows in one INSERT
-_IDLE_S = 5.0
+_IDLE_S = 5.0  # without a batch for so long the writer looks after the file
 _CHECKPOINT_EACH = 256  # transactions: a commit right after one waits for it
 _PRUNE_EACH = 16  # transactions
 
@@ -198,8 +198,10 @@ class Writer:
             if self._idled or self.transactions % _PRUNE_EACH == 0:
                 while self._retention.step(self._connection) and self._queue.empty():
                     pass
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             _log.warning("ledger: pruning failed: %s", error)
+            # A full disk refused the write; after anything else a sync may have been lost, as after a refused commit.
+            self._failed = failures.primary_code(error) != sqlite3.SQLITE_FULL
             self._discard()
 
     def _anchor(self) -> None:

@@ -1,9 +1,9 @@
 """Candle arrays: one set of numpy arrays per lane, shared by all its readers.
 
-A store appends at the end of a block with room to spare. Windows are contiguous, read-only views into
+An array appends at the end of a block with room to spare. Windows are contiguous, read-only views into
 the block. Rows once written are never written again: when the block is full, the rows to keep are copied
 into a *new* block, and a window handed out before goes on showing the old one. So a reader may keep its
-window for as long as it likes. A store does not know where candles come from nor who reads them.
+window for as long as it likes. It does not know where candles come from nor who reads them.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from botd.domain.candle import Candle, interval_ms
+from botd.domain.candle import Candle
 from botd.domain.candles import Candles
 
 _SPARE = 256
 """Rows of room a new block has at least, so that copying stays rare."""
 
 
-class CandleStore:
+class CandleArray:
     """The latest closed candles of one lane, oldest first, strictly rising in time.
 
     ``keep`` rows are never dropped; some more stay until the block is full.
@@ -109,66 +109,29 @@ class CandleStore:
         self._size = size
 
 
-def merged(store: CandleStore, rows: Iterable[Candle]) -> CandleStore:
-    """Return a store in which ``rows`` replace those of the same time, or stand at their place.
+def merged(array: CandleArray, rows: Iterable[Candle]) -> CandleArray:
+    """Return an array in which ``rows`` replace those of the same time, or stand at their place.
 
     The old one goes on showing what it showed: windows that were handed out do not change.
     """
-    by_time = {candle.open_time: candle for candle in candle_list(store.window(len(store)))}
+    by_time = {candle.open_time: candle for candle in candle_list(array.window(len(array)))}
     by_time.update((candle.open_time, candle) for candle in rows)
-    new = CandleStore(store.interval, store.keep)
-    for time in sorted(by_time):
-        new.append(by_time[time])
-    return new
-
-
-def complete_buckets(rows: Candles, interval: str) -> Candles:
-    """Return the candles of ``interval`` that miss none of the base candles in ``rows``.
-
-    ``rows`` are base candles at multiples of their interval, strictly rising.
-    """
-    length = interval_ms(interval)
-    per = length // interval_ms(rows.interval)
-    if per == 1:
-        return rows
-    bucket = rows.time // length
-    first = np.flatnonzero(np.r_[True, bucket[1:] != bucket[:-1]]) if len(rows) else np.empty(0, np.int64)
-    size = np.diff(np.r_[first, len(rows)])
-    first = first[size == per]
-    index = first[:, None] + np.arange(per)
-    if not len(first):
-        return Candles.empty(interval)
-    columns = (
-        rows.time[first],
-        rows.open[first],
-        rows.high[index].max(axis=1),
-        rows.low[index].min(axis=1),
-        rows.close[first + per - 1],
-        rows.volume[index].sum(axis=1),  # contiguous rows: to the last digit what CandleStore.bucket sums
-    )
-    for column in columns:
-        column.setflags(write=False)
-    return Candles(interval, *columns)
-
-
-def cut(rows: Candles, start: int, end: int) -> Candles:
-    """Return the rows from index ``start`` to before ``end``, without copying."""
-    part = slice(max(0, start), max(0, end))
-    return Candles(
-        rows.interval,
-        rows.time[part],
-        rows.open[part],
-        rows.high[part],
-        rows.low[part],
-        rows.close[part],
-        rows.volume[part],
-    )
+    whole = window_of(array.interval, (by_time[time] for time in sorted(by_time)))
+    return CandleArray(array.interval, array.keep, whole)
 
 
 def candle_list(rows: Candles) -> list[Candle]:
     """Return the rows as candles; made for many at once."""
     columns = (rows.time, rows.open, rows.high, rows.low, rows.close, rows.volume)
     return list(map(Candle, *(column.tolist() for column in columns)))
+
+
+def window_of(interval: str, candles: Iterable[Candle]) -> Candles:
+    """Return candles, oldest first, as arrays: what :func:`candle_list` does, backwards."""
+    rows = list(candles)
+    columns = [[getattr(row, name) for row in rows] for name in ("open", "high", "low", "close", "volume")]
+    times = np.array([row.open_time for row in rows], dtype=np.int64)
+    return Candles(interval, times, *(np.array(column, dtype=np.float64) for column in columns))
 
 
 def _block(rows: NDArray[Any], room: int, dtype: type) -> NDArray[Any]:

@@ -6,6 +6,7 @@ one instant of market time candles close and the next ones open.
 
 from __future__ import annotations
 
+from math import inf
 from typing import Any, Protocol
 
 import msgspec
@@ -16,6 +17,9 @@ from botd.domain.instrument import Instrument
 
 Lane = tuple[str, str]
 """(symbol, interval)"""
+
+PROOF_MS = 2_000
+"""A row of REST counts as closed so long after its close, in the exchange's time when it was asked."""
 
 
 class Moment(msgspec.Struct, frozen=True):
@@ -36,6 +40,11 @@ class Quote(msgspec.Struct, frozen=True, gc=False):
     ask: float
     last: float
     time_ms: int
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether these can be prices: finite, above zero, the bid not above the ask."""
+        return 0.0 < self.bid <= self.ask < inf and 0.0 < self.last < inf
 
 
 class CandleSource(Protocol):

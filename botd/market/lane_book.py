@@ -17,7 +17,7 @@ from botd.domain.candles import Candles
 from botd.domain.clock import Clock
 from botd.domain.errors import InvalidError, NotFoundError
 from botd.domain.events import Event
-from botd.market.candles import CandleStore, cut, merged
+from botd.market.candles import CandleArray, merged
 from botd.market.feed import CandleSource, Lane, LaneListener
 from botd.market.lanes import TICKER, LaneNews, LaneState, Subscription, SymbolState, gap_event
 
@@ -74,7 +74,7 @@ class LaneBook:
                 "source": source,
                 "price": format(Decimal(repr(state.price)), "f") if state.time_ms else None,
                 "age_s": (now - state.time_ms) / 1000 if state.time_ms else None,
-                "stale": now - state.time_ms > limit_ms or bool(state.doubts),
+                "stale": abs(now - state.time_ms) > limit_ms or bool(state.doubts),
                 "lanes": [lane.interval for lane in state.lanes.values() if lane.subscriptions],
                 "gaps": state.gaps,
                 "incomplete": {interval: doubt for interval, (doubt, _) in state.doubts.items()},
@@ -104,8 +104,8 @@ class LaneBook:
         if lane is None:
             return
         have = lane.store.window(len(lane.store))
-        older = cut(candles, 0, int(candles.time.searchsorted(have.time[0]))) if len(have) else candles
-        lane.store = CandleStore(interval, lane.wanted, older)
+        older = candles.part(0, int(candles.time.searchsorted(have.time[0]))) if len(have) else candles
+        lane.store = CandleArray(interval, lane.wanted, older)
         for row in range(len(have)):
             lane.store.append(have.candle(row))
         self._loaded(lane)
@@ -165,7 +165,7 @@ class LaneBook:
             lane.complete = False
             return
         now = self._clock.now_ms()
-        lane.store = CandleStore(
+        lane.store = CandleArray(
             lane.interval, lane.wanted, source.history(lane.symbol, lane.interval, now, lane.wanted)
         )
         self._loaded(lane)

@@ -13,7 +13,7 @@ import msgspec
 from botd.domain.candle import Candle, interval_ms
 from botd.domain.clock import Clock, rfc3339
 from botd.domain.events import Event
-from botd.market.candles import CandleStore
+from botd.market.candles import CandleArray
 from botd.market.feed import Lane, LaneListener, Quote
 
 TICKER = "ticker"
@@ -101,7 +101,7 @@ class LaneState:
         """Base candles that make up one of this lane's; 1 for a lane that is fed as it is."""
         self.wanted = wanted
         """How many closed candles readers may ask for."""
-        self.store = CandleStore(interval, wanted)
+        self.store = CandleArray(interval, wanted)
         self.complete = False
         """Whether the history was loaded: ``wanted`` candles, or all there are."""
         self.expected: int | None = None
@@ -168,11 +168,6 @@ class SymbolState:
 
     def quote(self) -> Quote | None:
         return Quote(self.bid, self.ask, self.price, self.time_ms) if self.time_ms else None
-
-
-def plausible(candle: Candle) -> bool:
-    """Tell whether the values can be a candle's: finite, prices above zero, high not below low."""
-    return 0.0 < candle.low <= candle.high < float("inf") and candle.open > 0.0 < candle.close and candle.volume >= 0.0
 
 
 def gap_event(symbol: str, interval: str, start_ms: int, end_ms: int, now_ms: int) -> Event:

@@ -16,7 +16,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
-from math import inf
 from typing import Any
 
 from botd.domain.candle import Candle, interval_ms
@@ -25,7 +24,7 @@ from botd.domain.clock import Clock
 from botd.domain.events import Event
 from botd.market.feed import CandleSource, Lane, LaneListener, MarketSink, Moment, PriceCache, Quote
 from botd.market.lane_book import LaneBook
-from botd.market.lanes import LaneNews, LaneState, Subscription, SymbolState, plausible
+from botd.market.lanes import LaneNews, LaneState, Subscription, SymbolState
 from botd.market.levels import LevelIndex
 
 Closed = list[tuple[str, str, Candle]]
@@ -123,16 +122,16 @@ class MarketManager:
 
     def prime(self, symbol: str, quote: Quote) -> None:
         """Know a price before the first one arrives (after a restart); nobody is told."""
-        state = self._book.symbols.get(symbol) or self._book.state(symbol)
-        state.price_now(quote.last, quote.time_ms)
+        self._book.state(symbol).price_now(quote.last, quote.time_ms)
 
     def stale(self, symbol: str, limit_ms: int) -> int | None:
         """Return the age of the price in milliseconds when it is older than ``limit_ms``, else None.
 
-        A symbol without a price is as old as time; one with :meth:`doubts` is older than any limit.
+        A symbol without a price is as old as time; one with :meth:`doubts` is older than any limit. A price of a time
+        that has not come yet (a step of our clock was taken back) is no fresher than one as far in the past.
         """
         state, now = self._symbols.get(symbol), self._clock.now_ms()
-        age = now - (state.time_ms if state else 0)
+        age = abs(now - (state.time_ms if state else 0))
         if state is not None and state.doubts:
             age = max(age, limit_ms + 1, now - (self._book.doubted_ms(symbol) or now))
         return age if age > limit_ms else None
@@ -297,11 +296,11 @@ class MarketManager:
 
     def on_tick(self, symbol: str, quote: Quote) -> None:
         """Take a price: sinks first, then the levels of the symbol's tick lane. Older or absurd ones are dropped."""
-        if not 0.0 < quote.bid <= quote.ask < inf or not 0.0 < quote.last < inf:
+        if not quote.is_sound:
             self._counts["quarantined"] += 1
             return
         state = self._symbols.get(symbol) or self._book.state(symbol)
-        if quote.time_ms < state.time_ms:
+        if quote.time_ms < state.time_ms <= self._clock.now_ms():  # else a step of our clock was taken back
             self._counts["ignored"] += 1
             return
         self._counts["ticks"] += 1
@@ -383,7 +382,7 @@ class MarketManager:
         if state is None or lane is None:
             self._counts["ignored"] += 1
             return []
-        if not plausible(candle):
+        if not candle.is_sound:
             self._counts["quarantined"] += 1
             return []
         last = lane.store.last_time

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-import operator
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -17,17 +17,18 @@ from botd.bot.lifecycle import BotState
 from botd.bot.lost_mind import LostMind
 from botd.bot.mind import Mind
 from botd.bot.signal_mind import SignalMind
-from botd.domain.errors import BotdError, InvalidError, NotFoundError
+from botd.domain.errors import BotdError, DeniedError, NotFoundError
 from botd.domain.events import Event
 from botd.domain.instrument import Instrument
 from botd.ledger.accounting import BotBook
 from botd.ledger.records import BotRecord
-from botd.strategy.base import EventStrategy, SignalStrategy, Strategy
-from botd.strategy.registry import Registry
+from botd.strategy.base import EventStrategy, SignalStrategy
+from botd.strategy.inputs import reads_of
+from botd.strategy.registry import Registry, StrategyInfo
+from botd.strategy.trust import trusted
+from botd.strategy.warmup import warmup_of
 
 logger = logging.getLogger("botd.orchestrator")
-
-MOST_CANDLES = 1_000_000
 
 
 class Kept(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,10 +48,13 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
 class BotFactory:
     """Makes bots; knows the strategies and the instruments."""
 
-    def __init__(self, desk: Desk, registry: Registry, instruments: Mapping[str, Instrument]) -> None:
+    def __init__(self, desk: Desk, registry: Registry, instruments: Mapping[str, Instrument], state_dir: Path) -> None:
         self._desk = desk
         self._registry = registry
         self.instruments = instruments
+        self._state_dir = state_dir
+        self._ran: dict[int, tuple[str, str]] = {}
+        """By a bot's number: the user's strategy that it ran last, and its digest."""
 
     def make(
         self, record: BotRecord, book: BotBook, memory: dict[str, Any] | None = None, *, fresh: bool = False
@@ -62,13 +66,17 @@ class BotFactory:
         spec = record.spec
         instrument = self._instrument(record)
         info = self._registry.load(spec.strategy, fresh=fresh)
+        self._require_trust(record, info)
         strategy = info.build(spec.params)
-        needs = _warmup(info.name, strategy)
+        needs = warmup_of(info.name, strategy)
+        reads = reads_of(info.name, strategy, spec.symbol, spec.interval)
+        for read in reads:
+            self._listed(spec.name, read.symbol)
 
         def mind_of(bot: Bot) -> Mind:
             if isinstance(strategy, SignalStrategy):
                 key = (info.name, info.digest, msgspec.json.encode(spec.params, order="sorted"))
-                return SignalMind(bot, strategy, key, needs=needs, trusted=info.builtin)
+                return SignalMind(bot, strategy, key, needs=needs, trusted=info.builtin, reads=reads)
             assert isinstance(strategy, EventStrategy)
             return EventMind(bot, strategy, dict(memory or {}), needs=needs, trusted=info.builtin)
 
@@ -81,6 +89,8 @@ class BotFactory:
 
         One whose strategy cannot be loaded is failed and without a mind, for its position and orders.
         """
+        if kept.code:
+            self._ran[record.number] = record.spec.strategy, kept.code
         try:
             bot = self.make(record, book, memory)
         except BotdError as error:
@@ -99,6 +109,7 @@ class BotFactory:
 
     def keep_code(self, bot: Bot) -> None:
         """Let the ledger know which source the bot runs."""
+        self._ran[bot.number] = bot.spec.strategy, bot.code
         self._desk.journal.keyed("code", {str(bot.number): bot.code or None})
 
     def tell_changed(self, bot: Bot) -> None:
@@ -113,20 +124,25 @@ class BotFactory:
         """Tell whether the file of a user's strategy is another than the one that the bot runs (or gone)."""
         return bool(bot.code) and self._registry.digest(bot.spec.strategy) != bot.code
 
+    def _require_trust(self, record: BotRecord, info: StrategyInfo) -> None:
+        """Raise DeniedError for a bot with real money whose strategy's file changed, unless its owner vouched for it.
+
+        Another strategy than the one that it ran was asked for by its owner.
+        """
+        name, digest = self._ran.get(record.number, ("", ""))
+        if record.spec.mode != "live" or info.builtin or name != info.name or digest == info.digest:
+            return
+        if trusted(self._state_dir).get(name) != info.digest:
+            raise DeniedError(
+                f"strategy {name}: {info.path} is not the file that {record.spec.name} traded real money by",
+                f"botctl check {name} --trust vouches for it; then: botctl start {record.spec.name}",
+            )
+
     def _instrument(self, record: BotRecord) -> Instrument:
-        spec = record.spec
-        instrument = self.instruments.get(spec.symbol)
+        return self._listed(record.spec.name, record.spec.symbol)
+
+    def _listed(self, name: str, symbol: str) -> Instrument:
+        instrument = self.instruments.get(symbol)
         if instrument is None:
-            raise NotFoundError(f"{spec.name}: no symbol {spec.symbol!r} in this market", "see: botctl symbols")
+            raise NotFoundError(f"{name}: no symbol {symbol!r} in this market", "see: botctl symbols")
         return instrument
-
-
-def _warmup(name: str, strategy: Strategy) -> int:
-    """Return how many candles a strategy needs, whatever its author wrote."""
-    try:
-        needs = operator.index(strategy.warmup())
-    except Exception as error:  # a user's code
-        raise InvalidError(f"strategy {name}: warmup(): {type(error).__name__}: {error}") from None
-    if not 0 <= needs <= MOST_CANDLES:
-        raise InvalidError(f"strategy {name}: warmup() must be from 0 to {MOST_CANDLES}, not {needs}")
-    return needs

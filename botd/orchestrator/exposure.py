@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from botd.domain.amounts import EXACT
 from botd.domain.instrument import ZERO
 from botd.domain.order import Order, Purpose
-from botd.ledger.accounting import EXACT
 
 if TYPE_CHECKING:
     from botd.bot.bot import Bot

@@ -33,7 +33,7 @@ class Fleet:
                     raise InvalidError(f"{spec.name}: named twice in the fleet")
                 planned.append((spec, self._change(spec)))
             except BotdError as error:
-                raise _in_document(str(document.get("name")), error) from None
+                raise in_document(str(document.get("name")), error) from None
             seen.add(spec.name)
         return planned
 
@@ -62,7 +62,7 @@ class Fleet:
         return {"name": spec.name, "action": "change" if changes else "leave", "diff": changes}
 
 
-def _in_document(name: str, error: BotdError) -> BotdError:
+def in_document(name: str, error: BotdError) -> BotdError:
     """Return an error in the words of a fleet's document: ``bot alpha: stop_loss: must be above 0 %``."""
     message = _OPTION.sub(_key, error.message.removeprefix(f"{name}: "))
     return type(error)(f"bot {name}: {message}", _OPTION.sub(_key, error.hint))

@@ -183,7 +183,7 @@ class Orchestrator:
             fresh = self._factory.make(bot.record, _moved(bot.book, spec.symbol) if moved else bot.book, fresh=True)
         finally:
             bot.record.spec = before
-        bot.cancel_all()
+        bot.cancel_own()
         self._fund(bot, spec.capital, fresh.book)
         bot.record.spec = spec
         self._desk.journal.strategy_state(bot.number, {})
@@ -300,11 +300,15 @@ class Orchestrator:
         for bot in self.bots.values():
             bot.cancel_entries()
             if bot.holds:
-                stop = bot.guard.stop()
-                where = (
-                    "rests on the exchange" if self._desk.protection(bot.number)[0] == "exchange" else "rests with botd"
-                )
-                guard = f"stop {short(Decimal(repr(stop)))} {where}" if stop is not None else "no stop"
+                known, levels = self._desk.protection(bot.number), []
+                for name, level, place in (
+                    ("stop", bot.guard.stop(), known.place),
+                    ("target", bot.book.position.target, known.target),
+                ):
+                    where = "rests on the exchange" if place == "exchange" else "rests with botd"
+                    if level is not None:
+                        levels.append(f"{name} {short(Decimal(repr(level)))} {where}")
+                guard = ", ".join(levels) if bot.guard.stop() is not None else ", ".join(["no stop", *levels])
                 lines.append(f"{bot.name} holds {bot.book.position.quantity:f} {bot.instrument.base}, {guard}")
         return lines
 
@@ -353,6 +357,7 @@ class Orchestrator:
         """Put ``fresh`` in the place of ``bot``: same record, another mind. It goes on where the other stood."""
         trading = bot.attached
         bot.close_down()
+        bot.exit.go_on_in(fresh)
         fresh.skipped_min_notional, fresh.trades = bot.skipped_min_notional, bot.trades
         fresh.denials = bot.denials
         fresh.last_candle_ms, fresh.last_decision = bot.last_candle_ms, bot.last_decision

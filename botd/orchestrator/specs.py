@@ -12,6 +12,7 @@ from botd.domain.bot_spec import BotSpec, parse_atr
 from botd.domain.candle import INTERVALS
 from botd.domain.errors import ConflictError, InvalidError, NotFoundError
 from botd.domain.instrument import Instrument
+from botd.strategy.inputs import reads_of
 from botd.strategy.registry import Registry
 
 NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")
@@ -56,7 +57,7 @@ class SpecParser:
                 raise InvalidError(f"{name}: {key} is missing")
         info = self._registry.load(str(raw["strategy"]), fresh=True)
         params = info.plain(raw.get("params") or {})
-        info.build(params)
+        strategy = info.build(params)
         fractions: dict[str, Any] = {key: self._fraction(name, key, raw.get(key)) for key in FRACTIONS}
         if fractions["fraction"] is not None and fractions["risk_per_trade"] is not None:
             raise InvalidError(f"{name}: --fraction and --risk-per-trade exclude each other")
@@ -72,11 +73,14 @@ class SpecParser:
                 f"{name}: this botd trades live, and paper bots have no place in its books",
                 "create it --live (mode: live in a fleet), or in a botd with mode: paper",
             )
+        symbol, interval = self._symbol(name, str(raw["symbol"])), self._interval(name, str(raw["interval"]))
+        for read in reads_of(info.name, strategy, symbol, interval):
+            self._symbol(f"{name}: strategy {info.name} reads {read.words}", read.symbol)
         return BotSpec(
             name=name,
             strategy=info.name,
-            symbol=self._symbol(name, str(raw["symbol"])),
-            interval=self._interval(name, str(raw["interval"])),
+            symbol=symbol,
+            interval=interval,
             capital=self._capital(name, raw["capital"]),
             params=params,
             labels=self._labels(name, raw.get("labels") or {}),

@@ -151,6 +151,12 @@ class Views:
             return "botd" if bot.book.position.target is not None else "none"
         return bot.desk.protection(bot.number)[0]
 
+    @staticmethod
+    def _guarded(bot: Bot) -> str:
+        """Return in words what rests on the exchange, and what botd watches."""
+        levels = {"stop": bot.guard.stop() is not None, "target": bot.book.position.target is not None}
+        return bot.desk.protection(bot.number).told(**levels)
+
     def position(self, bot: Bot) -> dict[str, Any] | None:
         """Return what a bot holds and what guards it, None when flat."""
         position = bot.book.position
@@ -164,6 +170,7 @@ class Views:
             "stop": _level(stop),
             "target": _level(position.target),
             "guard": self._guard(bot),
+            "guard_detail": self._guarded(bot),
         }
 
     def position_row(self, bot: Bot) -> dict[str, Any]:
@@ -202,9 +209,11 @@ class Views:
             return remark
         if self._orchestrator.runs_old_code(bot):
             return f"strategy {bot.spec.strategy}: file changed, the loaded code goes on; botctl restart {bot.name}"
-        decision = bot.last_decision
+        decision = None if bot.state in RESTING else bot.last_decision
         if decision is not None and decision.outcome == "warming_up":
             return f"warming up: {decision.gates[-1].detail}"
+        if decision is not None and decision.outcome == "waiting":
+            return decision.gates[-1].detail
         if decision is not None and decision.outcome == "denied" and decision.gates:
             return f"denied: {decision.gates[-1].gate}"
         return ""
@@ -287,7 +296,14 @@ class Views:
         return [row for row in self._market.symbols() if not wanted or row["symbol"] in wanted]
 
     def why(self, bot: Bot, decision: Decision | None, *, latest: bool = False) -> dict[str, Any]:
-        """Return ``why``: the trace of a decision. Of a bot that failed since, what it failed with."""
+        """Return ``why``: the trace of a decision, and of the last one what guards the position that there is."""
+        told = self._why(bot, decision, latest=latest)
+        if latest and bot.holds and not bot.desk.gateway.in_process and (guarded := self._guarded(bot)):
+            told["notes"] = {**told["notes"], "guard": guarded}
+        return told
+
+    def _why(self, bot: Bot, decision: Decision | None, *, latest: bool) -> dict[str, Any]:
+        """Of a bot that failed since, what it failed with."""
         if latest and bot.state in (BotState.FAILED, BotState.BACKOFF) and bot.record.reason:
             return {
                 "name": bot.name,

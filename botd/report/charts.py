@@ -67,8 +67,9 @@ def histogram(values: Floats, *, height: int = 220, unit: str = "") -> str:
     """Return how often values occur, in some thirty classes that part at zero."""
     if not len(values):
         return ""
-    step = _nice(max(float(values.max() - values.min()), 1e-9) / 30)
-    first = math.floor(float(values.min()) / step)
+    least, most = float(values.min()), float(values.max())
+    step = _nice(max(most - least, 0.01 * max(abs(least), abs(most)), 1e-9) / 30)
+    first = math.floor(least / step)
     classes = np.floor(values / step).astype(np.int64) - first
     counts = np.bincount(classes)
     frame = _Frame(first * step, (first + len(counts)) * step, 0.0, float(counts.max()), height)
@@ -86,7 +87,9 @@ class _Frame:
     """From values to pixels."""
 
     def __init__(self, left: float, right: float, low: float, high: float, height: int) -> None:
-        room = (high - low) * 0.04 or abs(high) * 0.01 or 1.0
+        spread = high - low
+        # What no label could show (ten digits) is flat: steps so small would be lost in rounding.
+        room = spread * 0.04 if spread > 1e-9 * abs(high) else abs(high) * 0.01 or 1.0
         self._left, self._right = left, right if right > left else left + 1.0
         self._low, self._high = (low - room if low else low), high + room
         self.base, self._top = height - BOTTOM, TOP
@@ -99,15 +102,12 @@ class _Frame:
 
     def grid(self, unit: str, whole: bool = False) -> str:
         """Return horizontal lines with their values."""
-        step = _nice((self._high - self._low) / _TICKS)
-        step = max(1.0, step) if whole else step
-        parts, value = [], math.ceil(self._low / step) * step
-        while value <= self._high:
+        parts = []
+        for value in _marks(self._low, self._high, _TICKS, least=1.0 if whole else 0.0):
             at = self.y(value)
             label = f"{value:,.10g}" if abs(value) >= 1000 else f"{round(value, 10):g}"
             parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{at:.1f}" y2="{at:.1f}"/>')
             parts.append(f'<text x="{LEFT - 6}" y="{at + 4:.1f}" class="end">{label}{unit}</text>')
-            value += step
         return "".join(parts)
 
     def zero(self) -> str:
@@ -128,19 +128,14 @@ class _Frame:
 
     def axis(self, unit: str) -> str:
         """Return values below, for charts that are not over time."""
-        step = _nice((self._right - self._left) / 8)
-        parts, value = [], math.ceil(self._left / step) * step
-        while value <= self._right:
-            label = (
-                f'<text x="{self.x(value):.1f}" y="{self.base + 18}" class="middle">{round(value, 10):g}{unit}</text>'
-            )
-            parts.append(label)
-            value += step
-        return "".join(parts)
+        return "".join(
+            f'<text x="{self.x(value):.1f}" y="{self.base + 18}" class="middle">{round(value, 10):g}{unit}</text>'
+            for value in _marks(self._left, self._right, 8)
+        )
 
 
 def _outline(values: Floats) -> list[int]:
-    """Return the rows to draw: all, or first, lowest, highest and last of each column."""
+    """Return the rows to draw: all, or the first, the lowest and the highest of each column, and the very last."""
     count = len(values)
     if count <= 3 * _COLUMNS:
         return list(range(count))
@@ -158,6 +153,12 @@ def _thinned(values: Floats, most: int = 4000) -> list[int]:
         return list(range(len(values)))
     order = np.argsort(values)
     return sorted({*order[:200].tolist(), *order[-200:].tolist(), *range(0, len(values), -(-len(values) // most))})
+
+
+def _marks(low: float, high: float, count: int, least: float = 0.0) -> list[float]:
+    """Return round values from ``low`` to ``high``, at most ``count`` steps of at least ``least`` apart."""
+    step = max(least, _nice((high - low) / count))
+    return [number * step for number in range(math.ceil(low / step), math.floor(high / step) + 1)]
 
 
 def _nice(step: float) -> float:

@@ -60,6 +60,7 @@ class Section:
     time: Times
     equity: Floats
     close: Floats
+    first_open: float
     trades: Sequence[Trade]
 
 
@@ -89,7 +90,7 @@ def _overview(sections: Sequence[Section]) -> str:
 
 def _section(section: Section) -> str:
     row = section.row
-    hold = float(row["terms"]["capital"]) * section.close / float(section.close[0])
+    hold = float(row["terms"]["capital"]) * section.close / section.first_open
     peak = np.maximum.accumulate(section.equity)
     depth = np.zeros_like(peak)
     np.divide(section.equity - peak, peak, out=depth, where=peak > 0)

@@ -120,13 +120,8 @@ def figures(trades: TradeSums, curve: CurveSums, account: Account, interval: str
     return trade_figures(trades) | _account_figures(account, curve.mean_equity) | curve_figures(curve, interval)
 
 
-def trade_statistics(trades: Sequence[Trade]) -> dict[str, Any]:
-    """Return the figures of closed round trips; pnl is net of all fees."""
-    return trade_figures(sum_trades(trades))
-
-
 def trade_figures(sums: TradeSums) -> dict[str, Any]:
-    """Return the figures of closed round trips.
+    """Return the figures of closed round trips; pnl is net of all fees.
 
     A win is a pnl above zero, everything else a loss (so wins + losses = trades). ``gross_profit`` is the sum
     of the wins, ``gross_loss`` of the losses as a positive amount, and so ``avg_loss``; profit factor = gross
@@ -168,11 +163,6 @@ def sum_trades(trades: Sequence[Trade]) -> TradeSums:
         holding_ms=sum(trade.exit_time_ms - trade.entry_time_ms for trade in trades),
         ratio=_ratio(returns, _deviation(returns)),
     )
-
-
-def curve_statistics(curve: Curve, interval: str) -> dict[str, Any]:
-    """Return the figures of the equity curve."""
-    return curve_figures(sum_curve(curve), interval)
 
 
 def curve_figures(sums: CurveSums, interval: str) -> dict[str, Any]:
@@ -241,27 +231,6 @@ def drawdown(time: Times, equity: Floats) -> Drawdown | None:
     return Drawdown(float(depth.max()), float(depth[-1]), longest / 1000)
 
 
-def portfolio_curve(curves: Sequence[tuple[Times, Floats]]) -> tuple[Times, Floats]:
-    """Return (time, equity) of bots taken together, at every time of any of them.
-
-    Between its rows a bot counts with its last equity; before its first row with its first one, as if its
-    capital had lain there, so that a bot added later is no gain and a removed one no loss.
-    """
-    curves = [(time, equity) for time, equity in curves if len(time)]
-    if not curves:
-        return np.empty(0, np.int64), np.empty(0)
-    joint: Times = np.unique(np.concatenate([time for time, _ in curves]))
-    total = np.zeros(len(joint))
-    for time, equity in curves:
-        total += equity[np.maximum(np.searchsorted(time, joint, side="right") - 1, 0)]
-    return joint, total
-
-
-def portfolio_drawdown(curves: Sequence[tuple[Times, Floats]]) -> Drawdown | None:
-    """Return the drawdown of bots taken together; None where there is no row at all."""
-    return drawdown(*portfolio_curve(curves))
-
-
 def annual_growth(time: Times, equity: Floats) -> float | None:
     """Return CAGR of a curve as a fraction; None for less than two rows."""
     return growth_between(float(equity[0]), float(equity[-1]), int(time[-1] - time[0])) if len(time) > 1 else None
@@ -276,7 +245,7 @@ def growth_between(first: float, last: float, elapsed_ms: int) -> float | None:
         return None
     try:
         return _finite((last / first) ** (YEAR_MS / elapsed_ms) - 1)
-    except OverflowError:  # a gain in an hour, compounded over a year
+    except OverflowError:  # a manifold gain in a day, compounded over a year
         return None
 
 

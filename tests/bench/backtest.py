@@ -28,7 +28,6 @@ from botd.backtest.parity import difference
 from botd.backtest.run import average_ranges, backtest, decide, load_kernel, tape_of, trade
 from botd.domain.candles import Candles
 from botd.domain.clock import WallClock
-from botd.market.store.candle_rows import sliced
 from botd.market.store.candle_store import CandleStore
 from botd.strategy.base import SignalStrategy
 from botd.strategy.registry import Registry
@@ -107,7 +106,7 @@ def _event_path(history: History, theirs: float | None, options: Options) -> lis
     apart = difference(backtest(history, "rsi", strategy, TERMS, clock), result)
     note = apart or f"{result.count:,} trades, each that of the kernel"
     name, rate = "event path, one signal bot, candles", median(rates)
-    part = from_candles(sliced(history.candles, 0, SWEEP_CANDLES), SYMBOL)
+    part = from_candles(history.candles.part(0, SWEEP_CANDLES), SYMBOL)
     every = spec_of("dca", part, TERMS, {"every": "1d", "amount": "1000000"})
     (dca,) = run_engine([part], [every], registry, clock, terms=TERMS)
     return [
@@ -176,7 +175,7 @@ def _agreement(history: History, peers: _Peers) -> list[Row]:
         theirs = peers.get(peer, 0, "trades")
         if theirs is not None:
             candles = peers.get(peer, 0, "candles")
-            part = from_candles(sliced(history.candles, 0, candles), SYMBOL)
+            part = from_candles(history.candles.part(0, candles), SYMBOL)
             result = backtest(part, "rsi", strategy, TERMS, WallClock())
             room, count = result.room, result.count
             ours = set(zip(room.entry_row[:count].tolist(), room.exit_row[:count].tolist(), strict=True))

@@ -23,9 +23,9 @@ from typing import Any
 from botd.domain.candle import Candle
 from botd.domain.clock import WallClock
 from botd.domain.instrument import Instrument
-from botd.market.by_ccxt.ccxt_client import window_of
 from botd.market.cache.cache import MemoryCache
 from botd.market.cache.redis_link import RedisLink
+from botd.market.candles import window_of
 from botd.market.feed import Quote
 from botd.market.manager import MarketManager
 from botd.market.shared.messages import Keys

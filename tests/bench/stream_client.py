@@ -1,7 +1,7 @@
 """What one message of a market stream costs: botd's client, and bare picows, aiohttp and websockets.
 
 A server in a process of its own sends book tickers and candles over a real WebSocket on loopback; each
-client runs in another process, decodes every frame with :mod:`botd.market.wire` and keeps the latest
+client runs in another process, decodes every frame with :mod:`botd.market.binance.wire` and keeps the latest
 price, so that the clients differ by their transport alone. *Paced*: 2,000 messages a second, processor
 time a message. *Flood*: as fast as both can.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from typing import Any
 
@@ -101,6 +102,42 @@ def test_an_older_copy_of_the_ledger_put_back_is_told_at_the_start(make_botd: An
     assert health.returncode == 1 and "was an older copy of the ledger put back?" in health.stdout
     assert "the audit misses entr" in botd.run("daemon", "status").stdout
     assert [one for one in botd.json("events") if one["topic"] == "ledger.older_copy"]
+    config, why = ("--config", str(botd.config_file)), ("--reason", "the copy of Sunday")
+    running = botd.run("audit", "accept", *config, *why, "--yes", check=False)
+    assert running.returncode == 5 and "stop it first" in running.stderr
+    assert botd.stop() == 0
+    assert botd.run("audit", "verify", *config, check=False).returncode == 1
+    assert botd.run("audit", "accept", *config, *why, check=False).returncode == 2, "not without --yes"
+    botd.run("audit", "accept", *config, *why, "--yes")
+    botd.start()
+    assert botd.json("health")["status"] == "ok"
+    assert botd.stop() == 0
+    shown = botd.run("audit", "verify", *config).stdout
+    assert "accepted on " in shown and ": the copy of Sunday\n" in shown and "an anchor knows" in shown
+
+
+def test_a_lost_key_of_the_audit_stops_entries_until_it_is_accepted(make_botd: Any) -> None:
+    botd = make_botd(STILL).start()
+    botd.run("create", "alpha", *RSI)
+    assert botd.stop() == 0
+    (botd.state_dir / "audit.key").unlink()
+    config = ("--config", str(botd.config_file))
+    missing = botd.run("audit", "verify", *config, check=False)
+    assert missing.returncode == 4 and "where it is lost: botctl audit accept" in missing.stderr
+    botd.start()
+    botd.until(lambda: "the audit: entry 1" in botd.run("health", check=False).stdout, 20)
+    assert botd.stop() == 0
+    made = json.loads(botd.run("audit", "accept", *config, "--reason", "lost", "--yes", "-o", "json").stdout)
+    assert made["reason"] == "lost" and made["uid"] == os.getuid() and made["broken_count"] >= 1
+    found = json.loads(botd.run("audit", "verify", *config, "-o", "json").stdout)
+    assert (found["holds"], found["accepted"]) == (True, [made])
+    again = botd.run("audit", "accept", *config, "--reason", "once more", "--yes")
+    assert again.stdout == "" and "nothing to accept" in again.stderr
+    botd.start()
+    botd.until(lambda: botd.json("health")["status"] == "ok", 20)
+    assert botd.run("doctor", *config, check=False).stdout.count("every row and the audit read") == 1
+    kinds = [row["kind"] for row in botd.json("audit", "show", "--kind", "accepted", *config)]
+    assert kinds == ["accepted"]
 
 
 def test_a_restart_with_a_configuration_that_cannot_start_leaves_the_running_daemon_alone(make_botd: Any) -> None:

@@ -173,13 +173,13 @@ def test_a_broken_fleet_changes_nothing(botd: Botd, tmp_path: Path) -> None:
     good = "{name: ok, strategy: rsi, symbol: BTC/USDT, interval: 5m, capital: 10}"
     fleet = tmp_path / "fleet.yaml"
     for text, code, says in (
-        ("bots: [{name: a", 78, "fleet.yaml: line 1"),
+        ("bots: [{name: a", 78, "fleet.yaml:1: "),
         ("bots: []", 78, "no bots in it"),
         ("bots: 7", 78, "no bots in it"),
         ("bot: []", 78, "unknown key 'bot'"),
-        ("bots:\n- &a {name: a}\n- *a", 78, "line 3: aliases are not allowed"),
-        ("bots:\n- {name: a, name: b}", 78, "line 2: name is given twice"),
-        ("bots:\n- !!python/object:os.system {}", 78, "line 2: tag .* is not allowed"),
+        ("bots:\n- &a {name: a}\n- *a", 78, "fleet.yaml:2: anchors and aliases are not allowed"),
+        ("bots:\n- {name: a, name: b}", 78, "fleet.yaml:2: bots.0.name: written twice"),
+        ("bots:\n- !!python/object:os.system {}", 78, "fleet.yaml:2: tags are not allowed"),
         ("[" * 3000, 78, "nested too deeply"),
         ("x" * (1 << 20) + "y", 78, "larger than 1 MiB"),
         (f"bots:\n- {good}\n- {{name: b, strategi: rsi, symbol: BTC/USDT, interval: 5m, capital: 1}}", 2, "strategi"),

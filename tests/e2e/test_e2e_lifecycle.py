@@ -23,16 +23,20 @@ from tests.fakes.rising_market import CRASH, FAST, IDLE, RISING, TREND, Rising
 
 HOLDERS = ("alpha", "beta", "gamma", "delta", "eps", "zeta")
 RAISES = '''
-from botd.strategy.base import SignalStrategy
+import pathlib
+import numpy as np
+from botd.strategy.base import Signals, SignalStrategy
 
 class Raises(SignalStrategy):
-    """Raises at every candle."""
+    """Raises at every candle, once it is broken."""
 
     def warmup(self):
         return 1
 
     def signals(self, candles):
-        raise ValueError("a mistake in the strategy")
+        if pathlib.Path(__file__).with_suffix(".broken").exists():
+            raise ValueError("a mistake in the strategy")
+        return Signals(*np.zeros((2, len(candles)), bool))
 '''
 
 
@@ -254,6 +258,7 @@ def test_wait_ends_at_once_when_the_bot_is_failed(tmp_path: Path) -> None:
     botd.start()
     try:
         botd.run("create", "r", *[word.replace("ema_cross", "raises") for word in TREND], "--start")
+        (tmp_path / "strategies" / "raises.broken").touch()
         botd.play()
         done = botd.run("wait", "r", "--for", "state=running", "--timeout", "20", check=False)
         refused(done, 1, "r: failed: .*a mistake in the strategy", "botctl show r")

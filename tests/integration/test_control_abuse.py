@@ -253,7 +253,17 @@ def test_subscriptions_and_messages_of_all_kinds_do_not_disturb_the_events(daemo
             peer.send(message)
         for number in range(3000):
             peer.send(b"\x01topic%d" % number)
-        daemon.on_loop(daemon.events.publish, {"seq": 1, "time_ms": 0, "topic": "bot.state", "bot": "a", "data": {}})
+        with context.socket(zmq.SUB) as follower:
+            follower.linger, follower.rcvtimeo = 0, 5000
+            follower.subscribe(b"")
+            follower.connect(f"ipc://{daemon.events_path}")
+            while follower.recv_multipart()[0] != b"welcome":
+                pass
+            event = {"seq": 1, "time_ms": 0, "topic": "bot.state", "bot": "a", "data": {}}
+            daemon.on_loop(daemon.events.publish, event)
+            while (heard := follower.recv_multipart())[0] != b"bot.state":
+                pass
+            assert b'"seq":1' in heard[1]
 
 
 def test_peers_that_come_and_go_leave_nothing_behind(daemon):
@@ -262,9 +272,9 @@ def test_peers_that_come_and_go_leave_nothing_behind(daemon):
             client.send("ping")
     with daemon.client() as client:
         until = time.monotonic() + 3
-        while daemon.on_loop(daemon.server.statistics)["in_flight"] and time.monotonic() < until:
+        while daemon.server._running and time.monotonic() < until:
             time.sleep(0.01)
-        assert daemon.on_loop(daemon.server.statistics)["in_flight"] == 0
+        assert not daemon.server._running
         time.sleep(0.2)
         assert client.ping()
 
@@ -284,7 +294,6 @@ def test_a_foreign_user_who_gets_as_far_as_the_socket_is_refused(daemon_in_the_o
     daemon = daemon_in_the_open
     os.chmod(daemon.path, 0o666)
     assert in_child_as(65534, lambda: try_ping(daemon)) == b"nothing"
-    assert daemon.on_loop(daemon.zap.statistics)["refused"] >= 1
     assert "refused uid 65534" in caplog.text
     with daemon.client() as client:
         assert client.ping()

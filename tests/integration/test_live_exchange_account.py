@@ -179,6 +179,22 @@ def test_balances_follow_the_stream_and_the_questions() -> None:
     play(scene)
 
 
+def test_an_answer_older_than_an_event_does_not_take_its_balances_back() -> None:
+    async def scene() -> None:
+        async with venue(Exchange({"USDT": "1000", "BTC": "1"})) as front, account(front) as live:
+            await live.settled(live.submit(kind="limit", price="50000"))
+            await live.until(lambda: live.exchange.balances()["USDT"].free == 500)
+            front.exchange.inject(named("balance_lag"))
+            found = await live.exchange.find_balances()
+            assert found["USDT"].free == 1000  # of before the order: evidence as it is
+            assert live.exchange.balances()["USDT"].free == 500
+            front.exchange.venue.mend_all()
+            found = await live.exchange.find_balances()
+            assert found["USDT"].free == live.exchange.balances()["USDT"].free == 500
+
+    play(scene)
+
+
 @pytest.mark.parametrize("how", ["fin", "rst", "close"])
 def test_a_cut_stream_is_told_and_comes_back(how: str) -> None:
     async def scene() -> None:
@@ -201,6 +217,30 @@ def test_a_stream_that_the_exchange_terminates_is_subscribed_to_again() -> None:
             front.exchange.inject(named("stream_end", times=1))
             await live.until(lambda: live.streams[:3] == [True, False, True])
             front.exchange.venue.mend_all()
+
+    play(scene)
+
+
+def test_a_listener_that_fails_does_not_end_the_stream() -> None:
+    async def scene() -> None:
+        async with venue() as front, account(front, start=False) as live:
+            told: list[bool] = []
+
+            def fails_once(up: bool) -> None:
+                told.append(up)
+                if len(told) == 1:
+                    raise LookupError("a mistake of ours")
+
+            live.on_stream = fails_once  # type: ignore[method-assign]
+            await live.exchange.start()
+            await live.until(lambda: told)
+            await live.until(lambda: "a mistake of ours" in live.exchange.detail)
+            await live.until(lambda: told == [True, True])
+            assert (live.exchange.stream_is_up, live.exchange.detail) == (True, "")
+            order = live.submit(kind="limit", price="50000")
+            await live.settled(order)
+            front.exchange.venue.fill(order)
+            await live.until(lambda: FILLED in live.statuses(order))
 
     play(scene)
 
@@ -356,6 +396,33 @@ def test_statuses_and_filters_are_loaded_again_for_what_is_traded() -> None:
             assert after.step == Decimal("0.01") != before.step
             assert front.record.of("/api/v3/exchangeInfo")[-1].parameters == {"symbols": '["BTCUSDT"]'}
             assert live.exchange.instruments()["BNB/USDT"].status == "TRADING"
+
+    play(scene)
+
+
+def test_an_order_refused_by_a_rule_makes_the_listing_doubted_and_a_look_settles_it() -> None:
+    async def scene() -> None:
+        async with venue() as front, account(front) as live:
+            assert (await live.settled(live.submit(kind="limit", price="50000"))).status is OrderStatus.OPEN
+            live.site.attended.add("BNB/USDT")
+            assert live.site.unsettled() == set()
+            filters = {"PRICE_FILTER": {"tickSize": "100.00000000"}}
+            fault = front.exchange.inject(ExchangeFault(kind="filters", symbol="BTCUSDT", filters=filters))
+            assert (await live.settled(live.submit(kind="limit", price="50010"))).status is OrderStatus.REJECTED
+            assert live.site.unsettled() == {BTC}
+            await live.site.refresh_listing(live.site.unsettled())
+            assert live.exchange.instruments()[BTC].tick == Decimal(100)
+            assert front.record.of("/api/v3/exchangeInfo")[-1].parameters == {"symbols": '["BTCUSDT"]'}
+            assert live.site.unsettled() == set()
+            front.exchange.mend(fault)
+            halt = front.exchange.inject(named("halt", symbol="BTCUSDT"))
+            assert (await live.settled(live.submit(kind="limit", price="50000"))).reason.endswith("Market is closed.")
+            for _ in range(2):
+                await live.site.refresh_listing(live.site.unsettled())
+                assert live.site.unsettled() == {BTC}, "as long as it does not trade"
+            front.exchange.mend(halt)
+            await live.site.refresh_listing(live.site.unsettled())
+            assert live.site.unsettled() == set()
 
     play(scene)
 

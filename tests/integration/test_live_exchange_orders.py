@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from botd.domain.order import OrderStatus, OrderType, Purpose
+from botd.exchange.binance import order_desk
 from botd.exchange.binance.questions import Questions
 from botd.exchange.binance.signing import make_signer
 from botd.exchange.governor import Lane
@@ -119,6 +120,46 @@ def test_a_cancel_of_what_has_filled_is_a_doubt_and_no_end() -> None:
             assert live.statuses(order) == {OPEN}
             found = await live.exchange.find_order(BTC, order)
             assert found is not None and found.status is FILLED
+
+    play(scene)
+
+
+def test_only_what_may_be_working_stays_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An order that ended unheard is let go with the answer that says so; of those that the exchange never saw, which
+    may show up late, the last ones are kept."""
+    monkeypatch.setattr(order_desk, "_ABSENT", 2)
+
+    async def scene() -> None:
+        async with venue() as front, account(front) as live:
+
+            def known() -> int:
+                return live.exchange.statistics()["orders_known"]
+
+            front.exchange.inject(named("events_dropped"))
+            ends = [live.submit(kind="limit", price="59000") for _ in range(3)]
+            await live.until(lambda: all(live.told(order) for order in ends))
+            assert known() == 3
+            for order in ends[:2]:
+                front.exchange.venue.fill(order)
+            first = await live.exchange.find_order(BTC, ends[0])
+            assert first is not None and known() == 2
+            number = live.told(ends[1])[-1].exchange_order_id
+            assert await live.exchange.find_numbered(BTC, number) is not None and known() == 1
+            assert await live.exchange.find_order(BTC, ends[2]) is not None and known() == 1  # it works
+
+            lost = [f"L-7-{number}" for number in range(90, 94)]
+            live.exchange.know(dict.fromkeys(lost, BTC))
+            for order in lost[:3]:
+                assert await live.exchange.find_order(BTC, order) is None
+            assert known() == 4
+            live.exchange.know({lost[1]: BTC})  # somebody needs it
+            assert await live.exchange.find_order(BTC, lost[3]) is None
+            assert known() == 4
+            live.exchange.cancel(lost[0])
+            live.exchange.cancel(lost[1])
+            await live.until(lambda: len(live.doubts) == 2)
+            words = dict(live.doubts)
+            assert "symbol is not known" in words[lost[0]] and "-2011" in words[lost[1]]
 
     play(scene)
 

@@ -138,12 +138,19 @@ def test_a_botd_started_anew_keeps_to_what_the_exchange_asked_for(tmp_path: Path
     with_world(LiveWorld(tmp_path), scene)
 
 
-def test_a_symbol_that_the_exchange_halts_opens_nothing_until_it_trades_again(tmp_path: Path) -> None:
-    def relist(world: LiveWorld, status: str) -> None:
-        listed = world.front.market.listings
-        row = {**listed["BTCUSDT"].row, "status": status}
-        listed["BTCUSDT"] = dataclasses.replace(listed["BTCUSDT"], row=row)
+def relist(world: LiveWorld, status: str) -> None:
+    """The exchange gives the symbol another status, and tells nobody."""
+    listed = world.front.market.listings
+    row = {**listed["BTCUSDT"].row, "status": status}
+    listed["BTCUSDT"] = dataclasses.replace(listed["BTCUSDT"], row=row)
 
+
+def asked(world: LiveWorld) -> int:
+    """How often the listing was asked for."""
+    return sum(seen.path.endswith("/exchangeInfo") for seen in world.front.record.requests)
+
+
+def test_a_symbol_that_the_exchange_halts_opens_nothing_until_it_trades_again(tmp_path: Path) -> None:
     async def scene(world: LiveWorld) -> None:
         bot = await world.bot()
         world.buy(bot)
@@ -153,9 +160,24 @@ def test_a_symbol_that_the_exchange_halts_opens_nothing_until_it_trades_again(tm
         assert took <= 302
         assert bot.sell_all("manual", 50_000.0) is not None, "an exit is tried all the same"
         relist(world, "TRADING")
-        await world.until(lambda: not world.denial(bot), 302)
-        asked = [seen for seen in world.front.record.requests if seen.path.endswith("/exchangeInfo")]
-        assert len(asked) <= 3
+        assert await world.until(lambda: not world.denial(bot), 302) <= 61, "what does not trade is looked up oftener"
+        assert asked(world) <= 3
+
+    with_world(LiveWorld(tmp_path), scene)
+
+
+def test_a_symbol_whose_rules_an_order_was_refused_by_is_looked_up_once_a_minute_at_most(tmp_path: Path) -> None:
+    async def scene(world: LiveWorld) -> None:
+        bot = await world.bot()
+        site = world.world._feed._site
+        await world.play(60)
+        began = asked(world)
+        relist(world, "HALT")
+        site.doubted.add("BTC/USDT")  # as the order desk does
+        assert await world.until(lambda: world.denial(bot) == "SYMBOL_NOT_ALLOWED", 10) <= 2
+        assert not site.doubted
+        await world.play(170)
+        assert asked(world) - began == 3, "in three minutes"
 
     with_world(LiveWorld(tmp_path), scene)
 

@@ -59,8 +59,7 @@ def test_a_follower_gets_history_prices_and_each_candle_once() -> None:
         assert follower.events == []
         statistics = follower.feed.statistics()
         assert (statistics["leader"], statistics["garbage"], statistics["garbage_candles"]) == ("p0", 0, 0)
-        price, theirs = follower.market.quote(BTC), world.publishers[0].market.quote(BTC)
-        assert price == theirs
+        await until(lambda: follower.market.quote(BTC) == world.publishers[0].market.quote(BTC))
         assert follower.feed.instruments()[ETH].step == world.publishers[0].publisher._listed()[ETH].step
 
     with_world(scene)

@@ -10,18 +10,19 @@ from __future__ import annotations
 import asyncio
 import collections
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from decimal import Decimal
 from typing import Any
 
 import msgspec
 
 from botd.domain.clock import Clock, seeded_random
-from botd.domain.errors import BotdError, ConfigError
+from botd.domain.errors import BotdError, ConfigError, said
 from botd.domain.failpoints import failpoint
 from botd.domain.instrument import Instrument
 from botd.domain.order import Order, OrderType, Report
 from botd.exchange.binance import user_events
+from botd.exchange.binance.holdings import Holdings
 from botd.exchange.binance.order_desk import OrderDesk, OwnerOf
 from botd.exchange.binance.questions import Commission, Questions, RefusedError
 from botd.exchange.binance.signing import Signer
@@ -33,14 +34,15 @@ from botd.exchange.exchange import Balance, ReportListener
 from botd.exchange.governor import Lane
 from botd.exchange.remote import AccountListener, RemoteBalance, RemoteOrder, RemoteTrade
 
-TIME_S = 600.0
-LISTING_S = 300.0
+TIME_S = 600.0  # the exchange's time is measured so often
+LISTING_S = 300.0  # what is in use is looked up so often
 WARM_S = 10.0
 """An order never waits for a handshake: the connection is used at least so often."""
 STOP_S = 12.0
 """An answer under way at the end is waited for so long: the engine answers within ten seconds."""
 _TURN_S = 1.0
-_ERRORS = 0.5
+_STREAM, _UPKEEP = "user stream", "exchange upkeep"
+_ERRORS = 0.5  # share of failed requests from which on nothing should be opened
 _TRANSFERS = 256
 """So many of the last ones are remembered."""
 _KEY_REFUSALS = (-1022, -2008, -2014, -2015)
@@ -83,7 +85,7 @@ class BinanceExchange:
         self._owner_of = owner_of
         self._report: ReportListener | None = None
         self._account: AccountListener | None = None
-        self._balances: dict[str, RemoteBalance] = {}
+        self._holdings = Holdings()
         self._transfers: collections.deque[tuple[str, Decimal, int]] = collections.deque(maxlen=_TRANSFERS)
         self._started = False
         self._can_trade = True
@@ -127,10 +129,8 @@ class BinanceExchange:
         for warning in self.warnings:
             logger.warning("%s", warning)
         self._started = True
-        for name, work in (("user stream", self._stream.run()), ("exchange upkeep", self._keep())):
-            task = asyncio.create_task(work, name=name)
-            task.add_done_callback(self._stopped)
-            self._tasks.append(task)
+        for name, work in ((_STREAM, self._stream.run), (_UPKEEP, self._keep)):
+            self._tasks.append(asyncio.create_task(self._supervise(name, work), name=name))
 
     async def close(self, budget_s: float = STOP_S) -> None:
         """Stop listening; wait for orders under way, so long at most: then they are UNKNOWN. The site stays open."""
@@ -155,12 +155,12 @@ class BinanceExchange:
         """What is wrong now, in one line; empty when nothing is."""
         if not self._started and not self._troubles:
             return "not started"
-        said = [f"{name}: {trouble}" for name, trouble in self._troubles.items()]
-        said += [self.unreliable] if self.unreliable else []
-        said += [] if self._can_trade else ["the exchange has disabled trading on this account"]
+        found = [f"{name}: {trouble}" for name, trouble in self._troubles.items()]
+        found += [self.unreliable] if self.unreliable else []
+        found += [] if self._can_trade else ["the exchange has disabled trading on this account"]
         if self._started and not self._stream.is_up:
-            said.append(f"user stream: {self._stream.trouble}")
-        return "; ".join(said)
+            found.append(f"user stream: {self._stream.trouble}")
+        return "; ".join(found)
 
     @property
     def unreliable(self) -> str:
@@ -176,15 +176,15 @@ class BinanceExchange:
         return self._stream.is_up
 
     def statistics(self) -> dict[str, Any]:
-        """Return status, counters, limits used."""
+        """Return status and counters; the limits used are ``botctl limits``'s."""
         return {
             "status": self.status,
             "detail": self.detail,
             "orders": self._desk.statistics(),
+            "orders_known": self._desk.known,
             "stream": self._stream.statistics(),
             "rest": dict(self.site.client.counts),
             "server_offset_ms": self.site.time.offset_ms,
-            "limits": self.site.governor.limits(),
         }
 
     # -- the seam: orders
@@ -225,13 +225,18 @@ class BinanceExchange:
         return Capabilities(listed.order_types, listed.oco, listed.instrument.max_algo_orders)
 
     def balances(self) -> Mapping[str, Balance]:
-        return {asset: Balance(row.total, row.free) for asset, row in self._balances.items()}
+        return {asset: Balance(row.total, row.free) for asset, row in self._holdings.rows.items()}
 
     async def find_order(self, symbol: str, client_order_id: str) -> RemoteOrder | None:
-        return await self.questions.find_order(symbol, client_order_id)
+        found = await self.questions.find_order(symbol, client_order_id)
+        self._desk.learn(client_order_id, found)
+        return found
 
     async def find_numbered(self, symbol: str, exchange_order_id: str) -> RemoteOrder | None:
-        return await self.questions.find_numbered(symbol, exchange_order_id)
+        found = await self.questions.find_numbered(symbol, exchange_order_id)
+        if found is not None:
+            self._desk.learn(found.client_order_id, found)
+        return found
 
     async def find_open_orders(self, symbol: str | None = None) -> list[RemoteOrder]:
         found = await self.questions.find_open_orders(symbol)
@@ -255,8 +260,8 @@ class BinanceExchange:
     async def _load_account(self) -> dict[str, RemoteBalance]:
         account = await self.questions.find_account()
         self._can_trade = account.can_trade
-        self._balances = account.holdings()
-        return dict(self._balances)
+        self._holdings.on_answer(account, self.site.time.now_ms())
+        return account.holdings()
 
     async def _judge_key(self) -> tuple[str, ...]:
         """Refuse a key that may do more than trade; the test network has no such question."""
@@ -289,8 +294,9 @@ class BinanceExchange:
             if now - warm_s >= WARM_S:
                 warm_s = now
                 await self._try("connection", self._warm)
+            self._troubles.pop(_UPKEEP, None)
 
-    async def _try(self, name: str, work: Callable[[], Any]) -> None:
+    async def _try(self, name: str, work: Callable[[], Awaitable[object]]) -> None:
         try:
             await work()
         except BotdError as error:
@@ -304,10 +310,15 @@ class BinanceExchange:
         weight = weight_of("ping")
         await self.site.client.call("GET", "/api/v3/ping", {}, weight=weight, lane=Lane.MARKET, patience_s=1.0)
 
-    def _stopped(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self._troubles[task.get_name()] = f"stopped: {type(error).__name__}"
-            logger.error("%s stopped", task.get_name(), exc_info=error)
+    async def _supervise(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
+        """Run a part again when it fails: a mistake of ours, or of who listens, must not leave the account unheard."""
+        while True:
+            try:
+                await work()
+            except Exception as error:  # the boundary of a part: the exchange goes on
+                logger.exception("%s failed; trying again", name)
+                self._troubles[name] = said(error)
+            await self._clock.sleep(_TURN_S)
 
     # -- what comes by itself
 
@@ -322,13 +333,14 @@ class BinanceExchange:
     def _on_up(self, up: bool) -> None:
         if self._account is not None:
             self._account.on_stream(up)
+        self._troubles.pop(_STREAM, None)
 
     def _on_event(self, event: user_events.Event) -> None:
         failpoint("exchange.on_event")
         if isinstance(event, user_events.ExecutionReport):
             self._on_order(event)
         elif isinstance(event, user_events.AccountPosition):
-            self._balances.update(event.holdings())
+            self._holdings.on_event(event)
         elif isinstance(event, user_events.BalanceUpdate):
             self._on_transfer(event)
         elif isinstance(event, user_events.ListStatus) and event.status == "REJECT":
@@ -349,7 +361,7 @@ class BinanceExchange:
         try:
             if bot is not None:
                 report = event.report(self.site.listing.symbol(event.symbol), bot)
-                self._desk.forget(report)
+                self._desk.forget(report.client_order_id, report.status)
                 self._tell(report)
             elif self._account is not None:
                 self._account.on_foreign(event.remote(self.site.listing.symbol))

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 import picows
 
+from botd.domain.errors import said
 from botd.exchange.binance.stream_rules import StreamRules
 
 LONGEST_FRAME = 4 * 1024 * 1024
@@ -88,12 +89,6 @@ async def dial(
         maker.give_up()
         raise
     return transport
-
-
-def said(error: BaseException) -> str:
-    """Return what an error says in one line of at most 200 characters."""
-    text = " ".join(f"{type(error).__name__}: {error}".split())
-    return text if len(text) <= 200 else text[:197] + "..."
 
 
 class SystemResolver:

@@ -7,8 +7,8 @@ import collections
 from botd.domain.clock import Clock
 
 WINDOW_S = 60.0
-LEAST = 6
-_KEPT = 200
+LEAST = 6  # requests that say something of a share
+_KEPT = 200  # of a busy minute the last ones
 
 
 class ErrorShare:

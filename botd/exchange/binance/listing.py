@@ -10,10 +10,12 @@ from decimal import Decimal
 
 import msgspec
 
+from botd.domain.amounts import plain
 from botd.domain.errors import NotFoundError
 from botd.domain.instrument import ZERO, Instrument
 from botd.domain.order import OrderType
 
+TRADING = "TRADING"
 GONE = "DELISTED"
 """The status of a pair that was listed and is not any more."""
 _INTERVALS = {"SECOND": "S", "MINUTE": "M", "HOUR": "H", "DAY": "D"}
@@ -134,19 +136,13 @@ def _instrument(symbol: _Symbol) -> Instrument:
         symbol=f"{symbol.base_asset}/{symbol.quote_asset}",
         base=symbol.base_asset,
         quote=symbol.quote_asset,
-        tick=_exact(price.tick_size),
-        step=_exact(lot.step_size),
-        min_quantity=_exact(lot.min_qty),
-        max_quantity=_exact(lot.max_qty),
-        min_notional=_exact(notional.min_notional),
-        max_notional=_exact(notional.max_notional),
+        tick=plain(price.tick_size),
+        step=plain(lot.step_size),
+        min_quantity=plain(lot.min_qty),
+        max_quantity=plain(lot.max_qty),
+        min_notional=plain(notional.min_notional),
+        max_notional=plain(notional.max_notional),
         max_orders=rules.get("MAX_NUM_ORDERS", none).max_num_orders,
         max_algo_orders=rules.get("MAX_NUM_ALGO_ORDERS", none).max_num_algo_orders,
         status=symbol.status,
     )
-
-
-def _exact(value: Decimal) -> Decimal:
-    """Return a decimal without trailing zeros: 0.01, 1."""
-    exact = value.normalize()
-    return exact.quantize(Decimal(1)) if exact == exact.to_integral_value() else exact

@@ -23,12 +23,17 @@ from botd.exchange.binance.signing import Signer
 from botd.exchange.binance.site import Site
 from botd.exchange.binance.weights import ORDER_CALL
 from botd.exchange.governor import Lane
-from botd.exchange.remote import QueryFailedError
+from botd.exchange.remote import QueryFailedError, RemoteOrder
 
 RECV_WINDOW_MS = 3_000
 """A request that was held up on its way for longer does not enter the engine."""
 PATIENCE_S = {Lane.ENTRY: 5.0, Lane.PROTECTIVE: 30.0, Lane.CANCEL: 30.0}
 """How long a permit is waited for: an entry is worth less with every second."""
+
+_ABSENT = 1_000
+"""So many orders that the exchange knows nothing of stay known here, the last ones: one may show up late."""
+_RULES, _RULES_IN_WORDS = (-1013, -1111, -1121), ("Filter failure: ", "Market is closed.")
+"""Refusals by rules of the listing: it may have changed."""
 
 logger = logging.getLogger("botd.exchange")
 
@@ -57,14 +62,23 @@ class OrderDesk:
         self._doubt = doubt
         self._symbols: dict[str, str] = {}
         """Of orders that may be working, by client id: a cancel must name it."""
+        self._absent: dict[str, None] = {}
+        """Those of them that the exchange knew nothing of when it was asked, in that order."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._counts = {outcome.value: 0 for outcome in Outcome} | {"not_sent": 0}
+
+    @property
+    def known(self) -> int:
+        """How many orders may be working, as far as anybody said."""
+        return len(self._symbols)
 
     # -- what may be asked for
 
     def know(self, symbols: Mapping[str, str]) -> None:
         """Learn the symbols of orders that were sent before."""
         self._symbols.update(symbols)
+        for client_order_id in symbols:
+            self._absent.pop(client_order_id, None)
 
     def place(self, *orders: Order, list_id: str = "") -> None:
         """Send one order, or two as a pair named ``list_id``, in a task of its own."""
@@ -118,10 +132,20 @@ class OrderDesk:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=1.0)
 
-    def forget(self, report: Report) -> None:
+    def forget(self, client_order_id: str, status: OrderStatus) -> None:
         """An order that has ended needs no cancel any more."""
-        if not report.status.is_open:
-            self._symbols.pop(report.client_order_id, None)
+        self._absent.pop(client_order_id, None)
+        if not status.is_open:
+            self._symbols.pop(client_order_id, None)
+
+    def learn(self, client_order_id: str, found: RemoteOrder | None) -> None:
+        """Take what the answer to a question says of an order; None: that the exchange knows nothing of it."""
+        if found is not None:
+            self.forget(client_order_id, found.status)
+        elif client_order_id in self._symbols:
+            self._absent[client_order_id] = None
+            if len(self._absent) > _ABSENT:
+                self.forget(next(iter(self._absent)), OrderStatus.NOT_PLACED)
 
     def statistics(self) -> dict[str, Any]:
         return {**self._counts, "under_way": len(self._tasks)}
@@ -139,6 +163,8 @@ class OrderDesk:
             if wires is not None and outcome is Outcome.PLACED:
                 self._tell_all(wires, symbol)
             elif outcome.did_not_happen:
+                if answer.code in _RULES or answer.message.startswith(_RULES_IN_WORDS):
+                    self._site.doubted.add(symbol)
                 self._refuse(ids, _words(answer))
             else:
                 self._unknown(ids, _words(answer))
@@ -234,7 +260,7 @@ class OrderDesk:
         self._tell(Report(client_order_id=client_order_id, status=status, time_ms=now, reason=reason[:200]))
 
     def _tell(self, report: Report) -> None:
-        self.forget(report)
+        self.forget(report.client_order_id, report.status)
         self._tell_report(report)
 
 

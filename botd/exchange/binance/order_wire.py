@@ -107,7 +107,7 @@ class WireAccount(msgspec.Struct, rename="camel"):
     balances: list[_Balance]
     can_trade: bool = True
     update_time: int = 0
-    uid: int = 0
+    """When the account changed last, as this answer knows it."""
 
     def holdings(self) -> dict[str, RemoteBalance]:
         """Return every asset that is not zero."""

@@ -29,10 +29,10 @@ from botd.exchange.binance.weights import weight_of
 from botd.exchange.governor import Lane
 from botd.exchange.remote import QueryFailedError, RemoteOrder, RemoteTrade
 
-PAGE = 1000
-DAY_MS = 86_400_000
-RECV_WINDOW_MS = 10_000
-_PATIENCE_S = 30.0
+PAGE = 1000  # rows in one answer, the most that Binance gives
+DAY_MS = 86_400_000  # the longest window of myTrades
+RECV_WINDOW_MS = 10_000  # a question may be late: it changes nothing
+_PATIENCE_S = 30.0  # for a permit
 
 Kind = TypeVar("Kind")
 
@@ -77,7 +77,6 @@ class KeyPermissions(msgspec.Struct, rename="camel", frozen=True):
     """What the API key may do."""
 
     ip_restrict: bool = False
-    enable_reading: bool = False
     enable_spot_and_margin_trading: bool = False
     enable_withdrawals: bool = False
     enable_internal_transfer: bool = False

@@ -11,8 +11,8 @@ from statistics import median
 from botd.domain.clock import Clock
 from botd.exchange.governor import Governor
 
-STEP_MS = 500
-_SAMPLES = 3
+STEP_MS = 500  # our clock against the monotonic one; less is drift
+_SAMPLES = 3  # round trips: their median
 
 
 class ServerTime:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import ssl
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
 from decimal import Decimal
 from typing import Any, TypeVar
 
@@ -20,7 +20,7 @@ from botd.domain.clock import Clock
 from botd.domain.errors import NotFoundError
 from botd.exchange.binance.client import BinanceClient, NoAnswerError, RestError, decoded
 from botd.exchange.binance.dial import dial
-from botd.exchange.binance.listing import GONE, ExchangeInfo, Listing
+from botd.exchange.binance.listing import GONE, TRADING, ExchangeInfo, Listed, Listing
 from botd.exchange.binance.server_time import ServerTime
 from botd.exchange.binance.stream_rules import StreamRules
 from botd.exchange.binance.transport import HttpTransport, Transport
@@ -83,6 +83,8 @@ class Site:
         self._user_dial = user_dial
         self.attended: set[str] = set()
         """Symbols whose filters and statuses are to stay fresh: whoever trades or watches one adds it."""
+        self.doubted: set[str] = set()
+        """Of which an order was refused for a filter or a closed market: the listing may be out of date."""
         self._clock = clock
         self._listing = Listing()
         self._listed_s = float("-inf")
@@ -119,9 +121,7 @@ class Site:
         """Return what a unit of each listed symbol sells for now."""
         names = {self._listing.pairs[symbol].name: symbol for symbol in symbols if symbol in self._listing.pairs}
         found: dict[str, Decimal] = {}
-        wanted = sorted(names)
-        for start in range(0, len(wanted), _REFRESHED):
-            chosen = json.dumps(wanted[start : start + _REFRESHED], separators=(",", ":"))
+        for chosen in _parts(names):
             books = await self.ask("ticker/bookTicker", {"symbols": chosen}, list[_Book])
             found |= {names[book.symbol]: book.bid_price for book in books if book.symbol in names}
         return found
@@ -138,18 +138,29 @@ class Site:
                 await self._load_all()
         return self._listing
 
-    async def refresh_listing(self) -> None:
-        """Load the attended symbols again. (All of them would hold up everybody else for a tenth of a second.)"""
-        pairs = [self._listing.pairs[symbol] for symbol in self.attended & self._listing.pairs.keys()]
-        names = sorted(pair.name for pair in pairs if pair.instrument.status != GONE)
+    def unsettled(self) -> set[str]:
+        """Return the attended symbols that are worth a look before the others: not trading now, or doubted."""
+        idle = {at for at, row in self._attended().items() if row.instrument.status != TRADING}
+        return idle | (self.doubted & self._attended().keys())
+
+    def _attended(self) -> dict[str, Listed]:
+        pairs = self._listing.pairs
+        listed = {symbol: pairs[symbol] for symbol in self.attended & pairs.keys()}
+        return {symbol: pair for symbol, pair in listed.items() if pair.instrument.status != GONE}
+
+    async def refresh_listing(self, only: Collection[str] | None = None) -> None:
+        """Load the attended symbols again, or some of them. (All there are would hold up everybody else for a tenth of
+        a second.)"""
+        pairs = {at: row for at, row in self._attended().items() if only is None or at in only}
         async with self._loading:
             try:
-                for start in range(0, len(names), _REFRESHED):
-                    chosen = json.dumps(names[start : start + _REFRESHED], separators=(",", ":"))
+                for chosen in _parts(pair.name for pair in pairs.values()):
                     self._listing.update(await self.ask("exchangeInfo", {"symbols": chosen}, ExchangeInfo))
             except NotFoundError:  # one is gone, and the exchange does not say which
                 await self._load_all()
-            self._listed_s = self._clock.monotonic()
+            self.doubted -= pairs.keys()
+            if only is None:
+                self._listed_s = self._clock.monotonic()
 
     @property
     def listing_age_s(self) -> float:
@@ -172,3 +183,10 @@ class Site:
     async def close(self) -> None:
         """Let go of the connections."""
         await self.client.close()
+
+
+def _parts(names: Iterable[str]) -> Iterator[str]:
+    """Return the parameters ``symbols`` of the requests that it takes."""
+    wanted = sorted(names)
+    for start in range(0, len(wanted), _REFRESHED):
+        yield json.dumps(wanted[start : start + _REFRESHED], separators=(",", ":"))

@@ -116,7 +116,7 @@ class AccountPosition(msgspec.Struct, gc=False):
     """The assets that may have changed, with what there is of them now."""
 
     rows: list[_Holding] = msgspec.field(name="B")
-    changed_ms: int = msgspec.field(name="u", default=0)
+    changed_ms: int = msgspec.field(name="u")
 
     def holdings(self) -> dict[str, RemoteBalance]:
         return {row.asset: RemoteBalance(row.free, row.locked) for row in self.rows}

@@ -26,10 +26,10 @@ from botd.exchange.binance.stream_rules import Backoff, Chance, StreamRules
 from botd.exchange.governor import Lane
 
 PATH = "/ws-api/v3"
-PROBE_S = 15.0
+PROBE_S = 15.0  # a sign of life is asked for so often
 _CONNECT_WEIGHT = 4
 """A connection weighs 2, a subscription 2."""
-_LOOK_S = 0.25
+_LOOK_S = 0.25  # the link is looked at so often
 
 logger = logging.getLogger("botd.exchange")
 

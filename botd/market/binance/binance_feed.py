@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from botd.domain.candle import Candle, interval_ms
 from botd.domain.clock import Clock, seeded_random
-from botd.domain.errors import BotdError, NotFoundError, UnavailableError
+from botd.domain.errors import BotdError, NotFoundError, UnavailableError, said
 from botd.domain.instrument import Instrument
 from botd.exchange.binance.site import Site
 from botd.exchange.binance.stream_rules import StreamRules
@@ -29,12 +29,14 @@ from botd.market.binance.rest import BinanceRest
 from botd.market.binance.shards import Shards
 from botd.market.feed import Lane
 
-TICK_S = 0.25
-TIME_S = 600.0
-LISTING_S = 300.0
+TICK_S = 0.25  # how late a gate may be called
+TIME_S = 600.0  # the exchange's time is measured so often
+LISTING_S = 300.0  # and so often what is in use is looked up
+UNSETTLED_S = 60.0
+"""What does not trade, or not by the rules that are known, is looked up so often."""
 _FIRST_PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 30.0
-_NAMED = 3
+_NAMED = 3  # symbols in trouble that are named, before the others are counted
 _WORST = {LIVE: 0, HOLD: 1, GAP: 2, STALE: 3}
 
 logger = logging.getLogger("botd.market")
@@ -74,6 +76,7 @@ class BinanceFeed:
         self._market = market
         self._on_listing = on_listing
         self._listing_due_s = clock.monotonic() + LISTING_S
+        self._unsettled_due_s = clock.monotonic() + UNSETTLED_S
         self._clock = clock
         self._rng = seeded_random(seed)
         self._site = site or Site(
@@ -174,15 +177,15 @@ class BinanceFeed:
         """What is wrong now, in one line; empty when nothing is."""
         if not self._names and not self._troubles:
             return "not started"
-        said = [f"{name}: {trouble}" for name, trouble in self._troubles.items()]
+        found = [f"{name}: {trouble}" for name, trouble in self._troubles.items()]
         if blocked := self.governor.detail:
-            said.append(blocked)
-        said += [f"stream: {row['trouble']}" for row in self._shards.statistics()["shards"] if row["trouble"]]
+            found.append(blocked)
+        found += [f"stream: {row['trouble']}" for row in self._shards.statistics()["shards"] if row["trouble"]]
         symbols = self._prices.troubles() + self._lanes.troubles()
-        said += symbols[:_NAMED]
+        found += symbols[:_NAMED]
         if len(symbols) > _NAMED:
-            said.append(f"and {len(symbols) - _NAMED} more")
-        return "; ".join(said)
+            found.append(f"and {len(symbols) - _NAMED} more")
+        return "; ".join(found)
 
     def states(self) -> dict[Lane, str]:
         """Return the state of every lane: LIVE, HOLD, GAP or STALE."""
@@ -290,11 +293,14 @@ class BinanceFeed:
             await self._clock.sleep(1.0)
 
     async def _list(self) -> None:
-        """Look the symbols in use up again now and then: their statuses and filters change."""
+        """Look the symbols in use up again now and then, sooner what is unsettled: statuses and filters change."""
         while True:
-            if self._clock.monotonic() >= self._listing_due_s:
-                await self._site.refresh_listing()
-                self._listing_due_s = self._clock.monotonic() + LISTING_S
+            now = self._clock.monotonic()
+            is_due, unsettled = now >= self._listing_due_s, self._site.unsettled()
+            if is_due or (unsettled and now >= self._unsettled_due_s):
+                self._unsettled_due_s = now + UNSETTLED_S
+                await self._site.refresh_listing(None if is_due else unsettled)
+                self._listing_due_s = now + LISTING_S if is_due else self._listing_due_s
                 self._on_listing()
                 self._well("listing")
             await self._clock.sleep(1.0)
@@ -315,7 +321,7 @@ class BinanceFeed:
                     error,
                     exc_info=None if expected else error,
                 )
-                self._troubles[name] = f"{type(error).__name__}: {error}"[:200]
+                self._troubles[name] = said(error)
             longest = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2 ** min(failures - 1, 10))
             await self._clock.sleep(self._rng.uniform(0.0, longest))
 

@@ -5,7 +5,7 @@ what is to be done, in order: candles to deliver, rows to ask for, changes of st
 nothing itself, has no clock and no random number: the same inputs give the same outputs.
 
 A candle is closed by the exchange's flag or by REST, never because the next one appeared on the stream.
-What an answer of REST proves says :mod:`botd.market.proof`. Of two different values of a candle the one known
+What an answer of REST proves says :mod:`botd.market.binance.proof`. Of two different values of a candle the one known
 to be the more recent counts.
 
 States: LIVE; HOLD (candles wait behind a hole for at most 5 s, or for the history); GAP (candles were passed
@@ -36,6 +36,7 @@ from botd.market.binance.gate_values import (
     Row,
     Want,
 )
+from botd.market.binance.price_watch import MAX_JUMP
 from botd.market.binance.proof import PROOF_MS, called_closed, has_passed, proven
 
 HOLD_MS = 5_000
@@ -46,13 +47,12 @@ AUDIT_MS = 600_000
 """REST is asked that often for the candles since: each one is compared with what was delivered."""
 OVERLAP = 3
 """Delivered candles that every question to REST covers again, to be compared field by field."""
-MAX_JUMP = 0.2
 PAGE = 1000
-_TRIES = 3
-_REMEMBERED = 64
-_MISSING_MAX = 5_000
-_SILENT_CLOSES = 2
-_RENEW_MS = 300_000
+_TRIES = 3  # answers that show that a hole is one
+_REMEMBERED = 64  # delivered candles that may still be revised
+_MISSING_MAX = 5_000  # candles of one hole that are looked for
+_SILENT_CLOSES = 2  # candles in a row that REST had and the stream had not
+_RENEW_MS = 300_000  # between connections made anew for a lane that stays STALE; it doubles
 _COUNTED = (
     *("delivered", "by_rest", "synthetic", "duplicates", "late", "revised", "quarantined"),
     *("holds", "gaps", "restored", "stale", "asked", "answers", "failed", "reconnects"),

@@ -30,7 +30,8 @@ import msgspec
 import picows
 
 from botd.domain.clock import Clock
-from botd.exchange.binance.dial import LONGEST_FRAME, ConnectionFailed, Resolver, dial, said
+from botd.domain.errors import said
+from botd.exchange.binance.dial import LONGEST_FRAME, ConnectionFailed, Resolver, dial
 from botd.exchange.binance.stream_rules import MessageBudget, StreamRules
 from botd.market.binance import wire
 

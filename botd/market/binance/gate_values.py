@@ -1,4 +1,4 @@
-"""What goes into a lane's gate and what comes out of it: plain values, made by :mod:`botd.market.completeness`."""
+"""What goes into a lane's gate (:mod:`botd.market.binance.completeness`) and what comes out of it: plain values."""
 
 from __future__ import annotations
 

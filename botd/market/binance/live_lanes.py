@@ -1,6 +1,6 @@
 """The lanes of a live feed: each has its gate, gets its history, asks REST for what it wants, and feeds the manager.
 
-The gates judge (:mod:`botd.market.completeness`); this page carries out what they say. Questions to REST run as
+The gates judge (:mod:`botd.market.binance.completeness`); this page carries out what they say. Questions to REST run as
 tasks of their own, a few at a time and never two for the same thing, all through the governor; a failed one is the
 gate's business. Delivery is synchronous, in the order in which the gate said it.
 """
@@ -21,18 +21,18 @@ from botd.market.binance.completeness import LaneGate
 from botd.market.binance.gate_values import GAP, STALE, Changed, Deliver, Output, Reconnect, Restored, Revised, Want
 from botd.market.binance.proof import proven
 from botd.market.binance.rest import Klines
-from botd.market.by_ccxt.ccxt_client import window_of
+from botd.market.candles import window_of
 from botd.market.feed import Lane
 from botd.market.lanes import LaneNews
 
-_AT_ONCE = 8
-_QUESTIONS_A_LANE = 2
+_AT_ONCE = 8  # lanes whose history is loaded at once
+_QUESTIONS_A_LANE = 2  # under way at once
 _FIRST_PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 30.0
-_SPREAD_MS = 4_000
-_PATIENCE_S = 20.0
-_AUDIT_PATIENCE_S = 60.0
-_LEAST_WARMUP = 20
+_SPREAD_MS = 4_000  # over which the lanes spread what they ask REST for at a close
+_PATIENCE_S = 20.0  # for a permit, while bots wait for the answer
+_AUDIT_PATIENCE_S = 60.0  # while nobody does
+_LEAST_WARMUP = 20  # contiguous candles that end a GAP, also for readers that need fewer
 
 logger = logging.getLogger("botd.market")
 
@@ -224,16 +224,17 @@ class LiveLanes:
             try:
                 async with self._loads:
                     found = await self._rest.history(lane.name, lane.interval, count)
-            except BotdError as error:
+                lane.trouble = ""
+                if self.lanes.get(lane.key) is lane:
+                    self._begin(lane, found.rows, found.asked_ms)
+                    lane.loaded = count
+            except Exception as error:  # the boundary of a lane: nobody else asks for it again
                 failures += 1
-                lane.trouble = error.message
+                lane.trouble = str(error)[:200]
+                if not isinstance(error, BotdError):
+                    logger.exception("history %s %s; trying again", *lane.key)
                 longest = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2 ** min(failures, 10))
                 await self._clock.sleep(self._rng.uniform(0.0, longest))
-                continue
-            lane.trouble = ""
-            if self.lanes.get(lane.key) is lane:
-                lane.loaded = count
-                self._begin(lane, found.rows, found.asked_ms)
         lane.loading = False
 
     def _begin(self, lane: LiveLane, rows: list[Any], asked_ms: int) -> None:

@@ -19,12 +19,12 @@ from botd.market.binance.rest import BinanceRest
 from botd.market.feed import Quote
 from botd.market.lanes import TICKER, LaneNews
 
-CHECK_S = 1.0
+CHECK_S = 1.0  # quiet symbols are looked for so often
 STOPPED_S = 5.0
 """A beat that comes so late says that the process stood still."""
 DRAINED_S = 1.0
 """By then the sockets have been read empty."""
-_SYMBOLS_A_REQUEST = 100
+_SYMBOLS_A_REQUEST = 100  # the url stays short
 
 logger = logging.getLogger("botd.market")
 

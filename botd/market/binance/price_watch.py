@@ -1,6 +1,6 @@
 """One symbol's best bid and ask: which of the stream's ticks are believed, and when the price is stale.
 
-A pure state machine, as :mod:`botd.market.completeness` is for candles. A quiet market is not a stale one: a
+A pure state machine, as :mod:`botd.market.binance.completeness` is for candles. A quiet market is not a stale one: a
 symbol without ticks is compared with REST, and what REST confirms is fresh. A jump waits for a second source, or
 until it has lasted.
 """
@@ -18,12 +18,13 @@ DISTRUST_MS = 10_000
 UNSEEN_MS = 60_000
 """A quiet symbol whose connection lives may go so long without a word of REST."""
 MAX_JUMP = 0.2
+"""A price further from the one before, as a share of it, waits for a second source."""
 JUMP_AGE_MS = 10_000
 """A price so old says nothing about how far the next may be."""
-_AGAIN_MS = 1_000
-_LASTS_MS = 3_000
-_LASTS_TICKS = 3
-_NEAR = 0.05
+_AGAIN_MS = 1_000  # between two questions about a price that is doubted
+_LASTS_MS = 3_000  # a price far off is believed once it has lasted so long
+_LASTS_TICKS = 3  # and for more ticks than these
+_NEAR = 0.05  # prices that differ by less, as a share, count as the same far one
 
 
 class PriceWatch:
@@ -96,7 +97,9 @@ class PriceWatch:
         self.doubt = ""
 
     def on_time(self, now_ms: int, is_carried: bool) -> None:
-        """Notice that no connection carries the stream."""
+        """Notice that no connection carries the stream, and that a step of our clock was taken back."""
+        if now_ms < max(self.confirmed_ms, self.live_ms, self.asked_ms):
+            self.heard_ms = self.confirmed_ms = self.live_ms = self.asked_ms = now_ms
         if is_carried:
             self.live_ms = now_ms
         elif now_ms - self.live_ms >= DISTRUST_MS and not self.doubt:

@@ -10,10 +10,8 @@ from collections.abc import Sequence
 
 from botd.domain.candle import Candle
 from botd.market.binance.gate_values import Row
-from botd.market.lanes import plausible
+from botd.market.feed import PROOF_MS as PROOF_MS
 
-PROOF_MS = 2_000
-"""A row counts as closed so long after its close, in the exchange's time when it was asked."""
 LAG_MS = 30_000
 """No answer is further behind than that."""
 
@@ -32,7 +30,7 @@ def proven(rows: Sequence[Row], length: int, asked_ms: int, now_ms: int) -> tupl
 def called_closed(candle: Candle, length: int, event_ms: int) -> bool:
     """Tell whether the stream may close this candle at ``event_ms``: its values can be, and its time is over."""
     opened = candle.open_time
-    return plausible(candle) and opened % length == 0 and event_ms >= opened + length - PROOF_MS
+    return candle.is_sound and opened % length == 0 and event_ms >= opened + length - PROOF_MS
 
 
 def has_passed(rows: Sequence[Row], asked_from: int, first: int, end: int) -> bool:
@@ -43,4 +41,4 @@ def has_passed(rows: Sequence[Row], asked_from: int, first: int, end: int) -> bo
 
 
 def _is_sound(row: Row, length: int) -> bool:
-    return row.candle.open_time % length == 0 and row.trades >= 0 and plausible(row.candle)
+    return row.candle.open_time % length == 0 and row.trades >= 0 and row.candle.is_sound

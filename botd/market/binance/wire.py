@@ -75,38 +75,6 @@ class Trade(msgspec.Struct, gc=False):
     maker_bought: bool = msgspec.field(name="m")
 
 
-class AggTrade(msgspec.Struct, gc=False):
-    """The trades ``first_id`` to ``last_id`` of one taker order at one price."""
-
-    event_ms: int = msgspec.field(name="E")
-    symbol: str = msgspec.field(name="s")
-    aggregate_id: int = msgspec.field(name="a")
-    price: float = msgspec.field(name="p")
-    quantity: float = msgspec.field(name="q")
-    first_id: int = msgspec.field(name="f")
-    last_id: int = msgspec.field(name="l")
-    time_ms: int = msgspec.field(name="T")
-    maker_bought: bool = msgspec.field(name="m")
-
-
-class MiniTicker(msgspec.Struct, gc=False):
-    """A symbol's last 24 hours."""
-
-    event_ms: int = msgspec.field(name="E")
-    symbol: str = msgspec.field(name="s")
-    open: float = msgspec.field(name="o")
-    high: float = msgspec.field(name="h")
-    low: float = msgspec.field(name="l")
-    close: float = msgspec.field(name="c")
-    volume: float = msgspec.field(name="v")
-
-
-class MiniTickers(msgspec.Struct, gc=False):
-    """What ``!miniTicker@arr`` brings: the symbols that changed within a second."""
-
-    rows: list[MiniTicker]
-
-
 class Fault(msgspec.Struct, gc=False):
     """Why a request was refused."""
 
@@ -128,7 +96,7 @@ class ServerShutdown(msgspec.Struct, gc=False):
     event_ms: int = 0
 
 
-Message = Kline | BookTicker | Trade | AggTrade | MiniTicker | MiniTickers | Reply | ServerShutdown
+Message = Kline | BookTicker | Trade | Reply | ServerShutdown
 
 
 class _Combined(msgspec.Struct, gc=False):
@@ -165,25 +133,12 @@ def _decoder(kind: Any) -> Callable[[Any], Any]:
     return msgspec.json.Decoder(kind, strict=False).decode
 
 
-def _mini_tickers(raw: Any) -> MiniTickers:
-    return MiniTickers(_decode_mini_tickers(raw))
-
-
 _decode_combined: Callable[[Any], _Combined] = msgspec.json.Decoder(_Combined).decode
 _decode_any: Callable[[Any], _Any] = msgspec.json.Decoder(_Any).decode
-_decode_mini_tickers: Callable[[Any], list[MiniTicker]] = _decoder(list[MiniTicker])
 _BY_EVENT: dict[str, Callable[[Any], Message]] = {
     "kline": _decoder(Kline),
     "bookTicker": _decoder(BookTicker),
     "trade": _decoder(Trade),
-    "aggTrade": _decoder(AggTrade),
-    "24hrMiniTicker": _decoder(MiniTicker),
-}
-_BY_TOPIC: dict[str, Callable[[Any], Message]] = {
-    "bookTicker": _BY_EVENT["bookTicker"],
-    "trade": _BY_EVENT["trade"],
-    "aggTrade": _BY_EVENT["aggTrade"],
-    "miniTicker": _BY_EVENT["24hrMiniTicker"],
 }
 
 
@@ -218,12 +173,8 @@ def _decode(frame: Frame) -> Message | None:
         except msgspec.ValidationError:
             return _uncombined(frame)
         topic = combined.stream.rpartition("@")[2]
-        decoder = _BY_TOPIC.get(topic)
-        if decoder is None:
-            if not topic.startswith("kline_"):
-                return _by_content(combined.data)
-            decoder = _BY_EVENT["kline"]
-        return decoder(combined.data)
+        decoder = _BY_EVENT.get("kline" if topic.startswith("kline_") else topic)
+        return _by_content(combined.data) if decoder is None else decoder(combined.data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise WireError(f"{error}: {excerpt(frame)}") from None
 
@@ -248,8 +199,6 @@ def excerpt(frame: Frame, length: int = 120) -> str:
 
 def _uncombined(frame: Frame) -> Message | None:
     """Decode a frame without an envelope: a reply, a raw stream, a word about the server."""
-    if bytes(frame[:1]) == b"[":
-        return _mini_tickers(frame)
     outer = _decode_any(frame)
     if outer.stream is not None:
         raise msgspec.ValidationError("a stream without data")
@@ -281,8 +230,6 @@ def _number(raw: msgspec.Raw) -> int:
 
 def _by_content(data: Any) -> Message | None:
     """Decode by the event's own name; a spot book ticker has none and is known by its update number."""
-    if bytes(data)[:1] == b"[":
-        return _mini_tickers(data)
     inner = _decode_any(data)
     if (words := _last_words(inner)) is not None:
         return words

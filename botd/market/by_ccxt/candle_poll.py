@@ -1,7 +1,8 @@
 """Closed candles over REST: the history before a lane begins, then each candle once it is proven closed.
 
 A row is closed when its close time lies more than 2 s before the exchange's own time; that the next candle
-appeared proves nothing. This page asks and decides; :mod:`botd.market.stream` delivers.
+appeared proves nothing. One that no market can have made is not there yet. This page asks and decides;
+:mod:`botd.market.by_ccxt.exchange_feed` delivers.
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ from typing import Any
 from botd.domain.candle import Candle, bucket_start, interval_ms
 from botd.domain.clock import Clock
 from botd.market.by_ccxt.ccxt_client import candle_of
+from botd.market.feed import PROOF_MS
 
-PROOF_MS = 2000
 _PAGE = 1000
-_TIME_AGE_MS = 60_000
+_TIME_AGE_S = 60.0  # after which the exchange's time is measured anew
+_STEP_MS = 500  # our clock against the monotonic one; less is drift
 _AGAIN_MS = (500, 1000, 2000, 5000, 10_000)
-_LATE_MS = 90_000
+_LATE_MS = 90_000  # after its close a candle is overdue
 
 
 class LanePoll:
@@ -62,24 +64,28 @@ class CandleDesk:
     def __init__(self, client: Any, clock: Clock) -> None:
         self._client = client
         self._clock = clock
+        self._quarantined = 0
         self._offset_ms = 0
-        self._measured_ms: int | None = None
+        self._measured_s = float("-inf")
+        self._ahead_ms = 0.0
+        """Our clock less the monotonic one when that was measured: another value tells of a step."""
 
     def server_ms(self) -> int:
         """Return the exchange's time, as far as it was measured."""
         return self._clock.now_ms() + self._offset_ms
 
     async def measure_time(self) -> None:
-        """Measure by how much the exchange's clock is ahead of ours, once a minute."""
-        before = self._clock.now_ms()
-        if self._measured_ms is not None and before - self._measured_ms < _TIME_AGE_MS:
+        """Measure by how much the exchange's clock is ahead of ours, once a minute and after a step of ours."""
+        now_s = self._clock.monotonic()
+        ahead_ms = self._clock.now_ms() - now_s * 1000
+        if now_s - self._measured_s < _TIME_AGE_S and abs(ahead_ms - self._ahead_ms) < _STEP_MS:
             return
         if self._client.has.get("fetchTime"):
             server = int(await self._client.fetch_time())
             # The answer was made at some time of the round trip: assume the latest, so that proof comes late
             # rather than early.
             self._offset_ms = server - self._clock.now_ms()
-        self._measured_ms = before
+        self._measured_s, self._ahead_ms = now_s, ahead_ms
 
     async def closed_since(self, symbol: str, interval: str, since_ms: int) -> list[Candle]:
         """Return all proven closed candles that open at ``since_ms`` or later, oldest first."""
@@ -93,7 +99,9 @@ class CandleDesk:
             wanted = min(_PAGE, (closed_before - since_ms) // length + 2)
             rows = await self._client.fetch_ohlcv(symbol, interval, since_ms, wanted)
             candles = [candle_of(row) for row in rows]
-            page = [c for c in candles if c.open_time >= since_ms and c.open_time + length <= closed_before]
+            closed = [c for c in candles if c.open_time >= since_ms and c.open_time + length <= closed_before]
+            page = [candle for candle in closed if candle.is_sound]
+            self._quarantined += len(closed) - len(page)
             found += page
             if not page or len(rows) < wanted:
                 return found
@@ -111,4 +119,4 @@ class CandleDesk:
         return bucket_start(self.server_ms() - PROOF_MS, interval_ms(interval))
 
     def statistics(self) -> dict[str, Any]:
-        return {"server_offset_ms": self._offset_ms}
+        return {"server_offset_ms": self._offset_ms, "quarantined": self._quarantined}

@@ -12,15 +12,13 @@ import difflib
 import importlib
 import logging
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 from urllib.parse import urlsplit
 
-import numpy as np
-
+from botd.domain.amounts import plain
 from botd.domain.candle import Candle
-from botd.domain.candles import Candles
 from botd.domain.errors import ConfigError
 from botd.domain.instrument import ZERO, Instrument
 
@@ -114,18 +112,12 @@ def _grid(precision: Any, mode: int) -> Decimal:
     """Return a tick or step; zero (no grid) where the exchange names none."""
     if precision is None:
         return ZERO
-    return _exact(precision) if mode == _TICK_SIZE else Decimal(1).scaleb(-int(precision))
+    return plain(Decimal(str(precision))) if mode == _TICK_SIZE else Decimal(1).scaleb(-int(precision))
 
 
 def _limit(limits: Mapping[str, Any], what: str, end: str) -> Decimal:
     value = (limits.get(what) or {}).get(end)
-    return ZERO if value is None else _exact(value)
-
-
-def _exact(value: Any) -> Decimal:
-    """Return the shortest decimal of a float, without trailing zeros: 0.01, 1."""
-    exact = Decimal(str(value)).normalize()
-    return exact.quantize(Decimal(1)) if exact == exact.to_integral_value() else exact
+    return ZERO if value is None else plain(Decimal(str(value)))
 
 
 def candle_of(row: list[Any]) -> Candle:
@@ -135,11 +127,3 @@ def candle_of(row: list[Any]) -> Candle:
     if not all(math.isfinite(price) for price in (candle.open, candle.high, candle.low, candle.close)):
         raise ValueError(f"candle {row} is not finite")
     return candle
-
-
-def window_of(interval: str, candles: Iterable[Candle]) -> Candles:
-    """Return candles, oldest first, as arrays."""
-    rows = list(candles)
-    columns = [[getattr(row, name) for row in rows] for name in ("open", "high", "low", "close", "volume")]
-    times = np.array([row.open_time for row in rows], dtype=np.int64)
-    return Candles(interval, times, *(np.array(column, dtype=np.float64) for column in columns))

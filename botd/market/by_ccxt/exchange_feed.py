@@ -1,7 +1,7 @@
 """The live feed: prices by the exchange's streams, closed candles by REST, through ccxt.pro.
 
-A first, plain version. Three parts run for ever, each restarted with a growing, jittered pause when it
-fails, so the feed comes back by itself when the exchange does:
+Three parts run for ever, each restarted with a growing, jittered pause when it fails, so the feed comes back by itself
+when the exchange does:
 
 - *quotes* follows the best bid and ask of every symbol that somebody reads;
 - *quiet* asks by REST for symbols without news, because a quiet market is not a stale one; what it finds
@@ -23,19 +23,20 @@ from typing import Any, Protocol
 from botd.domain.candle import Candle
 from botd.domain.candles import Candles
 from botd.domain.clock import Clock, seeded_random
-from botd.domain.errors import BotdError, NotFoundError, UnavailableError
+from botd.domain.errors import BotdError, NotFoundError, UnavailableError, said
 from botd.domain.instrument import Instrument
 from botd.market.by_ccxt.candle_poll import CandleDesk, LanePoll
-from botd.market.by_ccxt.ccxt_client import instruments_of, make_client, window_of
+from botd.market.by_ccxt.ccxt_client import instruments_of, make_client
+from botd.market.candles import window_of
 from botd.market.feed import Lane, Quote
 
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0
-QUIET_MS = 4_000
+QUIET_MS = 4_000  # without a tick for so long REST is asked
 QUIET_CHECK_S = 3.0
-SILENT_S = 60.0
-_SYMBOLS_A_WATCH = 50
-_AT_ONCE = 8
+SILENT_S = 60.0  # without any tick for so long the stream is made anew
+_SYMBOLS_A_WATCH = 50  # in one subscription
+_AT_ONCE = 8  # requests under way
 
 logger = logging.getLogger("botd.market")
 
@@ -116,8 +117,8 @@ class ExchangeFeed:
             self._troubles["start"] = error.message
             raise
         except Exception as error:  # ccxt's own errors, and whatever its parsers do with a broken answer
-            self._troubles["start"] = _said(error)
-            raise UnavailableError(f"{self._exchange}: {_said(error)}", "it is tried again by itself") from error
+            self._troubles["start"] = said(error)
+            raise UnavailableError(f"{self._exchange}: {said(error)}", "it is tried again by itself") from error
         self._troubles.pop("start", None)
 
     async def run(self) -> None:
@@ -153,7 +154,7 @@ class ExchangeFeed:
         except BotdError:
             raise
         except Exception as error:  # as in start
-            raise UnavailableError(f"{symbol} {interval}: no history: {_said(error)}") from error
+            raise UnavailableError(f"{symbol} {interval}: no history: {said(error)}") from error
 
     @property
     def status(self) -> str:
@@ -166,7 +167,7 @@ class ExchangeFeed:
         if not self._instruments and not self._troubles:
             return "not started"
         late = [f"{poll.symbol} {poll.interval}: candle overdue" for poll in self._late()]
-        return "; ".join([f"{name}: {said}" for name, said in self._troubles.items()] + late)
+        return "; ".join([f"{name}: {trouble}" for name, trouble in self._troubles.items()] + late)
 
     def statistics(self) -> dict[str, Any]:
         """Return status, detail and counters for ``health`` and ``market status``."""
@@ -191,9 +192,9 @@ class ExchangeFeed:
             except Exception as error:  # ccxt raises anything on a broken answer; each is waited out the same
                 failures = failures + 1 if name in self._troubles else 1
                 log = logger.warning if failures == 1 else logger.debug
-                log("exchange %s: %s; trying again", name, _said(error))
+                log("exchange %s: %s; trying again", name, said(error))
                 logger.debug("exchange %s", name, exc_info=error)
-                self._troubles[name] = _said(error)
+                self._troubles[name] = said(error)
                 self._counts["restarts"] += 1
             # Full jitter: many daemons that lost the exchange together do not come back together.
             longest = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(failures - 1, 10))
@@ -389,9 +390,3 @@ class ExchangeFeed:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _said(error: BaseException) -> str:
-    """Return what an error says in one line of at most 200 characters."""
-    text = " ".join(f"{type(error).__name__}: {error}".split())
-    return text if len(text) <= 200 else text[:197] + "..."

@@ -7,8 +7,6 @@ is garbage. Nothing here raises for a value.
 
 from __future__ import annotations
 
-import math
-
 import msgspec
 
 from botd.domain.candle import INTERVALS, Candle
@@ -78,9 +76,8 @@ def decode_quote(symbol: str, value: object, now_ms: int) -> Quote | None:
         return None
     if stored.schema != SCHEMA or stored.symbol != symbol or not 0 <= stored.time <= now_ms + FUTURE_MS:
         return None
-    if not (0 < stored.bid <= stored.ask < math.inf and 0 < stored.last < math.inf):
-        return None
-    return Quote(stored.bid, stored.ask, stored.last, stored.time)
+    quote = Quote(stored.bid, stored.ask, stored.last, stored.time)
+    return quote if quote.is_sound else None
 
 
 def decode_candle(symbol: str, interval: str, value: object, now_ms: int) -> Candle | None:
@@ -98,8 +95,5 @@ def decode_candle(symbol: str, interval: str, value: object, now_ms: int) -> Can
         return None
     if not 0 <= stored.time <= now_ms + FUTURE_MS:
         return None
-    if not (0 < stored.low <= min(stored.open, stored.close) and max(stored.open, stored.close) <= stored.high):
-        return None
-    if not (stored.high < math.inf and 0 <= stored.volume < math.inf):
-        return None
-    return Candle(stored.open_time, stored.open, stored.high, stored.low, stored.close, stored.volume)
+    candle = Candle(stored.open_time, stored.open, stored.high, stored.low, stored.close, stored.volume)
+    return candle if candle.is_sound else None

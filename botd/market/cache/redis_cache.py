@@ -4,7 +4,7 @@ What is put goes into memory at once and on a list of what Redis lacks: one entr
 latest wins, so the list is bounded by what is traded. One task writes that list. Each operation has 50 ms;
 after three failures in a row a breaker stops trying, and a trial every five seconds finds out when Redis
 is back. Then all that it lacks is written from memory. Reading prefers memory, and believes Redis only
-what :mod:`botd.market.cache_values` accepts.
+what :mod:`botd.market.cache.cache_values` accepts.
 
 Keys: ``<prefix>quote:SYMBOL`` (JSON, expiring) and ``<prefix>candles:SYMBOL:INTERVAL`` (sorted set by open
 time, the last N, expiring). Channels of the fan-out: ``<prefix>quote:SYMBOL``, ``<prefix>candle:SYMBOL:INTERVAL``,

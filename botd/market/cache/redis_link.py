@@ -93,14 +93,16 @@ class RedisLink:
             logger.info("redis %s answers again", self.where)
 
     async def failed(self, error: Exception) -> None:
-        """It did not answer, or nonsense: the connections go, an answer may still be under way in one of them."""
+        """It did not answer, or nonsense: the client closes that connection. Others may wait for an answer more
+        patiently, so theirs go with the breaker only: then all of them may lead nowhere."""
         self.counts["failures"] += 1
         self._problem = _in_words(error)
-        await self.close()
         if self._breaker.failed():
             self.counts["outages"] += 1
             said = "redis %s does not answer (%s): %s, next try in %g s"
             logger.warning(said, self.where, self._problem, self._meanwhile, self._retry_s)
+        if self.is_open:
+            await self.close()
 
     async def close(self) -> None:
         """Throw the connections away; the next operation makes new ones."""
@@ -110,7 +112,7 @@ class RedisLink:
         try:
             await _within(client.connection_pool.disconnect(True), self._operation_s, self._clock)
         except (RedisError, OSError, TimeoutError, RuntimeError):
-            pass
+            pass  # they are on their way out
 
 
 async def _awaiting(work: Awaitable[Value]) -> Value:

@@ -6,14 +6,14 @@ from typing import Any
 
 from botd.domain.candle import Candle, interval_ms
 from botd.domain.candles import Candles
-from botd.market.candles import candle_list, cut
+from botd.market.candles import candle_list
 from botd.market.feed import Lane
 from botd.market.shared.messages import SCHEMA, KeptCandle, Keys, decode_candle, encode, shared_candle
 
 TAIL = 16
 """So many of the newest entries are compared with ours, again and again."""
-_TOLD_ANEW = 3
-_LEAST_TTL_S = 3_600
+_TOLD_ANEW = 3  # of a stream written anew the newest are told, too
+_LEAST_TTL_S = 3_600  # without news for so long a stream goes
 
 Command = list[str]
 
@@ -52,8 +52,8 @@ class Mend:
     ) -> None:
         oldest, newest = min(found.candles, default=0), max(found.candles, default=0)
         begin, end = (int(row) for row in ours.time.searchsorted([oldest, newest + 1]))
-        newer = candle_list(cut(ours, end, len(ours)))
-        both = candle_list(cut(ours, begin, end))
+        newer = candle_list(ours.part(end, len(ours)))
+        both = candle_list(ours.part(begin, end))
         differs = [candle for candle in both if candle != found.candles.get(candle.open_time)]
         ours_last = int(ours.time[-1]) if len(ours) else 0
         surplus = sum(opened > ours_last for opened in found.candles)

@@ -16,7 +16,6 @@ written and the epoch of its writer, and what does not fit is garbage. Nothing h
 from __future__ import annotations
 
 from decimal import Decimal
-from math import inf
 from typing import TypeVar
 
 import msgspec
@@ -192,7 +191,7 @@ def shared_candle(lane: Lane, candle: Candle) -> SharedCandle:
 
 def is_sound(quote: SharedQuote, now_ms: int) -> bool:
     """Tell whether these can be prices of now or before."""
-    return 0 < quote.bid <= quote.ask < inf and 0 < quote.last < inf and _is_time(quote.time, now_ms)
+    return Quote(quote.bid, quote.ask, quote.last, quote.time).is_sound and _is_time(quote.time, now_ms)
 
 
 def candle_of(shared: SharedCandle, lane: Lane, now_ms: int) -> Candle | None:
@@ -202,10 +201,8 @@ def candle_of(shared: SharedCandle, lane: Lane, now_ms: int) -> Candle | None:
         return None
     if not _is_time(shared.open_time + length, now_ms):
         return None
-    low, high = min(shared.open, shared.close), max(shared.open, shared.close)
-    if not (0 < shared.low <= low <= high <= shared.high < inf and 0 <= shared.volume < inf):
-        return None
-    return Candle(shared.open_time, shared.open, shared.high, shared.low, shared.close, shared.volume)
+    candle = Candle(shared.open_time, shared.open, shared.high, shared.low, shared.close, shared.volume)
+    return candle if candle.is_sound else None
 
 
 def _is_time(time_ms: int, now_ms: int) -> bool:

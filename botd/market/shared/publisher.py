@@ -23,7 +23,7 @@ from botd.domain.candle import Candle, interval_ms
 from botd.domain.clock import Clock
 from botd.domain.instrument import Instrument
 from botd.market.cache.redis_link import RedisLink
-from botd.market.candles import candle_list, cut
+from botd.market.candles import candle_list
 from botd.market.feed import Quote
 from botd.market.lanes import TICKER
 from botd.market.manager import MarketManager
@@ -45,19 +45,19 @@ from botd.market.shared.messages import (
 from botd.market.shared.scripts import FENCED
 from botd.market.shared.wanted import WantedLane, WantedLanes
 
-LEASE_S = 3.0
-BEAT_S = 0.5
+LEASE_S = 3.0  # without a word of the leader for so long another leads
+BEAT_S = 0.5  # the lease is renewed so often
 CHECK_S = 10.0
 """Every lane's stream is compared with our candles that often."""
-INSTRUMENTS_S = 60.0
+INSTRUMENTS_S = 60.0  # what may be traded is written so often
 GAP_S = 0.001
 """The pause after a write, in which newer prices replace older ones."""
 UNFIT_MS = 10_000
 STAND_BACK_S = 10.0
 RESIGN_S = 60.0
 """A leader without prices stands back so long for others to lead, and at most that often."""
-_PRICES_TTL_S = 300
-_LISTED_TTL_S = 86_400
+_PRICES_TTL_S = 300  # a price that nobody renewed for so long is of no use
+_LISTED_TTL_S = 86_400  # what is listed, and the marks of lanes, outlast a day without a publisher
 _MOST_QUOTES, _MOST_LANES = 500, 50
 """In one message: what closes at once comes in several, so that the first need not wait for the last."""
 _OUR_BUSINESS = (b"WRONGTYPE", b"ERR The ID specified")
@@ -256,7 +256,7 @@ class Publisher:
         length = interval_ms(lane.key[1])
         if [candle.open_time for candle in newer] != [lane.last + length * (n + 1) for n in range(len(newer))]:
             ours = self._market.window(*lane.key, lane.length)
-            newer = candle_list(cut(ours, int(ours.time.searchsorted(lane.last, "right")), len(ours)))
+            newer = candle_list(ours.part(int(ours.time.searchsorted(lane.last, "right")), len(ours)))
         commands += added(self._keys, lane.key, newer, lane.length, stamp)
         candles += [shared_candle(lane.key, candle) for candle in newer]
         return newer[-1].open_time if newer else lane.last

@@ -43,15 +43,15 @@ from botd.market.shared.scripts import WANT
 from botd.market.shared.shared_prices import SharedPrices
 from botd.market.shared.stream_reader import StreamReader
 
-WANT_S = 5.0
-WANT_TTL_S = 30.0
+WANT_S = 5.0  # what is wanted is said so often
+WANT_TTL_S = 30.0  # and forgotten so long after
 SILENT_S = 5.0
 """A channel without a word for so long is subscribed to anew."""
-LISTING_S = 600.0
-TICK_S = 0.25
-LEADERLESS_S = 3.0
-_CONNECT_S = 3.0
-_NAMED = 3
+LISTING_S = 600.0  # what may be traded is looked up so often
+TICK_S = 0.25  # how late a gate may be called
+LEADERLESS_S = 3.0  # without a heart-beat for so long nobody publishes
+_CONNECT_S = 3.0  # to connect and to subscribe
+_NAMED = 3  # symbols in trouble that are named, before the others are counted
 
 logger = logging.getLogger("botd.market.shared")
 
@@ -131,6 +131,9 @@ class SharedFeed:
     async def close(self) -> None:
         """Let go of all connections."""
         await self._lanes.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._link.close()
 
     async def _supervise(self, name: str, part: Callable[[], Awaitable[None]]) -> None:
@@ -283,9 +286,7 @@ class SharedFeed:
         while True:
             self._be_patient()
             self._lanes.on_time()
-            if self._prices.suspects:
-                suspects, self._prices.suspects = set(self._prices.suspects), dict(self._prices.suspects)
-                await self._prices.ask(suspects)
+            await self._prices.ask(set(self._prices.suspects))
             await self._clock.sleep(self._tick_s)
 
     def _be_patient(self) -> None:

@@ -30,6 +30,7 @@ class SharedPrices:
         self.newest_ms: int | None = None
         """As of when, by our clock, the newest price is."""
         self.suspects: dict[str, SharedQuote] = {}
+        """Prices that are hard to believe until what is kept in Redis confirms them, by symbol."""
         self._market = market
         self._link = link
         self._keys = keys
@@ -44,6 +45,7 @@ class SharedPrices:
         new = symbols - self._symbols
         self._symbols = frozenset(symbols)
         self._last = {symbol: quote for symbol, quote in self._last.items() if symbol in symbols}
+        self.suspects = {symbol: quote for symbol, quote in self.suspects.items() if symbol in symbols}
         self._doubted &= self._symbols
         return new
 
@@ -58,7 +60,7 @@ class SharedPrices:
             return
         quote = Quote(shared.bid, shared.ask, shared.last, min(shared.time - self._time.offset_ms, now))
         last = self._last.get(symbol)
-        if last is not None and quote.time_ms < last.time_ms:
+        if last is not None and quote.time_ms < last.time_ms <= now:  # else a step of our clock was taken back
             return
         if last is not None and not self._may_follow(last, shared, quote, kept):
             self.counts["quarantined"] += not kept

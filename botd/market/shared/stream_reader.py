@@ -18,19 +18,18 @@ from botd.domain.candle import Candle, interval_ms
 from botd.domain.clock import Clock
 from botd.domain.errors import UnavailableError
 from botd.market.binance.gate_values import Row
-from botd.market.binance.proof import PROOF_MS
 from botd.market.binance.rest import Klines
 from botd.market.cache.redis_link import RedisLink
-from botd.market.feed import Lane
+from botd.market.feed import PROOF_MS, Lane
 from botd.market.shared.fence import SharedTime
 from botd.market.shared.lane_stream import field_of, opened_of, read_mark
 from botd.market.shared.messages import Keys, decode_candle
 
-PAGE = 250
+PAGE = 250  # entries in one answer
 PATIENCE_S = 2.5
 _BEHIND_MS = 90_000
 """A stream that ends so long before it should is not continued by anybody yet."""
-_WORD_S = 2.0
+_WORD_S = 2.0  # for the first candle of a lane just wanted
 _AGAIN = "it is tried again by itself"
 
 Entry = tuple[bytes, dict[bytes, bytes]]

@@ -90,6 +90,7 @@ class WantedLanes:
             found.unasked_s = 0.0 if lane in wanted else found.unasked_s + passed
             if found.unasked_s > KEEP_S:
                 self._close(self.lanes.pop(lane))
+                self.news.pop(lane, None)
         before, self.symbols = self.symbols, frozenset(symbol for symbol, _ in self.lanes)
         return set(self.symbols - before)
 

@@ -2,7 +2,7 @@
 
 Plays what the files hold and nothing else: a hole stays a hole (listed in :meth:`ReplaySource.statistics`),
 and a larger candle that misses a base candle does not exist. Reading and checking is
-:mod:`botd.market.replay_file`'s; pace and delivery are the player's and the manager's.
+:mod:`botd.market.simulated.replay_file`'s; pace and delivery are the player's and the manager's.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from typing import Any
 import numpy as np
 
 from botd.domain.candle import Candle, interval_ms
-from botd.domain.candles import Candles
+from botd.domain.candles import Candles, complete_buckets
 from botd.domain.errors import ConfigError, InvalidError
 from botd.domain.instrument import Instrument, split_symbol
-from botd.market.candles import candle_list, complete_buckets, cut
+from botd.market.candles import candle_list
 from botd.market.feed import Moment
 from botd.market.simulated.replay_file import CandleFile, read_candles
+from botd.market.store.candle_rows import holes
 
 NEVER = 1 << 62
 """A time after the end of any data."""
@@ -78,7 +79,7 @@ class ReplaySource:
     def history(self, symbol: str, interval: str, before_ms: int, count: int) -> Candles:
         rows = self._rows(symbol, interval)
         end = int(np.searchsorted(rows.time, before_ms - interval_ms(interval), side="right"))
-        return cut(rows, end - count, end)
+        return rows.part(max(0, end - count), end)
 
     def bar_index(self, symbol: str, interval: str, open_time: int) -> int:
         return int(np.searchsorted(self._rows(symbol, interval).time, open_time))
@@ -159,7 +160,7 @@ class _Track:
         """Return the candle that opens next, None after the last."""
         at = self._next - self._chunk_first
         if at == len(self._chunk):
-            self._chunk = candle_list(cut(self._rows, self._next, self._next + _CHUNK))
+            self._chunk = candle_list(self._rows.part(self._next, self._next + _CHUNK))
             self._chunk_first = self._next
             at = 0
         return self._chunk[at] if at < len(self._chunk) else None
@@ -173,16 +174,9 @@ class _Track:
 
 def _gaps(symbol: str, rows: Candles, length: int) -> list[dict[str, Any]]:
     """List the holes: ``from_ms`` is the first candle missing, ``to_ms`` the next one there."""
-    step = np.diff(rows.time)
-    holes = np.flatnonzero(step != length)
     return [
-        {
-            "symbol": symbol,
-            "from_ms": int(rows.time[row]) + length,
-            "to_ms": int(rows.time[row + 1]),
-            "missing": int(step[row]) // length - 1,
-        }
-        for row in holes.tolist()
+        {"symbol": symbol, "from_ms": start, "to_ms": end, "missing": (end - start) // length}
+        for start, end in holes(rows.time, length)
     ]
 
 

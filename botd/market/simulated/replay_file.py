@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from botd.domain.candle import INTERVALS, interval_ms
 from botd.domain.candles import Candles
 from botd.domain.clock import parse_time
-from botd.domain.errors import ConfigError
+from botd.domain.errors import ConfigError, InvalidError
 
 _EXPECTED = "expected the columns open_time_ms,open,high,low,close,volume, or Binance's 12 without a header"
 _GET_AGAIN = "fetch the file again, or set another one under market.files"
@@ -37,6 +37,12 @@ _NAMES = (_TIME_NAMES, ("open", "openprice"), ("high", "highprice"), ("low", "lo
 _MAX_DECIMALS = 12
 Converters = Mapping[int | str, Callable[[str], float]]
 _ISO = re.compile(r"\d{4}-\d\d-\d\d")
+_AS_ARGUMENTS = (
+    ("market.interval", "--interval"),
+    (", or set another one under market.files", ""),
+    ("set market.files to", "give"),
+    ("set the CSV inside under market.files", "give the CSV inside"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +73,14 @@ def parse_candles(path: Path, text: str, interval: str) -> CandleFile:
     table.setflags(write=False)
     rows = Candles(interval, time, table[1], table[2], table[3], table[4], table[5])
     return CandleFile(rows, _grid(table[1:5].ravel()), _grid(table[5]), shifted)
+
+
+def as_argument(error: ConfigError) -> InvalidError:
+    """Return what is wrong with a file that a command was given, and not the configuration."""
+    message, hint = error.message, error.hint
+    for there, here in _AS_ARGUMENTS:
+        message, hint = message.replace(there, here), hint.replace(there, here)
+    return InvalidError(message, hint)
 
 
 @dataclass(frozen=True, slots=True)

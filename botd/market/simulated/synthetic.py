@@ -1,7 +1,7 @@
 """The synthetic market: seeded random candles of any symbol, from the configured start on without an end.
 
 A pure function of (seed, symbol, time): the same world plays the same after every restart, and any cursor
-can be sought. Before the start there is nothing. Prices are :mod:`botd.market.synthetic_walk`'s.
+can be sought. Before the start there is nothing. Prices are :mod:`botd.market.simulated.synthetic_walk`'s.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from decimal import Decimal
 from typing import Any
 
 from botd.domain.candle import Candle, interval_ms
-from botd.domain.candles import Candles
+from botd.domain.candles import Candles, complete_buckets
 from botd.domain.errors import ConfigError, InvalidError
 from botd.domain.instrument import Instrument, split_symbol
-from botd.market.candles import candle_list, complete_buckets
+from botd.market.candles import candle_list
 from botd.market.feed import Moment
 from botd.market.simulated.synthetic_walk import BLOCK, Walk
 

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from botd.domain.candles import Candles
-from botd.market.candles import cut
+from botd.market.store.candle_rows import joined_rows
 
 _Floats = NDArray[np.float64]
 
@@ -78,10 +78,8 @@ class Walk:
         blocks = [self._block(number) for number in range(first // BLOCK, (end - 1) // BLOCK + 1)]
         offset = first // BLOCK * BLOCK
         if len(blocks) == 1:
-            return cut(blocks[0], first - offset, end - offset)
-        names = ("time", "open", "high", "low", "close", "volume")
-        joined = (np.concatenate([getattr(block, name) for block in blocks]) for name in names)
-        return cut(Candles("", *joined), first - offset, end - offset)
+            return blocks[0].part(first - offset, end - offset)
+        return joined_rows("", blocks).part(first - offset, end - offset)
 
     def prepare(self, index: int) -> None:
         """Compute the block of candle ``index`` ahead of its use."""

@@ -1,14 +1,16 @@
 """Files of candles into the store: CSV, gzipped CSV, and the ZIPs of Binance's public archives.
 
-Reading and checking the lines is :mod:`botd.market.replay_file`'s, so that a file that plays is a file that imports.
-Only closed candles are taken. A folder is taken file by file, those of another symbol or interval (by Binance's way
-to name them) left alone; where a ``.CHECKSUM`` lies beside a file, it must fit.
+Reading and checking the lines is :mod:`botd.market.simulated.replay_file`'s, so that a file that plays is a file that
+imports; what it unpacks to has a limit. Only closed candles are taken. A folder is taken file by file, those of
+another symbol or interval (by Binance's way to name them) left alone; where a ``.CHECKSUM`` lies beside a file, it
+must fit.
 """
 
 from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import re
 import zipfile
 import zlib
@@ -19,14 +21,15 @@ from typing import Any
 from botd.domain.candle import interval_ms
 from botd.domain.clock import Clock, rfc3339
 from botd.domain.errors import BotdError, ConfigError, InvalidError, NotFoundError
-from botd.market.by_ccxt.candle_poll import PROOF_MS
-from botd.market.simulated.replay_file import CandleFile, parse_candles
+from botd.market.feed import PROOF_MS
+from botd.market.simulated.replay_file import CandleFile, as_argument, parse_candles
 from botd.market.store.candle_rows import between
 from botd.market.store.candle_store import CandleStore
 
 _SUFFIXES = (".csv", ".csv.gz", ".zip")
 _BINANCE_NAME = re.compile(r"([A-Z0-9]+)-(\d+[mhd])-\d{4}.*")
-_MOST_BYTES = 1 << 31
+_MOST_BYTES = 2 << 30
+"""So much may a file hold, unpacked: ten years of minutes take a quarter."""
 _AGAIN = "fetch the file again"
 
 Tell = Callable[[int, int, str], None]
@@ -97,13 +100,10 @@ def _import(store: CandleStore, path: Path, symbol: str, interval: str, clock: C
 
 
 def _parsed(name: Path, text: str, interval: str) -> CandleFile:
-    """Read the text; what is wrong is the caller's argument here, not a configuration."""
     try:
         return parse_candles(name, text, interval)
     except ConfigError as error:
-        hint = error.hint.replace("market.interval to", "--interval to").replace("market.interval", "--interval")
-        hint = hint.replace(", or set another one under market.files", "")
-        raise InvalidError(error.message.replace("market.interval", "--interval"), hint) from None
+        raise as_argument(error) from None
 
 
 def _texts(path: Path) -> list[tuple[Path, str]]:
@@ -117,9 +117,10 @@ def _texts(path: Path) -> list[tuple[Path, str]]:
         return _unzipped(path)
     if data[:2] == b"\x1f\x8b":
         try:
-            data = gzip.decompress(data)
+            data = gzip.GzipFile(fileobj=io.BytesIO(data)).read(_MOST_BYTES + 1)
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise InvalidError(f"{path}: the gzip data is damaged: {error}", _AGAIN) from None
+    _check_size(path, len(data))
     return [(path, _text(path, data))]
 
 
@@ -129,8 +130,7 @@ def _unzipped(path: Path) -> list[tuple[Path, str]]:
             members = [item for item in archive.infolist() if item.filename.lower().endswith(".csv")]
             if not members:
                 raise InvalidError(f"{path}: no .csv in it", "Binance's archives hold one")
-            if sum(item.file_size for item in members) > _MOST_BYTES:
-                raise InvalidError(f"{path}: unpacks to more than 2 GiB", "import it in parts")
+            _check_size(path, sum(item.file_size for item in members))
             return [(path / item.filename, _text(path / item.filename, archive.read(item))) for item in members]
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise InvalidError(f"{path}: the ZIP is damaged: {error}", _AGAIN) from None
@@ -141,6 +141,11 @@ def _text(path: Path, data: bytes) -> str:
     if not text.strip():
         raise InvalidError(f"{path}: the file is empty", _AGAIN)
     return text
+
+
+def _check_size(path: Path, size: int) -> None:
+    if size > _MOST_BYTES:
+        raise InvalidError(f"{path}: holds more than {_MOST_BYTES >> 30} GiB", "import it in parts")
 
 
 def _check_sum(path: Path, data: bytes) -> None:

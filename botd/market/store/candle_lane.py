@@ -3,7 +3,7 @@
 The manifest is the only truth: a write puts new files beside the old ones, renames a new manifest into place, then
 removes what is no longer listed. Whoever reads sees all of a write or nothing of it, also after kill -9 or a power
 cut: files and manifest are fsynced before they are renamed, the folder afterwards. One writer at a time holds the
-lock; readers take none. What is in a file is :mod:`botd.market.candle_codec`'s.
+lock; readers take none. What is in a file is :mod:`botd.market.store.candle_codec`'s.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from botd.domain.candle import interval_ms
 from botd.domain.candles import Candles
 from botd.domain.errors import BotdError, ConfigError, ForbiddenError, UnavailableError
 from botd.market.store.candle_codec import DamageError, blank, checksum, decode, encode, header_of, workroom
-from botd.market.store.candle_rows import Span, between, candles_of, holes, sliced
+from botd.market.store.candle_rows import Span, between, candles_of, holes
 
 MANIFEST = "manifest.json"
 CHUNK = re.compile(r"(\d{4}(?:-\d\d)?)\.(\d+)\.candles")
@@ -161,12 +161,7 @@ class LaneFolder:
 
     def read(self, name: str) -> tuple[bytes, Candles]:
         """Return a file and its rows; DamageError when it is not whole, or another lane's."""
-        try:
-            data = (self.path / name).read_bytes()
-        except FileNotFoundError:
-            raise DamageError(f"{self.path / name}: is missing") from None
-        except OSError as error:
-            raise refusal(self.path / name, error) from None
+        data = self._content(name)
         try:
             header, at = header_of(data)
             lane = (header.exchange, header.symbol, header.interval)
@@ -179,13 +174,7 @@ class LaneFolder:
         return data, candles_of(header.interval, out)
 
     def _read_into(self, chunk: Chunk, out: tuple[NDArray[Any], ...], room: NDArray[np.int64]) -> None:
-        path = self.path / chunk.file
-        try:
-            data = path.read_bytes()
-        except FileNotFoundError:
-            raise DamageError(f"{path}: is missing") from None
-        except OSError as error:
-            raise refusal(path, error) from None
+        data = self._content(chunk.file)
         try:
             if len(data) != chunk.bytes:
                 raise DamageError(f"is damaged: {len(data)} bytes instead of {chunk.bytes}")
@@ -194,7 +183,16 @@ class LaneFolder:
                 raise DamageError("is not the file that the manifest lists")
             decode(data, header, at, out, room)
         except BotdError as error:
-            raise type(error)(f"{path}: {error.message}", error.hint) from None
+            raise type(error)(f"{self.path / chunk.file}: {error.message}", error.hint) from None
+
+    def _content(self, name: str) -> bytes:
+        path = self.path / name
+        try:
+            return path.read_bytes()
+        except FileNotFoundError:
+            raise DamageError(f"{path}: is missing") from None
+        except OSError as error:
+            raise refusal(path, error) from None
 
     def _write(self, name: str, data: bytes) -> None:
         temporary = self.path / f".{name}.tmp"
@@ -225,7 +223,7 @@ def by_period(rows: Candles) -> dict[str, Candles]:
     periods = rows.time.astype("datetime64[ms]").astype(f"datetime64[{unit}]")
     begins = np.flatnonzero(np.r_[True, periods[1:] != periods[:-1]]) if len(rows) else np.empty(0, np.int64)
     ends = [*begins[1:].tolist(), len(rows)]
-    return {str(periods[begin]): sliced(rows, begin, end) for begin, end in zip(begins.tolist(), ends, strict=False)}
+    return {str(periods[begin]): rows.part(begin, end) for begin, end in zip(begins.tolist(), ends, strict=False)}
 
 
 def _opened(path: Path, data: bytes) -> Manifest:

@@ -48,12 +48,7 @@ def between(rows: Candles, from_ms: int | None, to_ms: int | None) -> Candles:
     """Return the rows that open at ``from_ms`` or later and before ``to_ms``, without copying."""
     start = 0 if from_ms is None else int(np.searchsorted(rows.time, from_ms))
     end = len(rows) if to_ms is None else int(np.searchsorted(rows.time, to_ms))
-    return sliced(rows, start, end)
-
-
-def sliced(rows: Candles, start: int, end: int) -> Candles:
-    """Return the rows from index ``start`` to before ``end``, without copying."""
-    return Candles(rows.interval, *(column[start:end] for column in columns_of(rows)))
+    return rows.part(start, end)
 
 
 def joined_rows(interval: str, parts: Sequence[Candles]) -> Candles:

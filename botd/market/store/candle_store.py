@@ -16,10 +16,9 @@ from pathlib import Path
 import msgspec
 
 from botd.domain.candle import INTERVALS, interval_ms
-from botd.domain.candles import Candles
+from botd.domain.candles import Candles, complete_buckets
 from botd.domain.errors import BotdError, ConflictError, InvalidError, NotFoundError
 from botd.domain.instrument import split_symbol
-from botd.market.candles import complete_buckets
 from botd.market.store.candle_codec import DamageError
 from botd.market.store.candle_lane import MANIFEST, LaneFolder, Manifest, by_period
 from botd.market.store.candle_rows import Span, between, covers, fault_of, merge, union, without
@@ -27,7 +26,7 @@ from botd.market.store.candle_verify import Damage, examine, repair
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Lane:
+class StoredLane:
     """One series of candles. ``symbol`` as in ``BTC/USDT``."""
 
     exchange: str
@@ -49,7 +48,7 @@ class Gap:
 class LaneReport:
     """What is stored of a lane. ``first_ms`` and ``last_ms`` are open times, None where there is no row."""
 
-    lane: Lane
+    lane: StoredLane
     first_ms: int | None = None
     last_ms: int | None = None
     rows: int = 0
@@ -146,7 +145,7 @@ class CandleStore:
             if symbol in (None, lane.symbol) and interval in (None, lane.interval)
         ]
 
-    def repair(self, lane: Lane) -> list[Path]:
+    def repair(self, lane: StoredLane) -> list[Path]:
         """Set damaged files aside and list the sound ones anew; return where the damaged ones are now.
 
         What they held is missing then, and a download asks for it again.
@@ -195,15 +194,15 @@ class CandleStore:
             if size <= length and length % size == 0 and (self._folder(symbol, name).path / MANIFEST).exists():
                 yield name
 
-    def _found(self) -> list[Lane]:
+    def _found(self) -> list[StoredLane]:
         found = []
         for path in self.data_dir.glob(f"*/*/*/{MANIFEST}"):
             interval, symbol, exchange = (folder.name for folder in list(path.parents)[:3])
             if interval in INTERVALS:
-                found.append(Lane(exchange, symbol.replace("-", "/"), interval))
+                found.append(StoredLane(exchange, symbol.replace("-", "/"), interval))
         return sorted(found, key=lambda lane: (lane.exchange, lane.symbol, interval_ms(lane.interval)))
 
-    def _told(self, lane: Lane) -> LaneReport:
+    def _told(self, lane: StoredLane) -> LaneReport:
         try:
             manifest = self._folder_of(lane).manifest()
         except BotdError as error:
@@ -214,7 +213,7 @@ class CandleStore:
         size, rows = sum(chunk.bytes for chunk in chunks), sum(chunk.rows for chunk in chunks)
         return LaneReport(lane, chunks[0].first, chunks[-1].last, rows, len(chunks), size, _gaps(manifest))
 
-    def _folder_of(self, lane: Lane) -> LaneFolder:
+    def _folder_of(self, lane: StoredLane) -> LaneFolder:
         return CandleStore(self.data_dir, lane.exchange)._folder(lane.symbol, lane.interval)
 
     def _folder(self, symbol: str, interval: str) -> LaneFolder:

@@ -1,9 +1,9 @@
 """History from an exchange into the candle store, over REST: what is missing is asked for, nothing else.
 
 So a download that ended early (Ctrl-C, kill -9, a cut line) goes on where it stopped when it is started again: what
-is stored is the memory. A candle is taken when it is proven closed (:mod:`botd.market.candle_poll`). A hole that lies
-before a candle the exchange gave is known to be a hole, and is not asked for again. Half of the weight that the
-exchange grants a minute is left to whoever trades from this address; 429 and 418 are waited out, with no request
+is stored is the memory. A candle is taken when it is proven closed (:mod:`botd.market.by_ccxt.candle_poll`). A hole
+that lies before a candle the exchange gave is known to be a hole, and is not asked for again. Half of the weight that
+the exchange grants a minute is left to whoever trades from this address; 429 and 418 are waited out, with no request
 meanwhile. ccxt speaks to the exchange; this page never signs anything.
 """
 
@@ -21,21 +21,23 @@ from botd.domain.candle import Candle, bucket_start, interval_ms
 from botd.domain.candles import Candles
 from botd.domain.clock import Clock, rfc3339
 from botd.domain.errors import BotdError, BusyError, InvalidError, NotFoundError, UnavailableError
-from botd.market.by_ccxt.candle_poll import PROOF_MS, CandleDesk
-from botd.market.by_ccxt.ccxt_client import candle_of, window_of
+from botd.market.by_ccxt.candle_poll import CandleDesk
+from botd.market.by_ccxt.ccxt_client import candle_of
+from botd.market.candles import window_of
+from botd.market.feed import PROOF_MS
 from botd.market.store.candle_rows import Span, fault_of
 from botd.market.store.candle_store import CandleStore, Written
 
-PAGE = 1000
+PAGE = 1000  # rows in one answer, the most that Binance gives
 WEIGHT_A_MINUTE = 3000
 """Of the 6000 that Binance grants an address."""
 
 _USED = "x-mbx-used-weight-1m"
 _MINUTE_MS = 60_000
-_LONGEST_WAIT_S = 600.0
-_RETRIES = 6
-_KEEP_ROWS = 20_000
-_KEEP_S = 2.0
+_LONGEST_WAIT_S = 600.0  # a ban that lasts longer is told, not waited out
+_RETRIES = 6  # in a row, and bans in a row
+_KEEP_ROWS = 20_000  # loaded ones are stored after so many
+_KEEP_S = 2.0  # or after so long
 _BANNED = (418, 429)
 _AGAIN = "do the same again later: it goes on where it stopped"
 

@@ -27,7 +27,7 @@ HELLO = {
     "uptime_s": 1.0,
     "commands": [],
     "events": "",
-    "state_dir": "/tmp",
+    "state_dir": "/var/lib/botd",
     "mode": "paper",
     "source": "synthetic",
     "epoch": "e1",

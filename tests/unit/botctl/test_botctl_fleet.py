@@ -50,10 +50,10 @@ def test_scalars_stay_text_and_percentages_become_fractions():
     ("content", "reason"),
     [
         (b"bots: [{name: a, x: &n 1, y: *n}]", "aliases"),
-        (b"bots:\n  - name: a\n    name: b", "line 3: name is given twice"),
+        (b"bots:\n  - name: a\n    name: b", "f:3: bots.0.name: written twice (first in line 2)"),
         (b"bots: [{name: !!python/object/apply:os.system [x]}]", "tag"),
         (b"bots: [{name: !!int 5}]", "tag"),
-        (b"bots: [", "line 1"),
+        (b"bots: [", "f:1: "),
         (b"a: 1\nbots: []", "unknown key 'a'"),
         (b"bots: []", "no bots"),
         (b"", "no bots"),
@@ -61,8 +61,8 @@ def test_scalars_stay_text_and_percentages_become_fractions():
         (b"bots: [{strategy: rsi}]", "no name"),
         (b"bots: [{name: a, stop_loss: 5}]", "stop_loss"),
         (b"\xff\xfe\x00", "f: "),
-        (b"bots: " + b"[" * 5000, "f: "),
-        (b"--- {}\n--- {}", "f: "),
+        (b"bots: " + b"[" * 5000, "f:1: nested too deeply"),
+        (b"--- {}\n--- {}", "f:2: "),
     ],
 )
 def test_what_is_wrong_is_one_line_with_its_place(content, reason):

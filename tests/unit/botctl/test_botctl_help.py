@@ -68,7 +68,7 @@ def test_the_contract_has_all_its_verbs():
     for sub in (
         "daemon start|stop|restart|status|reload|ping|unit",
         "config init|check",
-        "audit show|verify|export",
+        "audit show|verify|accept|export",
         "live arm|disarm|status",
         "risk show|set",
         "data download|import|ls|verify",

@@ -48,8 +48,8 @@ def test_an_endpoint_of_another_daemon_is_refused(botctl: Botctl, started, month
     assert (result.code, started()) == (2, [])
     assert f"$BOTCTL_ENDPOINT is {tmp_path}/month/control.sock, but botd would listen on" in result.err
     assert "give --config FILE, the configuration with that socket, or unset BOTCTL_ENDPOINT" in result.err
-    result = botctl("daemon", "start", "--config", str(month), "--endpoint", "/tmp/other.sock")
-    assert (result.code, started()) == (2, []) and "--endpoint is /tmp/other.sock" in result.err
+    result = botctl("daemon", "start", "--config", str(month), "--endpoint", f"{tmp_path}/other.sock")
+    assert (result.code, started()) == (2, []) and f"--endpoint is {tmp_path}/other.sock" in result.err
     assert botctl("daemon", "start", "--config", str(month)).code == 0
     assert len(started()) == 1
 

@@ -10,9 +10,10 @@ import sys
 from pathlib import Path
 
 from botctl import completion
-from botctl.commands.create import HOW
+from botctl.terms import HOW
 from botd.domain.candle import INTERVALS
 from botd.domain.order import OrderStatus
+from botd.orchestrator import specs
 from tests.unit.botctl.conftest import bot_row
 from tests.unit.botctl.test_botctl_daemon import complete
 
@@ -64,4 +65,4 @@ def test_the_tab_key_knows_the_words_of_the_verbs(process, botd):
 def test_the_intervals_for_tab_are_those_of_the_daemon():
     assert tuple(INTERVALS) == completion.INTERVALS
     assert set(completion.ORDER_STATES) == {status.value for status in OrderStatus}
-    assert set(completion.SETTINGS) == {"capital", "interval", *HOW}
+    assert set(HOW) == set(specs.HOW)

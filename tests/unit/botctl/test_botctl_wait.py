@@ -113,3 +113,9 @@ def test_a_restart_while_it_waits_is_lived_through(botctl, tmp_path):
         restarting.join()
     second.__exit__()
     assert result.code == 0, result.err
+
+
+def test_quiet_leaves_the_line_out_and_never_the_data(botctl, botd):
+    botd.handlers["show"] = answers(bot_row("a"))
+    assert botctl("wait", "a", "--for", "state=running", "-q").out == ""
+    assert '"value": "running"' in botctl("wait", "a", "--for", "state=running", "-q", "-o", "json").out

@@ -84,10 +84,8 @@ def test_an_id_for_another_command_is_a_conflict():
 
 
 def test_a_row_of_the_ledger_gives_the_reply_as_it_was_sent():
-    row = {"uid": 5, "cmd": "stop", "args": '{"all":true}', "reply": '{"id":"1","ok":true}', "time_ms": 1}
-    assert Remembered.from_row(row) == Remembered(5, "stop", {"all": True}, '{"id":"1","ok":true}', 1)
-    assert Remembered.from_row(row).payload() == b'{"id":"1","ok":true}'
-    assert Remembered(5, "stop", {}, {"ok": True}, 1).payload() == b'{"ok":true}'
+    assert Remembered(5, "stop", {}, {"id": "1", "ok": True}, 1).payload() == b'{"id":"1","ok":true}'
+    assert Remembered(5, "stop", {}, b'{"id":"1","ok":true}', 1).payload() == b'{"id":"1","ok":true}'
 
 
 # -- replies

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from botd.domain.amounts import money
 from botd.domain.order import Report, Side
-from botd.exchange.simulated_account import money
 from botd.market.feed import Quote
 from tests.fakes.exchange_desk import Desk
 

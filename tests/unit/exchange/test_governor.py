@@ -249,3 +249,16 @@ def test_who_stops_waiting_takes_nothing_with_him() -> None:
         assert desk.governor.statistics()["waiting"] == 0
 
     run(scene())
+
+
+def test_a_step_of_our_clock_that_is_taken_back_leaves_no_minute_that_never_ends() -> None:
+    async def scene() -> None:
+        desk = Desk(limit=100)
+        desk.governor.set_offset(30 * 86_400_000)  # it stepped, and nobody has noticed yet
+        await desk.call(60)
+        desk.governor.set_offset(0)
+        for _ in range(3):
+            await desk.call(60, patience_s=0.5)
+            desk.pass_s(61)
+
+    run(scene())

@@ -171,3 +171,19 @@ def test_a_count_that_is_no_number_is_ignored(told: str) -> None:
         assert desk.used == 1
 
     run(scene())
+
+
+def test_a_step_of_our_clock_that_is_taken_back_leaves_no_window_that_never_ends() -> None:
+    """For a month no exit could be sent after a hundred orders, if windows only went forward."""
+
+    async def scene() -> None:
+        desk = Desk()
+        await desk.place(told=1)
+        desk.governor.set_offset(30 * 86_400_000)  # it stepped, and nobody has noticed yet
+        await desk.place(told=2)
+        desk.governor.set_offset(0)
+        for _ in range(20):
+            await desk.place(told=3, patience_s=0.5)
+        assert desk.used == 3
+
+    run(scene())

@@ -133,6 +133,24 @@ def test_entry_price_of_a_single_fill_is_the_very_price() -> None:
     assert done.trade.entry_price == done.trade.exit_price == price
 
 
+def test_a_trade_began_with_its_first_purchase_however_often_more_was_bought_or_sold() -> None:
+    book = BotBook(1, "BTC/USDT", Decimal(1000))
+    assert (book.last_trade_id, book.dust) == ("", 0)
+    book.apply(_buy("1", "100"), reason="signal", bar=3)
+    book.apply(fill(3, quantity=Decimal(1), price=Decimal(100), time_ms=START + 1), reason="signal", bar=5)
+    book.apply(_sell("1", "100"), reason="signal", bar=6)
+    assert (book.position.entry_time_ms, book.position.entry_bar, book.last_trade_id) == (START, 3, "2")
+    done = book.apply(_sell("1", "100"), reason="signal", bar=7)
+    assert done.trade is not None and (done.trade.entry_time_ms, done.trade.bars) == (START, 4)
+
+
+def test_a_flat_book_has_no_dust_and_keeps_the_levels_of_the_entry_to_come() -> None:
+    book = BotBook(1, "BTC/USDT", Decimal(1000))
+    book.position.stop = 90.0
+    assert book.close_dust(Decimal("0.001"), reason="signal", bar=1, time_ms=START) is None
+    assert (book.position.stop, book.equity(Decimal(100)), book.cash) == (90.0, 1000, 1000)
+
+
 def test_change_of_capital_moves_cash_only() -> None:
     book = BotBook(1, "BTC/USDT", Decimal(1000))
     book.apply(_buy("1", "100", "0.1"), reason="signal", bar=0)

@@ -9,9 +9,10 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from botd.domain.amounts import EXACT, money
 from botd.domain.instrument import ZERO
 from botd.domain.order import Fill, Side
-from botd.ledger.accounting import EXACT, BotBook, money
+from botd.ledger.accounting import BotBook
 from botd.ledger.double_entry import FEES, MARKET, Posting, balances, bot_account, moved, postings
 from botd.ledger.lots import FifoBook
 

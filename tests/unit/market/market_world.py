@@ -92,11 +92,20 @@ class RecordingCache:
         self.candles.append((symbol, interval, candle))
 
 
+class SteppingClock(VirtualClock):
+    """Our wall clock is set by somebody; the monotonic one goes on."""
+
+    step_ms = 0
+
+    def now_ms(self) -> int:
+        return super().now_ms() + self.step_ms
+
+
 class World:
     """A manager on a virtual clock; ``events`` and ``cache`` hold what it told."""
 
     def __init__(self, source: CandleSource | None, *, base: str | None = "1m", start: int = T0, **more: Any) -> None:
-        self.clock = VirtualClock(start)
+        self.clock = SteppingClock(start)
         self.cache = RecordingCache()
         self.events: list[Event] = []
         self.source = source

@@ -317,6 +317,9 @@ def test_a_symbol_that_trades_while_the_stream_is_silent_makes_the_stream_anew()
         {"high": math.inf},
         {"high": 98.0},
         {"volume": -2.0},
+        {"volume": math.inf},
+        {"open": 102.5},
+        {"close": 98.5},
         {"open": 130.0, "high": 130.0, "low": 130.0, "close": 130.0},
     ],
 )
@@ -326,6 +329,20 @@ def test_absurd_values_are_quarantined_and_rest_is_asked(wrong: dict[str, float]
     assert delivered(outputs) == []
     assert kinds(outputs, Want)
     assert delivered(lane.answers(range(7, 12), at(11, 3))) == [10]
+
+
+def test_what_rest_too_tells_as_impossible_is_a_hole_that_is_asked_for_until_it_can_be() -> None:
+    lane = Lane()
+    impossible = {"close": 103.0}
+    assert delivered(lane.closes(10, **impossible)) == []
+    assert delivered(lane.answers(range(10, 12), at(11, 3), **impossible)) == []
+    outputs = lane.closes(11)
+    assert (delivered(outputs), lane.gate.state) == ([], HOLD)
+    late = lane.gate.on_time(at(12, 0.05) + HOLD_MS)
+    assert (delivered(late), lane.gate.state, lane.gate.counts["gaps"]) == ([11], GAP, 1)
+    found = kinds(lane.answers(range(7, 12), at(12, 30)), Restored)
+    assert [out.candles for out in found] == [(candle(10),)]
+    assert lane.gate.state == LIVE
 
 
 def test_a_jump_that_rest_confirms_is_delivered() -> None:

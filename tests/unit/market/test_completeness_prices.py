@@ -139,3 +139,14 @@ def test_without_rest_a_live_connection_vouches_for_a_minute() -> None:
     assert w.watch.on_rest_failed(T0 + 5_000, spoke_ms=T0 + 4_500) is None
     assert w.watch.on_rest_failed(T0 + 6_000, spoke_ms=None) is None
     assert w.watch.on_rest_failed(T0 + UNSEEN_MS + 1, spoke_ms=T0 + UNSEEN_MS) is None
+
+
+def test_a_step_of_our_clock_that_is_taken_back_leaves_no_quiet_symbol_unasked() -> None:
+    w = Watch()
+    assert w.tick(100.0, 3_600_000)
+    w.watch.on_time(T0 + 1_000, True)
+    assert not w.watch.wants_rest(T0 + 1_000)
+    assert w.watch.wants_rest(T0 + 1_000 + QUIET_MS)
+    w.watch.on_time(T0 + 2_000, False)
+    w.watch.on_time(T0 + 2_000 + DISTRUST_MS, False)
+    assert w.watch.doubt == "no connection"

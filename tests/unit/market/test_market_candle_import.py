@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
+import tracemalloc
+import zipfile
 from pathlib import Path
 from threading import Thread
 
@@ -11,7 +14,8 @@ from market_world import real_file
 from botd.domain.candle import Candle
 from botd.domain.clock import VirtualClock
 from botd.domain.errors import NotFoundError
-from botd.market.by_ccxt.ccxt_client import window_of
+from botd.market.candles import window_of
+from botd.market.store import candle_import
 from botd.market.store.candle_import import files_in, import_files
 from botd.market.store.candle_store import CandleStore
 
@@ -54,6 +58,28 @@ def test_binances_own_columns_and_ours_give_the_same_candles(tmp_path: Path) -> 
     first, second = imported(store, real_file(f"klines12/{name}"), real_file(f"ohlcv/{name}"))
     assert first["added"] == second["equal"] == 4240 and second["added"] == 0
     assert [gap.missing for gap in store.gaps(BTC, "1m")] == [80]
+
+
+def test_no_file_may_hold_more_than_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However small it is packed: what unpacks without end takes no more memory than the limit."""
+    text = "".join(f"{T0 + m * MINUTE},1,2,0.5,1.5,3\n" for m in range(10)).encode()
+    large = text + b"0" * (64 << 20)
+    monkeypatch.setattr(candle_import, "_MOST_BYTES", 1 << 20)
+    for number, content in enumerate((text, large)):
+        with zipfile.ZipFile(tmp_path / f"{number}.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("rows.csv", content)
+        (tmp_path / f"{number}.csv.gz").write_bytes(gzip.compress(content))
+        (tmp_path / f"{number}.csv").write_bytes(content)
+    store = CandleStore(tmp_path / "store")
+    names = [f"{number}.{kind}" for number in (0, 1) for kind in ("csv", "csv.gz", "zip")]
+    tracemalloc.start()
+    packed = imported(store, *(tmp_path / name for name in names if not name.endswith("csv")))
+    assert tracemalloc.get_traced_memory()[1] < 16 << 20
+    tracemalloc.stop()
+    told = [row["error"] and row["error"]["message"] for row in packed]
+    assert told == [None, None, *(f"{tmp_path / name}: holds more than 0 GiB" for name in ("1.csv.gz", "1.zip"))]
+    plain = imported(store, *(tmp_path / name for name in names if name.endswith("csv")))
+    assert [row["error"] and row["error"]["hint"] for row in plain] == [None, "import it in parts"]
 
 
 def test_two_writers_take_turns(tmp_path: Path) -> None:

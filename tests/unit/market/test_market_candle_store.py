@@ -13,14 +13,13 @@ from hypothesis import strategies as st
 from market_world import real_file
 
 from botd.domain.candle import interval_ms
-from botd.domain.candles import Candles
+from botd.domain.candles import Candles, complete_buckets
 from botd.domain.errors import BotdError, ConfigError, ConflictError, ForbiddenError, InvalidError, NotFoundError
-from botd.market.candles import complete_buckets
 from botd.market.simulated.replay_file import read_candles
 from botd.market.store import candle_lane
 from botd.market.store.candle_codec import DamageError, blank, decode, encode, header_of
 from botd.market.store.candle_rows import candles_of, columns_of, union, without
-from botd.market.store.candle_store import CandleStore, Lane, Written
+from botd.market.store.candle_store import CandleStore, StoredLane, Written
 
 MINUTE = 60_000
 T0 = 1_722_470_400_000  # 2024-08-01
@@ -223,7 +222,7 @@ def test_lanes_are_told_with_rows_gaps_and_size(store: CandleStore) -> None:
     store.write(BTC, "1m", rows_of([0, 1, 5, 50_000]))
     CandleStore(store.data_dir, "kraken").write("ETH/USDT", "1h", rows_of([0], "1h"))
     first, second = store.lanes()
-    assert first.lane == Lane("binance", BTC, "1m") and second.lane == Lane("kraken", "ETH/USDT", "1h")
+    assert first.lane == StoredLane("binance", BTC, "1m") and second.lane == StoredLane("kraken", "ETH/USDT", "1h")
     assert (first.first_ms, first.last_ms, first.rows, first.files) == (T0, T0 + 50_000 * MINUTE, 4, 2)
     assert [gap.missing for gap in first.gaps] == [3, 49_994]
     assert first.bytes == sum(path.stat().st_size for path in chunk_files(store) if "BTC-USDT" in str(path))
@@ -322,7 +321,7 @@ def test_files_of_a_newer_botd_are_left_alone(filled: CandleStore) -> None:
     with pytest.raises(ConfigError, match="newer botd"):
         filled.load(BTC, "1m")
     with pytest.raises(ConfigError, match="newer botd"):
-        filled.repair(Lane("binance", BTC, "1m"))
+        filled.repair(StoredLane("binance", BTC, "1m"))
     assert path.exists()
 
 

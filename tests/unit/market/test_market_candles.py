@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from market_world import MINUTE, T0, naive_buckets, rows_at
 
 from botd.domain.candle import Candle
-from botd.domain.candles import Candles
-from botd.market.candles import CandleStore, candle_list, complete_buckets, cut
+from botd.domain.candles import Candles, complete_buckets
+from botd.market.candles import CandleArray, candle_list
 
 _minutes = st.lists(st.integers(0, 400), min_size=1, max_size=300, unique=True).map(sorted)
 
@@ -24,7 +24,7 @@ def as_candles(rows: list[Candle]) -> Candles:
 @given(keep=st.integers(1, 50), history=st.integers(0, 60), appended=st.integers(0, 900), count=st.integers(0, 50))
 def test_window_is_the_last_candles_whatever_was_dropped(keep: int, history: int, appended: int, count: int) -> None:
     rows = rows_at(list(range(history + appended)))
-    store = CandleStore("1m", keep, as_candles(rows[:history]))
+    store = CandleArray("1m", keep, as_candles(rows[:history]))
     for row in rows[history:]:
         store.append(row)
     wanted = min(count, keep)
@@ -33,7 +33,7 @@ def test_window_is_the_last_candles_whatever_was_dropped(keep: int, history: int
 
 
 def test_a_window_handed_out_never_changes() -> None:
-    store = CandleStore("1m", 10)
+    store = CandleArray("1m", 10)
     kept = []
     rows = rows_at(list(range(2000)))
     for number, row in enumerate(rows):
@@ -45,7 +45,7 @@ def test_a_window_handed_out_never_changes() -> None:
 
 
 def test_windows_share_one_block_and_cannot_be_written() -> None:
-    store = CandleStore("1m", 10, as_candles(rows_at(list(range(20)))))
+    store = CandleArray("1m", 10, as_candles(rows_at(list(range(20)))))
     first, second = store.window(5), store.window(10)
     assert np.shares_memory(first.close, second.close)
     assert first.close.flags.c_contiguous
@@ -62,7 +62,7 @@ def test_complete_buckets_equal_the_naive_ones(minutes: list[int], interval: str
 @given(st.lists(st.floats(1e-6, 1e9), min_size=240, max_size=240))
 def test_both_ways_to_build_a_larger_candle_agree_to_the_last_digit(volumes: list[float]) -> None:
     rows = [Candle(T0 + i * MINUTE, 1.0, 2.0, 0.5, 1.5, volume) for i, volume in enumerate(volumes)]
-    store = CandleStore("1m", 240)
+    store = CandleArray("1m", 240)
     built = []
     for number, row in enumerate(rows, start=1):
         store.append(row)
@@ -72,13 +72,7 @@ def test_both_ways_to_build_a_larger_candle_agree_to_the_last_digit(volumes: lis
 
 
 def test_a_bucket_with_a_missing_candle_is_none() -> None:
-    store = CandleStore("1m", 10)
+    store = CandleArray("1m", 10)
     for row in rows_at([0, 1, 3, 4]):
         store.append(row)
     assert store.bucket(T0, 5) is None
-
-
-def test_cut_beyond_the_ends_gives_what_there_is() -> None:
-    rows = as_candles(rows_at([0, 1, 2]))
-    assert len(cut(rows, -5, 2)) == 2
-    assert len(cut(rows, 2, 9)) == 1

@@ -7,19 +7,30 @@ from typing import Any
 
 import msgspec
 import pytest
+from market_world import SteppingClock
 
 from botd.config import ConfigError, from_mapping
 from botd.domain.candle import Candle
-from botd.domain.clock import VirtualClock
 from botd.domain.instrument import Instrument
-from botd.market.by_ccxt.ccxt_client import window_of
 from botd.market.cache.cache import MemoryCache
+from botd.market.cache.redis_link import RedisLink
+from botd.market.candles import window_of
 from botd.market.feed import Quote
 from botd.market.manager import MarketManager
 from botd.market.shared import messages
 from botd.market.shared.fence import ANEW, NEXT, OLD, Fence, SharedTime
 from botd.market.shared.lane_stream import Found, Mend, opened_of, read_mark
-from botd.market.shared.messages import SCHEMA, KeptCandle, KeptInstruments, Keys, News, encode, shared_candle
+from botd.market.shared.messages import (
+    SCHEMA,
+    KeptCandle,
+    KeptInstruments,
+    Keys,
+    News,
+    SharedQuote,
+    encode,
+    shared_candle,
+)
+from botd.market.shared.shared_prices import SharedPrices
 from botd.market.shared.wanted import KEEP_S, WantedLanes
 
 MINUTE = 60_000
@@ -195,7 +206,7 @@ def test_marks_and_ids_of_another_make_are_none() -> None:
 
 class Market:
     def __init__(self) -> None:
-        self.clock = VirtualClock(NOW)
+        self.clock = SteppingClock(NOW)
         self.manager = MarketManager(
             clock=self.clock, cache=MemoryCache(), base_interval=None, on_event=lambda event: None,
             candle_feed=False, lookback=60,
@@ -246,6 +257,41 @@ def test_a_candle_of_a_wanted_lane_is_news() -> None:
     market.manager.on_tick("BTC/USDT", Quote(1.0, 2.0, 1.5, NOW))
     assert (market.news, list(market.wanted.news)) == (1, [LANE])
     assert market.wanted.lanes[LANE].fresh == [candle(60)]
+
+
+def test_the_news_of_a_lane_go_with_the_lane() -> None:
+    """Written later they would cut its stream to what is kept of a lane that nobody keeps: nothing."""
+    market = Market()
+    market.take(b"BTC/USDT 1m 30")
+    market.manager.load_history(*LANE, window_of("1m", OURS))
+    market.manager.on_candle(*LANE, candle(60))
+    for _ in range(40):
+        market.take(after_s=2.0)
+    assert (market.wanted.lanes, market.wanted.news) == ({}, {})
+
+
+def test_a_step_of_our_clock_that_is_taken_back_freezes_no_shared_price() -> None:
+    market = Market()
+    link = RedisLink("127.0.0.1", 1, market.clock, meanwhile="")
+    prices = SharedPrices(market.manager, link, KEYS, market.clock, SharedTime())
+    prices.follow({"BTC/USDT"})
+    market.clock.step_ms = 3_600_000
+    prices.take(SharedQuote("BTC/USDT", 100.0, 100.5, 100.25, NOW + 3_600_000))
+    market.clock.step_ms = 0
+    prices.take(SharedQuote("BTC/USDT", 101.0, 101.5, 101.25, NOW))
+    assert market.manager.quote("BTC/USDT") == Quote(101.0, 101.5, 101.25, NOW)
+
+
+def test_a_price_that_is_hard_to_believe_is_forgotten_with_its_symbol() -> None:
+    market = Market()
+    link = RedisLink("127.0.0.1", 1, market.clock, meanwhile="")
+    prices = SharedPrices(market.manager, link, KEYS, market.clock, SharedTime())
+    prices.follow({"BTC/USDT"})
+    prices.take(SharedQuote("BTC/USDT", 100.0, 100.5, 100.25, NOW))
+    prices.take(SharedQuote("BTC/USDT", 200.0, 200.5, 200.25, NOW))
+    assert set(prices.suspects) == {"BTC/USDT"}  # Redis is asked for it, again and again
+    prices.follow(set())
+    assert prices.suspects == {}
 
 
 # -- configuration

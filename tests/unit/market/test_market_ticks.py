@@ -174,3 +174,18 @@ def test_a_candle_fed_from_within_a_listener_comes_after_the_one_under_way() -> 
     world.manager.subscribe(BTC, "1m", second, 3)
     feed(world, [0])
     assert second.closed == rows_at([0, 1])
+
+
+def test_a_step_of_our_clock_that_is_taken_back_freezes_no_price() -> None:
+    """For an hour no stop would have fired, on a price that looked fresh."""
+    world, _ = ticking()
+    world.clock.step_ms = 60 * MINUTE
+    world.manager.on_tick(BTC, Quote(100.0, 100.2, 100.1, T0 + 60 * MINUTE))
+    world.clock.step_ms = 0
+    assert world.manager.stale(BTC, 10_000) == 60 * MINUTE
+    assert world.manager.symbols()[0]["stale"]
+    world.manager.on_tick(BTC, Quote(90.0, 90.2, 90.1, T0))
+    assert world.manager.quote(BTC) == Quote(90.0, 90.2, 90.1, T0)
+    assert world.manager.stale(BTC, 10_000) is None
+    world.manager.on_tick(BTC, Quote(95.0, 95.2, 95.1, T0 - 1))  # older than what is known
+    assert world.manager.quote(BTC) == Quote(90.0, 90.2, 90.1, T0)

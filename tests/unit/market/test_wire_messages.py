@@ -24,8 +24,6 @@ BAR = {
 KLINE = {"e": "kline", "E": 1633998540010, "s": "NKNUSDT", "k": BAR}
 BOOK = {"u": 400900217, "s": "BNBUSDT", "b": "25.35190000", "B": "31.21000000", "a": "25.36520000", "A": "40.66000000"}
 TRADE = {"e": "trade", "E": 3, "s": "BNBBTC", "t": 12345, "p": "0.001", "q": "100", "T": 2, "m": True, "M": True}
-AGG = {"e": "aggTrade", "E": 3, "s": "BNBBTC", "a": 9, "p": "0.001", "q": "100", "f": 7, "l": 8, "T": 2, "m": False}
-MINI = {"e": "24hrMiniTicker", "E": 3, "s": "BNBBTC", "c": "2", "o": "1", "h": "4", "l": "0.5", "v": "10", "q": "18"}
 SAID: dict[str, tuple[dict[str, Any], wire.Message]] = {
     "nknusdt@kline_1m": (
         KLINE,
@@ -35,8 +33,6 @@ SAID: dict[str, tuple[dict[str, Any], wire.Message]] = {
     ),
     "bnbusdt@bookTicker": (BOOK, wire.BookTicker(400900217, "BNBUSDT", 25.3519, 31.21, 25.3652, 40.66)),
     "bnbbtc@trade": (TRADE, wire.Trade(3, "BNBBTC", 12345, 0.001, 100.0, 2, True)),
-    "bnbbtc@aggTrade": (AGG, wire.AggTrade(3, "BNBBTC", 9, 0.001, 100.0, 7, 8, 2, False)),
-    "bnbbtc@miniTicker": (MINI, wire.MiniTicker(3, "BNBBTC", 1.0, 4.0, 0.5, 2.0, 10.0)),
 }
 
 
@@ -63,11 +59,6 @@ def test_a_bar_becomes_a_candle() -> None:
     found = wire.decode(frame(KLINE))
     assert isinstance(found, wire.Kline)
     assert found.bar.candle() == Candle(1633998480000, 0.3526, 0.3529, 0.3525, 0.3527, 4214.0)
-
-
-def test_all_mini_tickers_come_as_rows() -> None:
-    rows = wire.MiniTickers([SAID["bnbbtc@miniTicker"][1]])  # type: ignore[list-item]
-    assert wire.decode(frame([MINI])) == wire.decode(frame({"stream": "!miniTicker@arr", "data": [MINI]})) == rows
 
 
 @pytest.mark.parametrize(
@@ -145,12 +136,12 @@ def _capture(name: str) -> list[str]:
 
 @pytest.mark.parametrize("name", ["cryptofeed_BINANCE.ws.1.0.gz", "hft_spot_btcusdt_20240808.gz"])
 def test_recorded_frames_say_what_plain_json_says(name: str) -> None:
-    kinds = {wire.Kline: 0, wire.BookTicker: 0, wire.Trade: 0, wire.AggTrade: 0}
+    kinds = {wire.Kline: 0, wire.BookTicker: 0, wire.Trade: 0}
     for text in _capture(name)[:20_000]:
         plain = json.loads(text)["data"]
         found = wire.decode(text.encode())
         if found is None:
-            assert plain["e"] == "depthUpdate"
+            assert plain["e"] in ("depthUpdate", "aggTrade")
             continue
         kinds[type(found)] += 1
         assert found.symbol == plain["s"]  # type: ignore[union-attr]
@@ -161,7 +152,7 @@ def test_recorded_frames_say_what_plain_json_says(name: str) -> None:
                 assert (bar.closed, bar.trades, bar.open_time) == tuple(plain["k"][key] for key in "xnt")
             case wire.BookTicker():
                 assert (found.bid, found.ask) == (float(plain["b"]), float(plain["a"]))
-            case wire.Trade() | wire.AggTrade():
+            case wire.Trade():
                 assert (found.price, found.quantity) == (float(plain["p"]), float(plain["q"]))
     assert kinds[wire.BookTicker] > 10
 

@@ -15,6 +15,8 @@ from botd.control.handlers_trading import TradingHandlers
 from botd.domain.errors import NotFoundError
 from botd.domain.instrument import Instrument
 from botd.ledger.records import amount
+from botd.market.simulated.samples import sample_candles
+from botd.orchestrator.examiner import Examiner
 from tests.fakes.plain_strategies import ByClose, Hooks
 from tests.fakes.small_world import SmallWorld
 
@@ -27,6 +29,7 @@ def verbs(small: SmallWorld, kind: Any = LifecycleHandlers) -> Any:
             require_bots=lambda: None, require_market=lambda: None, lock=world.market.lock, desk=world.desk,
             orchestrator=world.orchestrator, parser=world.parser, commit=world.settlement.commit,
             portfolio=world.portfolio, player=world.player, market_status=world.market_status,
+            examiner=Examiner(world.registry, sample_candles, small.home), names=lambda args: args.names,
         )
     )  # fmt: skip
 

@@ -13,6 +13,8 @@ import pytest
 from botd.bot.lifecycle import BotState
 from botd.control.handlers_lifecycle import LifecycleHandlers
 from botd.domain.errors import ConflictError, NotFoundError, UnavailableError, WrongStateError
+from botd.market.simulated.samples import sample_candles
+from botd.orchestrator.examiner import Examiner
 from tests.fakes.plain_strategies import ByClose, Hooks
 from tests.fakes.small_world import SmallWorld
 
@@ -324,6 +326,7 @@ def test_two_changes_at_once_both_hold_and_leave_one_bot(run: Any) -> None:
             SimpleNamespace(  # type: ignore[arg-type]
                 require_bots=lambda: None, require_market=lambda: None, lock=world.market.lock,
                 orchestrator=world.orchestrator, parser=world.parser, commit=world.settlement.commit,
+                examiner=Examiner(world.registry, sample_candles, small.home),
             )
         )  # fmt: skip
         changes = [{"period": "7"}, {"oversold": "20"}, {"stop_loss": "0.1"}]

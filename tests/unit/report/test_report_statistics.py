@@ -11,12 +11,12 @@ from botd.report.statistics import (
     Account,
     Curve,
     annual_growth,
-    curve_statistics,
+    curve_figures,
     drawdown,
-    portfolio_curve,
-    portfolio_drawdown,
     statistics,
-    trade_statistics,
+    sum_curve,
+    sum_trades,
+    trade_figures,
 )
 
 MINUTE = 60_000
@@ -65,7 +65,7 @@ def test_a_row_has_the_keys_of_the_contract():
 def test_figures_of_trades():
     # pnl 10, -4, -2, 0, 6: wins 10 + 6 = 16, losses 4 + 2 + 0 = 6; mean 10 / 5 = 2; held (1+2+3+4+5) / 5 = 3 min
     trades = [trade(pnl, minutes=i + 1) for i, pnl in enumerate(["10", "-4", "-2", "0", "6"])]
-    figures = trade_statistics(trades)
+    figures = trade_figures(sum_trades(trades))
     assert (figures["trades"], figures["wins"], figures["losses"], figures["win_rate"]) == (5, 2, 3, 40.0)
     assert (figures["gross_profit"], figures["gross_loss"]) == ("16", "6")
     assert figures["profit_factor"] == pytest.approx(16 / 6)
@@ -76,7 +76,7 @@ def test_figures_of_trades():
 
 
 def test_amounts_are_exact_decimals_to_eight_places():
-    figures = trade_statistics([trade("0.1"), trade("0.2"), trade("1e-9")])
+    figures = trade_figures(sum_trades([trade("0.1"), trade("0.2"), trade("1e-9")]))
     assert figures["gross_profit"] == "0.3"
     assert figures["expectancy"] == "0.1"
     assert figures["worst_trade"] == "0"
@@ -84,7 +84,7 @@ def test_amounts_are_exact_decimals_to_eight_places():
 
 def test_sqn_is_the_mean_return_over_its_deviation_by_the_root_of_the_count():
     # returns 1, 2, 3: mean 2, sample deviation sqrt((1 + 0 + 1) / 2) = 1; sqrt(3) * 2 / 1
-    figures = trade_statistics([trade("1", return_pct) for return_pct in (1.0, 2.0, 3.0)])
+    figures = trade_figures(sum_trades([trade("1", return_pct) for return_pct in (1.0, 2.0, 3.0)]))
     assert figures["sqn"] == pytest.approx(math.sqrt(3) * 2)
 
 
@@ -97,13 +97,13 @@ def test_sharpe_and_sortino_come_from_the_returns_of_candles():
     # 100 -> 110 -> 99 -> 108.9: returns 0.1, -0.1, 0.1; mean 1/30
     # sample variance: ((2/30)^2 + (4/30)^2 + (2/30)^2) / 2 = 24/900/2 = 0.013333
     # downside: sqrt(0.1^2 / 3) = 0.057735
-    figures = curve_statistics(curve([100, 110, 99, 108.9]), "1m")
+    figures = curve_figures(sum_curve(curve([100, 110, 99, 108.9])), "1m")
     assert figures["sharpe"] == pytest.approx((1 / 30) / math.sqrt(24 / 1800) * YEAR)
     assert figures["sortino"] == pytest.approx((1 / 30) / math.sqrt(0.01 / 3) * YEAR)
 
 
 def test_a_year_has_as_many_candles_as_fit():
-    hourly = curve_statistics(curve([100, 110, 99, 108.9], step=60 * MINUTE), "1h")
+    hourly = curve_figures(sum_curve(curve([100, 110, 99, 108.9], step=60 * MINUTE)), "1h")
     assert hourly["sharpe"] == pytest.approx((1 / 30) / math.sqrt(24 / 1800) * math.sqrt(365 * 24))
 
 
@@ -137,7 +137,7 @@ def test_calmar_is_annual_growth_over_the_deepest_drawdown():
     times = np.array([0, half // 3, half // 2, half], dtype=np.int64)
     equity = np.array([100.0, 120, 90, 121])
     assert annual_growth(times, equity) == pytest.approx(0.4641)
-    assert curve_statistics(Curve(times, equity, equity * 0), "1d")["calmar"] == pytest.approx(0.4641 / 0.25)
+    assert curve_figures(sum_curve(Curve(times, equity, equity * 0)), "1d")["calmar"] == pytest.approx(0.4641 / 0.25)
 
 
 def test_exposure_and_turnover():
@@ -179,39 +179,22 @@ def test_what_is_undefined_is_none():
     ],
 )
 def test_ratios_by_nothing_are_none(equity, undefined):
-    figures = curve_statistics(curve(equity), "1m")
+    figures = curve_figures(sum_curve(curve(equity)), "1m")
     assert {key for key, value in figures.items() if value is None} == undefined
 
 
 def test_only_wins_have_no_profit_factor_and_equal_trades_no_sqn():
-    figures = trade_statistics([trade("5", 1.5), trade("5", 1.5)])
+    figures = trade_figures(sum_trades([trade("5", 1.5), trade("5", 1.5)]))
     assert (figures["profit_factor"], figures["sqn"], figures["avg_loss"]) == (None, None, None)
-
-
-def test_bots_together_fall_less_than_alone():
-    # a: 100 80 100, b: 100 110 90 -> 200 190 190: 5 % together, 20 % and 18.2 % alone
-    times = np.arange(3, dtype=np.int64) * MINUTE
-    a, b = np.array([100.0, 80, 100]), np.array([100.0, 110, 90])
-    assert portfolio_drawdown([(times, a), (times, b)]).deepest == pytest.approx(0.05)
-    assert portfolio_drawdown([]) is None
-
-
-def test_a_bot_added_later_is_no_gain_and_one_that_ended_no_loss():
-    # a has rows at 0, 1, 2, 3; b only at 1 and 2
-    a = (np.array([0, 1, 2, 3], dtype=np.int64), np.array([10.0, 11, 12, 13]))
-    b = (np.array([1, 2], dtype=np.int64), np.array([100.0, 90]))
-    time, equity = portfolio_curve([a, b])
-    assert list(time) == [0, 1, 2, 3]
-    assert list(equity) == [110, 111, 102, 103]
 
 
 @pytest.mark.parametrize(("hours", "defined"), [(2, False), (23, False), (24, True)])
 def test_the_growth_of_less_than_a_day_says_nothing_of_a_year(hours, defined):
-    figures = curve_statistics(curve([100, 90, *[95] * (hours - 1)], step=60 * MINUTE), "1h")
+    figures = curve_figures(sum_curve(curve([100, 90, *[95] * (hours - 1)], step=60 * MINUTE)), "1h")
     assert (figures["calmar"] is not None) is defined
 
 
 @pytest.mark.parametrize("wobble", [0.0, 1e-13])
 def test_returns_that_differ_by_rounding_only_have_no_ratio(wobble):
-    figures = curve_statistics(curve([100, 100 * (1 + wobble), 100, 100]), "1m")
+    figures = curve_figures(sum_curve(curve([100, 100 * (1 + wobble), 100, 100])), "1m")
     assert figures["sharpe"] is None and figures["sortino"] is None

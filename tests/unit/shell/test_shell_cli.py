@@ -11,6 +11,7 @@ import pytest
 
 from botctl.exit_codes import fault_of
 from botd import cli
+from botd.control.protocol import EXIT_CODES
 from botd.domain import errors
 from botd.domain.errors import BotdError, ConfigError, UnavailableError
 from botd.locks import acquire
@@ -132,4 +133,5 @@ def test_version_and_help_end_well(capsys: pytest.CaptureFixture[str]) -> None:
 def test_every_error_has_an_exit_code_and_botctl_gives_it_the_same() -> None:
     classes = [value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, BotdError)]
     for cls in classes:
+        assert cls.code in EXIT_CODES
         assert cli.exit_code_of(cls("x")) == fault_of({"code": cls.code}).exit_code

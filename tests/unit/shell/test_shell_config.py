@@ -172,6 +172,13 @@ def test_the_limits_of_live_are_the_default_of_live() -> None:
     assert "off is for paper mode only" in refusal(LIVE + "\nrisk: {preset: off}", dict(KEYS))
 
 
+def test_the_limits_of_paper_on_real_money_are_warned_of() -> None:
+    lenient = "\nrisk: {preset: paper}"
+    warned = read(LIVE + lenient, dict(KEYS)).warnings
+    assert len(warned) == len(read(LIVE, dict(KEYS)).warnings) + 1 and "preset: live has them all" in warned[-1]
+    assert not any("preset" in line for line in read(lenient.strip(), {}).warnings)
+
+
 def test_test_mode_forces_paper_and_its_opposite_makes_nothing_live() -> None:
     forced = read(LIVE, {**KEYS, "BINANCE_TEST_MODE": "true"})
     assert (forced.mode, forced.paper_reason) == ("paper", "BINANCE_TEST_MODE is set")

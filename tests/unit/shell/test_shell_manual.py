@@ -12,8 +12,8 @@ from pathlib import Path
 import click
 import pytest
 
+from botctl import exit_codes
 from botctl.cli import botctl
-from botctl.exit_codes import MEANINGS
 from botd import cli
 from botd.config import Config, build
 from botd.config_fill import key_names
@@ -28,7 +28,11 @@ PAGES = ("botctl.1", "botd.8", "botd.yaml.5")
 
 def page(name: str) -> str:
     """Return a page as a reader sees its words: no macros, no fonts, plain hyphens."""
-    text = re.sub(r'^\.\\".*\n', "", (MAN / name).read_text(), flags=re.MULTILINE)
+    return page_of((MAN / name).read_text())
+
+
+def page_of(roff: str) -> str:
+    text = re.sub(r'^\.\\".*\n', "", roff, flags=re.MULTILINE)
     text = re.sub(r"\\f[BIPR]", "", text).replace(r"\-", "-").replace(r"\e", "\\")
     text = re.sub(r"^\.(SH|SS|TP|PP|RS|RE|nf|fi|br|TH|BI|BR|IR|RB|RI|B|I)\b ?", "", text, flags=re.MULTILINE)
     return re.sub(r"[ \n]+", " ", text.replace('"', ""))
@@ -71,6 +75,19 @@ def test_botctl_1_has_every_option() -> None:
     assert not missing
 
 
+def sections() -> list[str]:
+    return [page_of(part) for part in re.split(r"^\.SH ", (MAN / "botctl.1").read_text(), flags=re.MULTILINE)]
+
+
+@pytest.mark.parametrize("path", [path for path, command in VERBS if path and not isinstance(command, click.Group)])
+def test_the_section_of_a_verb_has_its_options(path: tuple[str, ...]) -> None:
+    everywhere, options = options_of(VERBS[0][1]), [item for item in dict(VERBS)[path].params if item.opts[0][0] == "-"]
+    own = [item.opts for item in options if item.opts[0] not in everywhere]
+    homes = [text for text in sections() if has_word(text, " ".join(path))]
+    lacking = [[names for names in own if not any(has_word(text, name) for name in names)] for text in homes]
+    assert [] in lacking, lacking
+
+
 def test_botctl_1_promises_no_option_that_is_not_there() -> None:
     known = {name for _, command in VERBS for name in options_of(command)} | {"--help"}
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", page("botctl.1"))) <= known
@@ -78,7 +95,9 @@ def test_botctl_1_promises_no_option_that_is_not_there() -> None:
 
 def test_botctl_1_has_every_exit_status() -> None:
     text = page("botctl.1").partition("EXIT STATUS")[2]
-    assert [code for code in {*MEANINGS, *EXIT_CODES.values()} if not has_word(text, str(code))] == []
+    own = {code for code in vars(exit_codes).values() if isinstance(code, int)}
+    assert own >= {0, 1, 2, 3, 4, 5, 69, 70, 75, 76, 77, 78, 130}
+    assert [code for code in {*own, *EXIT_CODES.values()} if not has_word(text, str(code))] == []
 
 
 def test_botctl_1_has_every_output_format() -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pwd
 import sqlite3
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -73,24 +76,44 @@ def test_the_doctor_reads_the_rows_of_the_ledger(tmp_path: Path) -> None:
     assert row()["status"] == "failed"
 
 
+def _shared(tmp_path: Path) -> Path:
+    """A directory that everybody may write to, and only the owner may remove from."""
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o1777)
+    return shared
+
+
 @pytest.mark.parametrize(
-    ("program", "tmp", "home", "said"),
+    ("place", "tmp", "home", "said"),
     [
-        ("/opt/botd/bin/botd", "true", "true", ""),
-        ("/home/me/venv/bin/botd", "true", "read-only", "lies in a home"),
-        ("/tmp/venv/bin/botd", "false", "true", "emptied at a restart"),
+        (lambda _: Path("/opt/botd"), "true", "true", ""),
+        (lambda _: Path(pwd.getpwuid(0).pw_dir) / "venv", "true", "read-only", "lies in a home"),
+        (lambda tmp_path: _shared(tmp_path) / "venv", "false", "true", "emptied at a restart"),
+        (lambda _: Path(tempfile.gettempdir()) / "venv", "false", "true", "emptied at a restart"),
     ],
+    ids=["opt", "home", "shared", "temporary"],
 )
 def test_a_unit_of_a_program_in_an_unusual_place_can_start_and_is_warned_of(
-    monkeypatch: pytest.MonkeyPatch, program: str, tmp: str, home: str, said: str
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, place: Callable[[Path], Path], tmp: str, home: str, said: str
 ) -> None:
-    monkeypatch.setattr(offline, "daemon_command", lambda: [program])
+    program = place(tmp_path) / "bin/botd"
+    monkeypatch.setattr(offline, "daemon_command", lambda: [str(program)])
     unit = offline.daemon_unit()
-    assert (
-        f"\nPrivateTmp={tmp}\n" in unit and f"\nProtectHome={home}\n" in unit and "@" not in unit.split("Exec")[1][:40]
-    )
+    assert f"\nPrivateTmp={tmp}\n" in unit and f"\nProtectHome={home}\n" in unit
+    assert f"\nExecStart={program}\n" in unit
     warning = offline.daemon_unit_warning()
     assert said in warning and bool(warning) == bool(said)
+
+
+def test_a_home_is_an_accounts_wherever_it_lies(monkeypatch: pytest.MonkeyPatch) -> None:
+    people = [("root", 0, "/root-of-all"), ("ann", 1000, "/srv/people/ann"), ("botd", 990, "/var/lib/botd")]
+    accounts = [pwd.struct_passwd((name, "x", uid, uid, "", home, "")) for name, uid, home in people]
+    monkeypatch.setattr(pwd, "getpwall", lambda: [*accounts, pwd.struct_passwd(("ed", "x", 1001, 1001, "", "/", ""))])
+    for program, warned in (("/srv/people/ann/venv/bin/botd", True), ("/srv/people/annex/botd", False),
+                            ("/var/lib/botd/venv/bin/botd", False), ("/opt/botd/bin/botd", False)):  # fmt: skip
+        monkeypatch.setattr(offline, "daemon_command", lambda program=program: [program])
+        assert ("lies in a home" in offline.daemon_unit_warning()) is warned
 
 
 def test_a_ledger_that_lacks_a_table_does_not_pass(tmp_path: Path) -> None:
