@@ -360,7 +360,7 @@ def _check(config: Config, spot: Spot) -> None:
 
 
 _LENIENT = (
-    "risk.preset is paper, mode is live: no limit on daily loss, drawdown, losing streaks or positions binds real money; "
+    "risk.preset is paper in mode live: no limit on daily loss, drawdown, losing streak or position binds real money; "
     "preset: live has them all (botctl risk show)"
 )
 

@@ -43,7 +43,8 @@ def replay_command(session: Session, name: str, tolerance: str, data: Path | Non
     """Hold a bot to the rules: each trade beside what they say; exit 1 where they differ.
 
     Reads the ledger of the configuration, and the candles of its market: the replayed file, the synthetic market, or
-    the local store (botctl data download). Begins where the bot was last changed (botctl set). missing: the rules trade and the bot did not; extra: the other way round.
+    the local store (botctl data download). Begins where the bot was last changed (botctl set). missing: the rules trade
+    and the bot did not; extra: the other way round.
 
     \b
     Example:

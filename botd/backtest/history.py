@@ -1,8 +1,9 @@
 """The candles of a backtest: from the local store, from a file or given, checked, with what there is to say of them.
 
 What cannot be candles is refused; what exchanges really publish (holes, minutes without a trade) is played and told
-in ``notes``. Nothing is repaired or invented. What a strategy reads besides (:meth:`History.seen_by`) is given with the
-candles, or of the same symbol: then its larger candles are built of them.
+in ``notes``. Nothing is repaired or invented; only open times that an outage moved off the grid of a file are set back
+to it, and told. What a strategy reads besides (:meth:`History.seen_by`) is given with the candles, or of the same
+symbol: then its larger candles are built of them.
 """
 
 from __future__ import annotations
@@ -103,10 +104,16 @@ def from_file(
     """Return the candles of a CSV (plain or gzip) in [from, to), and those before for the indicators."""
     _length(interval)
     try:
-        rows = read_candles(path, interval).rows
+        file = read_candles(path, interval)
     except ConfigError as error:
         raise as_argument(error) from None
-    return _history(between(rows, None, to_ms), symbol, str(path), from_ms, warmup, instrument)
+    history = _history(between(file.rows, None, to_ms), symbol, str(path), from_ms, warmup, instrument)
+    if not file.shifted:
+        return history
+    told = (
+        f"off the grid of {interval}, as outages leave them, and set back to it: {file.shifted} of the file's candles"
+    )
+    return replace(history, notes=(*history.notes, told))
 
 
 def from_candles(rows: Candles, symbol: str, instrument: Instrument | None = None, begin: int = 0) -> History:

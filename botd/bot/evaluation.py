@@ -17,7 +17,7 @@ from functools import partial
 from queue import SimpleQueue
 from typing import Any
 
-from botd.bot.inputs import as_seen
+from botd.bot.inputs import Windows, as_seen
 from botd.domain.candle import Candle
 from botd.domain.candles import Candles
 from botd.domain.clock import Clock
@@ -28,7 +28,6 @@ from botd.strategy.inputs import Read, missing
 logger = logging.getLogger("botd.bot")
 
 Lane = tuple[str, str]
-Windows = Callable[[str, str, int], Candles]
 Call = Callable[[], None]
 Done = Callable[[Exception | None], None]
 
@@ -110,8 +109,8 @@ class Evaluation:
             self.exit = bool(signals.exit[-1])
             self.notes = {name: _last(value) for name, value in signals.notes.items()}
             self.error = None
-        except Exception as error:  # whatever a strategy raises is its bots' failure, not the feed's
-            self._nothing(candles, error)
+        except (Exception, SystemExit) as error:  # whatever a strategy raises is its bots' failure, not the feed's
+            self._nothing(candles, _failure(error))
         self.candle_time = int(candles.time[-1])
 
     def _nothing(self, candles: Candles, error: Exception | None) -> None:
@@ -293,8 +292,8 @@ class EvaluationThread:
                 error: Exception | None = None
                 try:
                     call()
-                except Exception as raised:  # handed to the caller
-                    error = raised
+                except (Exception, SystemExit) as raised:  # handed to the caller
+                    error = _failure(raised)
                 loop.call_soon_threadsafe(_settle, future, error)
         except (StrategyStopped, RuntimeError):  # abandoned; or the loop is closed: nobody waits any more
             return
@@ -307,6 +306,11 @@ def _settle(future: asyncio.Future[None], error: Exception | None) -> None:
         future.set_result(None)
     else:
         future.set_exception(error)
+
+
+def _failure(raised: BaseException) -> Exception:
+    """Return what a strategy raised as a failure of its own: ``sys.exit()`` in it ends nothing else."""
+    return raised if isinstance(raised, Exception) else RuntimeError(f"it raised {type(raised).__name__}")
 
 
 def _last(value: Any) -> float | None:

@@ -1,7 +1,7 @@
 """Leaving a position: what is offered already is taken back, then everything is sold.
 
 On an exchange outside the process a cancel takes its time, and the leg may have filled meanwhile: the sale waits
-for the outcome. Never are the same coins offered twice.
+for the outcome. Never are the same coins offered twice. A sale that waits is in the ledger: it outlives a restart.
 """
 
 from __future__ import annotations
@@ -9,11 +9,15 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from botd.bot.intents import exit_of_all
 from botd.domain.order import Order, OrderStatus, OrderType, Purpose, Side
 
 if TYPE_CHECKING:
     from botd.bot.bot import Bot
+
+SPACE = "exits"
 
 TARGET_PATIENCE_MS = 10_000
 """So long is a target that rests on the exchange left to it, with the price beyond it."""
@@ -25,6 +29,8 @@ class Exit:
     def __init__(self, bot: Bot) -> None:
         self._bot = bot
         self._waiting: tuple[str, float] | None = None
+        self._is_old = False
+        """From before a restart: what is held may have been sold meanwhile, until the account was read."""
         self._reached = (0, 0)
         """When the resting target was reached: at first, and last (milliseconds)."""
 
@@ -44,9 +50,9 @@ class Exit:
             bot.cancel(order.client_order_id)
         left = [order for order in offers if order.status.is_open]
         if left and not bot.desk.gateway.in_process:
-            self._waiting = (reason, reference)
+            self._wait((reason, reference))
             return left[0]
-        self._waiting = None
+        self._wait(None)
         quantity = bot.instrument.floor_quantity(bot.book.position.quantity)
         if quantity <= 0:
             return None
@@ -75,14 +81,32 @@ class Exit:
     def on_order_end(self, order: Order) -> None:
         """An order of the bot ended: the sale that waited for it goes on, where anything is left."""
         if self._waiting is not None and order.side is Side.SELL:
-            self._bot.desk.soon(self._go_on)
+            self._bot.desk.soon(self.go_on)
 
-    def _go_on(self) -> None:
-        if self._waiting is None or self._offers():
+    def go_on(self) -> None:
+        """Sell now, where a sale waits and nothing is offered any more."""
+        if self._waiting is None or self._offers() or (self._is_old and self._bot.desk.not_ready()):
             return
-        (reason, reference), self._waiting = self._waiting, None
+        reason, reference = self._waiting
+        self._wait(None)
         if self._bot.holds:
             self.sell(reason, reference)
+
+    def give_up(self) -> None:
+        """Wait for nothing: what is held is nobody's any more."""
+        self._wait(None)
+
+    def restore(self, row: str) -> None:
+        """Take up the row that the ledger kept; empty for none."""
+        self._waiting = msgspec.json.decode(row, type=tuple[str, float]) if row else None
+        self._is_old = self._waiting is not None
+
+    def _wait(self, waiting: tuple[str, float] | None) -> None:
+        self._is_old = False
+        if waiting != self._waiting:
+            self._waiting = waiting
+            row = None if waiting is None else msgspec.json.encode(waiting).decode()
+            self._bot.desk.journal.keyed(SPACE, {str(self._bot.number): row})
 
     def _offers(self) -> list[Order]:
         return [order for order in self._bot.orders() if order.side is Side.SELL]

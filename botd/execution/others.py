@@ -18,7 +18,6 @@ class Others:
         """Of other instances of botd: by instance, by client id."""
         self.without_intent: dict[str, RemoteOrder] = {}
         """With an id of this instance that its ledger does not know."""
-        self.seen = 0
         self._instance = instance
 
     def forget(self) -> None:
@@ -32,7 +31,6 @@ class Others:
             return False
         place = self.externals if ours is None else self.foreign.setdefault(ours[0], {})
         if order.status.is_open:
-            self.seen += order.client_order_id not in place
             place[order.client_order_id] = order
         else:
             place.pop(order.client_order_id, None)

@@ -33,6 +33,7 @@ from botd.market.simulated.synthetic import SyntheticSource
 from botd.market.store.candle_rows import between
 from botd.strategy.base import SignalStrategy
 from botd.strategy.inputs import Read
+from botd.strategy.warmup import warmup_of
 
 Row = dict[str, Any]
 _COMPARED = ("quantity", "entry_price", "exit_price")
@@ -67,9 +68,11 @@ def run_replay(place: Place, world: World, name: str, tolerance: float, data: Pa
     strategy = info.build(spec.params)
     if not isinstance(strategy, SignalStrategy):
         raise DeniedError(f"{name}: {spec.strategy} places its own orders; the rules of signals do not say which")
-    history = _history(place, world, spec, strategy.warmup(), begin, seen, data)
+    terms = replace(Terms.of(spec, world.costs), capital=had)
+    warmup = max(warmup_of(spec.strategy, strategy), terms.warmup)
+    history = _history(place, world, spec, warmup, begin, seen, data)
     history = with_inputs(history, [(spec.strategy, strategy)], _input_rows(place, world, spec, data))
-    result = backtest(history, spec.strategy, strategy, replace(_terms(spec, world.costs), capital=had), WallClock())
+    result = backtest(history, spec.strategy, strategy, terms, WallClock())
     says = [row for row in result.trade_list() if row["exit_time"] is not None]
     rows = _compared(did, says, interval_ms(spec.interval), tolerance)
     return {
@@ -108,11 +111,13 @@ def _begin(connection: sqlite3.Connection, name: str, created: int) -> tuple[int
 
     Of changes longer ago than the ledger keeps events nothing is known.
     """
-    query = "SELECT time_ms, data FROM events WHERE topic = 'bot.changed' AND bot = ? AND time_ms >= ? ORDER BY seq DESC"
-    for time_ms, data in connection.execute(query, (name, created)):
-        keys = [key for key in msgspec.json.decode(data).get("changes", {}) if not key.startswith("label.")]
-        if keys:
-            return int(time_ms), f"{', '.join(keys)} changed at {rfc3339(int(time_ms))}, what was before is not compared"
+    query = "SELECT time_ms, data FROM events WHERE topic = 'bot.changed' AND bot = ? AND time_ms >= ? ORDER BY seq"
+    changes = [
+        (int(at), msgspec.json.decode(data)["changes"]) for at, data in connection.execute(query, (name, created))
+    ]
+    for at, keys in reversed(changes):
+        if told := ", ".join(key for key in keys if not key.startswith("label.")):
+            return at, f"{told} changed at {rfc3339(at)}, what was before is not compared"
     return created, ""
 
 
@@ -189,12 +194,6 @@ def _input_rows(place: Place, world: World, spec: BotSpec, data: Path | None) ->
         return between(complete_buckets(whole.candles, read.interval), begin, end)
 
     return of_the_market if world.source in ("replay", "synthetic") else stored
-
-
-def _terms(spec: BotSpec, costs: Mapping[str, Any]) -> Terms:
-    names = ("capital", "fraction", "risk_per_trade", "stop_loss", "take_profit", "trailing_stop", "break_even")
-    terms = Terms(**{name: getattr(spec, name) for name in names}, **costs)
-    return replace(terms, atr_stop=spec.atr_stop, atr_period=spec.atr_period, time_stop=spec.time_stop)
 
 
 def _compared(did: Sequence[Row], says: Sequence[Row], length: int, tolerance: float) -> list[Row]:

@@ -3,7 +3,7 @@
 An array appends at the end of a block with room to spare. Windows are contiguous, read-only views into
 the block. Rows once written are never written again: when the block is full, the rows to keep are copied
 into a *new* block, and a window handed out before goes on showing the old one. So a reader may keep its
-window for as long as it likes. It does not know where candles come from nor who reads them.
+window for as long as it likes. An array does not know where candles come from nor who reads them.
 """
 
 from __future__ import annotations

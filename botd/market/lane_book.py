@@ -91,8 +91,8 @@ class LaneBook:
     def window(self, symbol: str, interval: str, count: int) -> Candles:
         """Return the last closed candles, from the lane's array, or from the source where there is none."""
         lane = self.lane(symbol, interval)
-        if lane is not None and (len(lane.store) >= count or count <= lane.wanted or self._source is None):
-            return lane.store.window(count)
+        if lane is not None and (len(lane.array) >= count or count <= lane.wanted or self._source is None):
+            return lane.array.window(count)
         if self._source is None or symbol not in self._source.symbols:
             return Candles.empty(interval)
         self._per(interval)
@@ -103,11 +103,11 @@ class LaneBook:
         lane = self.lane(symbol, interval)
         if lane is None:
             return
-        have = lane.store.window(len(lane.store))
+        have = lane.array.window(len(lane.array))
         older = candles.part(0, int(candles.time.searchsorted(have.time[0]))) if len(have) else candles
-        lane.store = CandleArray(interval, lane.wanted, older)
+        lane.array = CandleArray(interval, lane.wanted, older)
         for row in range(len(have)):
-            lane.store.append(have.candle(row))
+            lane.array.append(have.candle(row))
         self._loaded(lane)
 
     # -- opening and freeing --------------------------------------------------------------------------
@@ -126,7 +126,7 @@ class LaneBook:
             state.add(lane, is_base=interval == self._base)
         elif wanted <= lane.wanted:
             return lane
-        lane.wanted = lane.store.keep = wanted
+        lane.wanted = lane.array.keep = wanted
         self._load(lane)
         self._changed()
         return lane
@@ -165,7 +165,7 @@ class LaneBook:
             lane.complete = False
             return
         now = self._clock.now_ms()
-        lane.store = CandleArray(
+        lane.array = CandleArray(
             lane.interval, lane.wanted, source.history(lane.symbol, lane.interval, now, lane.wanted)
         )
         self._loaded(lane)
@@ -186,7 +186,7 @@ class LaneBook:
 
     def _loaded(self, lane: LaneState) -> None:
         lane.complete = True
-        last = lane.store.last_time
+        last = lane.array.last_time
         lane.expected = None if last is None else last + lane.length
 
     def _changed(self) -> None:
@@ -201,7 +201,7 @@ class LaneBook:
         if lane is None and not (interval == TICKER and symbol in self.symbols):
             return
         if news.corrected and lane is not None:
-            lane.store = merged(lane.store, news.corrected)
+            lane.array = merged(lane.array, news.corrected)
         if news.revised is not None:
             before, after = msgspec.to_builtins(news.revised), msgspec.to_builtins(news.corrected[0])
             self._told("market.revised", symbol, interval, before=before, after=after)

@@ -67,7 +67,7 @@ class Subscription:
     @property
     def ready(self) -> bool:
         """Whether the history that was asked for is there (on candle feeds: from the beginning)."""
-        return self.lane.complete or len(self.lane.store) >= self.warmup
+        return self.lane.complete or len(self.lane.array) >= self.warmup
 
     def close(self) -> None:
         """Give the claim up; nothing is delivered any more, also not in the moment under way. Idempotent."""
@@ -80,13 +80,13 @@ class LaneState:
     """One (symbol, interval): its candles and who is told about them."""
 
     __slots__ = (
+        "array",
         "complete",
         "expected",
         "interval",
         "key",
         "length",
         "per",
-        "store",
         "subscriptions",
         "symbol",
         "wanted",
@@ -101,7 +101,7 @@ class LaneState:
         """Base candles that make up one of this lane's; 1 for a lane that is fed as it is."""
         self.wanted = wanted
         """How many closed candles readers may ask for."""
-        self.store = CandleArray(interval, wanted)
+        self.array = CandleArray(interval, wanted)
         self.complete = False
         """Whether the history was loaded: ``wanted`` candles, or all there are."""
         self.expected: int | None = None

@@ -215,7 +215,7 @@ class MarketManager:
             if base is None:
                 told.append((state.unread, candle, ()))
                 continue
-            base.store.append(candle)
+            base.array.append(candle)
             told.append((base, candle, base.subscriptions))
             if state.larger:
                 self._close_larger(state, base, now, told)
@@ -226,10 +226,10 @@ class MarketManager:
         for lane in state.larger:
             if now % lane.length:
                 continue
-            bucket = base.store.bucket(now - lane.length, lane.per)
+            bucket = base.array.bucket(now - lane.length, lane.per)
             if bucket is not None:
                 self._book.lane_hole(state, lane, bucket.open_time)
-                lane.store.append(bucket)
+                lane.array.append(bucket)
                 lane.expected = now
                 told.append((lane, bucket, lane.subscriptions))
 
@@ -385,13 +385,13 @@ class MarketManager:
         if not candle.is_sound:
             self._counts["quarantined"] += 1
             return []
-        last = lane.store.last_time
+        last = lane.array.last_time
         if last is not None and candle.open_time <= last:
             self._counts["duplicates"] += 1
             return []
         self._counts["candles"] += 1
         self._book.lane_hole(state, lane, candle.open_time)
-        lane.store.append(candle)
+        lane.array.append(candle)
         lane.expected = end = candle.open_time + lane.length
         told: list[_Told] = [(lane, candle, lane.subscriptions)]
         if lane is state.base:

@@ -43,6 +43,8 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
     """Digest of the strategy's source as it was last run."""
     atr: str = ""
     """The range that the stop of what it holds was measured by."""
+    exit: str = ""
+    """The sale that waited for another order's outcome."""
 
 
 class BotFactory:
@@ -103,6 +105,7 @@ class BotFactory:
         bot.remember_failure(kept.failed_ms)
         bot.denials.restore(kept.denials)
         stops.restore(bot, kept.atr)
+        bot.exit.restore(kept.exit)
         if bot.code and kept.code and bot.code != kept.code:
             self.tell_changed(bot)
         return bot

@@ -87,10 +87,6 @@ class Health:
         """Add a check."""
         self._checks.append(check)
 
-    def add_part(self, part: Part) -> None:
-        """Add a supervised part."""
-        self._checks.append(lambda: (part.name, part.status, part.detail))
-
     def report(self) -> tuple[str, list[dict[str, str]]]:
         """Return the worst status and all checks."""
         rows = [dict(zip(("name", "status", "detail"), check(), strict=True)) for check in self._checks]

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping
 
+import msgspec
+
 from botd.bot.bot import Bot
 from botd.domain.instrument import Instrument
 from botd.ledger.journal import Journal
-from botd.orchestrator.recovery import instruments_from_rows, instruments_to_rows
 
 logger = logging.getLogger("botd.world")
 
@@ -20,7 +21,9 @@ class Listing:
 
     def __init__(self, kept: Mapping[str, str], journal: Journal, bots: Callable[[], Iterable[Bot]]) -> None:
         """``kept`` are the ledger's rows of the last run."""
-        self.instruments: dict[str, Instrument] = instruments_from_rows(kept)
+        self.instruments: dict[str, Instrument] = {
+            key: msgspec.json.decode(row, type=Instrument) for key, row in kept.items()
+        }
         self._kept = dict(kept)
         self._journal = journal
         self._bots = bots
@@ -33,6 +36,7 @@ class Listing:
             if listed.status != bot.instrument.status:
                 logger.warning("%s: %s -> %s", bot.spec.symbol, bot.instrument.status, listed.status)
             bot.instrument = listed
-        changed = {key: row for key, row in instruments_to_rows(found).items() if self._kept.get(key) != row}
+        rows = {key: msgspec.json.encode(instrument).decode() for key, instrument in found.items()}
+        changed = {key: row for key, row in rows.items() if self._kept.get(key) != row}
         self._kept.update(changed)
         self._journal.keyed(SPACE, changed)

@@ -124,9 +124,10 @@ class Orchestrator:
             self._resume(bot)
 
     def supervise(self) -> None:
-        """Begin bots that wait for history, and retry those whose backoff is over (called every second)."""
+        """Begin bots that wait for history, retry after a backoff, go on with sales that wait (called every second)."""
         now = self._desk.clock.now_ms()
         for bot in list(self.bots.values()):
+            bot.exit.go_on()
             if bot.state is BotState.STARTING and bot.ready and not self.market_refusal:
                 bot.begin()
             elif bot.state is BotState.BACKOFF and now >= bot.retry_at_ms and not self._desk.market.candle_feed:
@@ -275,6 +276,7 @@ class Orchestrator:
         if not force and bot.orders():
             raise WrongStateError(f"{bot.name}: has {len(bot.orders())} open orders", f"botctl stop {bot.name}")
         left = f"{bot.book.position.quantity:f} {base} now unassigned" if bot.holds else ""
+        bot.exit.give_up()
         bot.cancel_all()
         if bot.state is not BotState.STOPPED:
             bot.end(BotState.STOPPED)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-import msgspec
-
 from botd.bot.denials import SPACE as DENIALS
+from botd.bot.exits import SPACE as EXITS
 from botd.bot.stops import SPACE as ATR
-from botd.domain.instrument import Instrument
 from botd.domain.position import Position
 from botd.execution.gateway import Gateway
 from botd.ledger.accounting import BotBook
@@ -43,17 +41,8 @@ def _kept(number: int, loaded: Loaded) -> Kept:
         denials=spaces.get(DENIALS, {}).get(key, ""),
         code=spaces.get("code", {}).get(key, ""),
         atr=spaces.get(ATR, {}).get(key, ""),
+        exit=spaces.get(EXITS, {}).get(key, ""),
     )
-
-
-def instruments_to_rows(instruments: Mapping[str, Instrument]) -> dict[str, str]:
-    """Return the grids as keyed rows, so that bots can be shown while the exchange is out of reach."""
-    return {symbol: msgspec.json.encode(instrument).decode() for symbol, instrument in instruments.items()}
-
-
-def instruments_from_rows(rows: Mapping[str, str]) -> dict[str, Instrument]:
-    """Return the grids kept at the last run."""
-    return {symbol: msgspec.json.decode(row, type=Instrument) for symbol, row in rows.items()}
 
 
 def _book(record: BotRecord, loaded: Loaded, position: Position | None) -> BotBook:

@@ -17,8 +17,6 @@ from botd.orchestrator.views import Views
 from botd.report.statistics import Account, Curve, statistics
 
 FLEET = "fleet"
-
-
 _TRADE = ",".join(Trade.__struct_fields__)
 
 
@@ -98,7 +96,7 @@ class TrackRecord:
             skipped_min_notional=bot.skipped_min_notional,
         )
         figures = statistics(curve, [_trade(row) for row in trades], account, bot.spec.interval)
-        return {"name": bot.name, **figures, "seconds_unprotected": round(bot.desk.protection(bot.number)[1], 1)}
+        return {"name": bot.name, **figures, "seconds_unprotected": round(bot.desk.protection(bot.number).seconds, 1)}
 
     def fleet_drawdown_pct(self) -> float | None:
         """Return the fleet's deepest drawdown in percent."""

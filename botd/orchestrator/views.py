@@ -149,7 +149,7 @@ class Views:
         """Return where stop and target are guarded: exchange (the stop rests there), placing, botd, or none."""
         if bot.guard.stop() is None:
             return "botd" if bot.book.position.target is not None else "none"
-        return bot.desk.protection(bot.number)[0]
+        return bot.desk.protection(bot.number).place
 
     @staticmethod
     def _guarded(bot: Bot) -> str:

@@ -25,7 +25,6 @@ from botd.risk.volatility import Moves
 
 DAY_MS = 86_400_000
 REJECT_WINDOW_MS = 60_000
-PREFIXES = ("equity:", "streak:", "rejects:", "move:")
 
 
 class Marks(msgspec.Struct):

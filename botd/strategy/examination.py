@@ -53,7 +53,7 @@ def examine(name: str, strategy: SignalStrategy, candles: Candles) -> int:
         if known is None:
             return len(chosen)
         first, ahead = _first(strategy, rows, whole, length, known, cut is not None)
-    except Exception as error:  # a user's code may raise anything
+    except (Exception, SystemExit) as error:  # a user's code may raise anything
         raise InvalidError(f"strategy {name}: {type(error).__name__}: {error}") from None
     raise _refusal(name, rows, first, ahead, length)
 
@@ -62,7 +62,7 @@ def asked(name: str, strategy: SignalStrategy, candles: Candles) -> Signals:
     """Return the signals of ``candles``; InvalidError for code that fails and for what are no signals."""
     try:
         signals = signals_of(strategy, candles)
-    except Exception as error:  # a user's code may raise anything
+    except (Exception, SystemExit) as error:  # a user's code may raise anything
         raise InvalidError(f"strategy {name}: {type(error).__name__}: {error}") from None
     for side in ("enter", "exit"):
         flags = getattr(signals, side, None)

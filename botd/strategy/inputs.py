@@ -123,14 +123,21 @@ def sampled(name: str, strategy: SignalStrategy, interval: str, samples: Samples
 def signals_of(strategy: SignalStrategy, candles: Candles) -> Signals:
     """Return the signals of ``candles``: what the strategy says, and nothing where an input is missing."""
     if not candles.inputs:
-        return strategy.signals(candles)
+        return _asked(strategy, candles)
     ready = readiness(candles)
     if not ready.any():  # nor is there anything to compute with
         return Signals(enter=ready, exit=ready)
-    said = strategy.signals(candles)
+    said = _asked(strategy, candles)
     if ready.all():
         return said
     return Signals(_held(said.enter, ready), _held(said.exit, ready), said.notes)
+
+
+def _asked(strategy: SignalStrategy, candles: Candles) -> Signals:
+    try:
+        return strategy.signals(candles)
+    except SystemExit as end:  # it would end whoever asks: botd, or botctl without a word
+        raise RuntimeError(f"signals() ends the program: sys.exit({end.code!r})") from None
 
 
 def readiness(candles: Candles) -> NDArray[np.bool_]:

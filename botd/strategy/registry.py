@@ -64,7 +64,7 @@ class StrategyInfo:
             strategy = self.cls(**values)
             problem = strategy.validate()
             strategy.in_words()
-        except Exception as error:  # a user's code may raise anything
+        except (Exception, SystemExit) as error:  # a user's code may raise anything
             raise InvalidError(f"strategy {self.name}: {type(error).__name__}: {error}") from None
         if problem:
             raise InvalidError(f"strategy {self.name}: {problem}")

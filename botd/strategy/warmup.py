@@ -36,7 +36,7 @@ def warmup_of(name: str, strategy: Strategy) -> int:
     """Return how many candles a strategy needs, whatever its author wrote; InvalidError for what is no such number."""
     try:
         needs = operator.index(strategy.warmup())
-    except Exception as error:  # a user's code may raise anything
+    except (Exception, SystemExit) as error:  # a user's code may raise anything
         raise InvalidError(f"strategy {name}: warmup(): {type(error).__name__}: {error}") from None
     if not 0 <= needs <= MOST_CANDLES:
         raise InvalidError(f"strategy {name}: warmup() must be from 0 to {MOST_CANDLES}, not {needs}")

@@ -136,7 +136,7 @@ def _in_time(until: float, failure: str) -> None:
 
 
 def _pings(wire: Wire, seconds: float) -> list[float]:
-    """Ask the daemon for its list now and then, as somebody would; return how long the answers took."""
+    """Ping the daemon ten times a second; return how long the answers took."""
     taken, until = [], time.perf_counter() + seconds
     while time.perf_counter() < until:
         began = time.perf_counter()

@@ -68,7 +68,8 @@ def _replay(home: Path, strategies: Sequence[str]) -> list[Row]:
 
 
 async def _durable(home: Path, count: int) -> list[Row]:
-    """Commit fills one by one, each waited for, and many at once; a plain table of SQLite beside it."""
+    """Commit fills one by one, each waited for, and many at once, which share a sync; a plain table of SQLite beside
+    it, one by one."""
     ledger = Ledger.open(home / "durable.db", {"mode": "paper", "source": "bench"}, clock=WallClock())
     try:
         alone = []
@@ -90,7 +91,7 @@ async def _durable(home: Path, count: int) -> list[Row]:
     plain = _plain(home / "plain.db", count)
     return [
         Row(
-            "durable fills, a commit each",
+            "durable fills, up to 200 commits waiting",
             together,
             "/s",
             "sqlite3, a FULL commit each",

@@ -28,7 +28,7 @@ from tests.mutation.trial import KILLED, TIMED_OUT, Broken, try_all
 
 AIM = 0.90
 NOT_COPIED = (".git", ".venv", "build", "dist", "__pycache__", ".*_cache", ".hypothesis", "*.egg-info")
-SHORT = {"BOTD_MACHINE_EXAMPLES": "50", "BOTD_MACHINE_STEPS": "30", "BOTD_CAMPAIGN": "50x30"}
+SHORT = {"BOTD_CAMPAIGN": "50x30"}
 """How long the state machines search: what a unit test shall notice is found soon, or not at all."""
 NOTES = Path(__file__).parent / "equivalent.txt"
 

@@ -215,6 +215,14 @@ def test_microseconds_are_read_as_what_they_are(tmp_path: Path) -> None:
     assert (int(history.candles.time[0]), history.instrument.step) == (1_704_067_200_000, Decimal("0.1"))
 
 
+def test_candles_that_open_off_the_grid_are_set_back_to_it_and_told(tmp_path: Path) -> None:
+    path = tmp_path / "off.csv"
+    path.write_text("".join(f"{1_704_067_200_000 + 60_000 * n + 17 * (n == 4)},1,2,1,1.5,0.1\n" for n in range(9)))
+    history = from_file(path, BTC, "1m")
+    assert not (history.candles.time % 60_000).any()
+    assert history.notes == ("off the grid of 1m, as outages leave them, and set back to it: 1 of the file's candles",)
+
+
 def test_holes_and_candles_without_volume_are_played_and_told(candles: Candles) -> None:
     kept = np.ones(5000, bool)
     kept[100:120] = kept[300] = False

@@ -214,6 +214,50 @@ def test_a_sale_that_waits_for_its_legs_goes_on_in_the_bot_with_another_strategy
     remote(script)
 
 
+@pytest.mark.parametrize("ended", [False, True])
+def test_a_sale_that_waits_for_its_legs_outlives_a_restart(remote: Any, quiet: Any, ended: bool) -> None:  # noqa: F811
+    async def script(small: RemoteWorld) -> None:
+        bot, stop, target = await paired(small, quiet)
+        small.world.kill_switch.close(bot, keep_running=True)
+        if ended:
+            end(small, stop, target)  # and botd ends before its sale is durable
+        small.world.listing.take({"BTC/USDT": bot.instrument})
+        await small.world.settlement.commit()
+        await small.end(killed=True)
+        before = small.remote
+        small.open()
+        small.connect()
+        small.remote.orders = before.orders
+        await small.tick(100)
+        if not ended:
+            end(small, stop, target)
+        small.world.orchestrator.supervise()
+        await small.settle()
+        assert small.remote.sent == []  # not before market and account were read: it may have been sold meanwhile
+        small.world.orchestrator.market_ready()
+        small.world.orchestrator.supervise()
+        await until(lambda: small.remote.sent)
+        small.remote.trade(small.remote.sent[0], "1")
+        await small.settle()
+        assert not small.world.orchestrator.get(bot.name).holds and len(small.remote.sent) == 1
+        await small.world.settlement.commit()
+        assert await small.world.ledger.query("SELECT * FROM keyed WHERE space = 'exits'", ()) == []
+
+    remote(script)
+
+
+def test_a_bot_that_is_removed_by_force_sells_nothing_any_more(remote: Any, quiet: Any) -> None:  # noqa: F811
+    async def script(small: RemoteWorld) -> None:
+        bot, stop, target = await paired(small, quiet)
+        small.world.kill_switch.close(bot, keep_running=True)
+        small.world.orchestrator.remove(bot, force=True)
+        end(small, stop, target)
+        await small.settle()
+        assert len(small.remote.sent) == 3 and bot.holds
+
+    remote(script)
+
+
 def test_the_trade_ends_with_the_reason_of_the_leg_that_sold(remote: Any, quiet: Any) -> None:  # noqa: F811
     async def script(small: RemoteWorld) -> None:
         told = []

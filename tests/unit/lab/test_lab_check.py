@@ -78,6 +78,7 @@ def test_an_event_strategy_has_nothing_to_examine(lab: Lab) -> None:
         ("return Signals(close > 1, close[1:] > 1)", "exit must be an array of 5000 booleans"),
         ("return Signals(close, close > 1)", "enter must be an array of 5000 booleans"),
         ("return close.nothing", "AttributeError"),
+        ("raise SystemExit('no data')", "signals() ends the program: sys.exit('no data')"),
     ],
 )
 def test_what_are_no_signals_is_an_error_of_the_strategy(lab: Lab, body: str, fact: str) -> None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from decimal import Decimal
 
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -15,9 +13,8 @@ from botd.domain.order import Fill, Side
 from botd.ledger.accounting import BotBook
 from botd.ledger.double_entry import FEES, MARKET, Posting, balances, bot_account, moved, postings
 from botd.ledger.lots import FifoBook
+from tests.fakes.campaign import campaign
 
-EXAMPLES = int(os.environ.get("BOTD_MACHINE_EXAMPLES", "200"))
-STEPS = int(os.environ.get("BOTD_MACHINE_STEPS", "50"))
 CAPITAL = Decimal(10_000)
 STEP = Decimal("0.0001")
 
@@ -131,9 +128,4 @@ def _state(book: BotBook) -> tuple[object, ...]:
 
 
 TestBooks = Books.TestCase
-TestBooks.settings = settings(
-    max_examples=EXAMPLES,
-    stateful_step_count=STEPS,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
-)
+TestBooks.settings = campaign(200, 50)
