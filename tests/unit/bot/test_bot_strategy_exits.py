@@ -25,7 +25,7 @@ class Leaver(SignalStrategy):
 
 def _candles() -> Candles:
     one = np.array([1.0])
-    return Candles(time=np.array([60_000]), open=one, high=one, low=one, close=one, volume=one)
+    return Candles(interval="1m", time=np.array([60_000]), open=one, high=one, low=one, close=one, volume=one)
 
 
 def test_what_a_strategy_ends_is_its_own_evaluation() -> None:
