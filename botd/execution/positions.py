@@ -125,6 +125,13 @@ class Protected(msgspec.Struct, kw_only=True):
         leg, target = self.leg, self.target
         return target is not None and (leg is None or not leg.status.is_open or target.filled > ZERO)
 
+    def leaves_dust(self, instrument: Instrument) -> bool:
+        """True where the target alone works, and what is left of it is worth less than an order must be."""
+        leg, target = self.leg, self.target
+        if target is None or not target.status.is_open or (leg is not None and leg.status.is_open):
+            return False
+        return target.remaining * (target.price or ZERO) < instrument.min_notional
+
     @property
     def has_lost_target(self) -> bool:
         """True for a pair whose target ended without a fill, and nobody asked for it, while the stop works."""

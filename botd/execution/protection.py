@@ -167,7 +167,10 @@ class ProtectiveOrders:
         if known.acted_s is None:
             known.acted_s = now
         elif now - known.acted_s >= self.rules.rest_s:
-            self._cancel(position, known)
+            if not known.leaves_dust(position.instrument):
+                self._cancel(position, known)
+            elif not known.declared:  # no other order could sell it: it is left where it may yet be sold
+                self._declare(position, known, "what the target has left is too little for another order", now)
 
     def _keep(self, position: Position, known: Protected, levels: Levels, now: float) -> None:
         if any(leg.cancel_requested for leg in known.working):

@@ -202,6 +202,21 @@ def test_a_target_that_fills_in_part_is_cancelled_and_the_rest_gets_a_pair_and_t
     run(script())
 
 
+def test_what_a_target_leaves_that_no_other_order_could_sell_is_left_to_it() -> None:
+    async def script() -> None:
+        it = Paired()
+        _, target = await it.rest()
+        it.sell(target, "1.96")  # 0.04 at 110 is worth less than 5
+        await it.go(10)
+        assert it.room.exchange.cancels == [] and len(it.room.exchange.sent) == 2
+        assert it.state.declared and topics(it).count("protection.bot_side") == 1
+        it.sell(target, "0.04")
+        await it.go(2)
+        assert it.room.gateway.open_orders() == []
+
+    run(script())
+
+
 def test_a_target_that_fills_wholly_in_pieces_is_left_to_it() -> None:
     async def script() -> None:
         it = Paired()
