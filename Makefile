@@ -17,7 +17,7 @@ demo: $(VENV)/ready  ## bots of five strategies on the synthetic market, fast fo
 	@$(BIN)/botctl demo
 
 test: $(VENV)/ready  ## the whole suite, with real processes, sockets and Redis
-	@$(BIN)/python -m pytest -n 2 --dist loadfile
+	@$(BIN)/python -m pytest -n 3 --dist loadfile
 
 lint: $(VENV)/ready  ## ruff and mypy
 	@$(BIN)/ruff check .

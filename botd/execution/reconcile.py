@@ -78,7 +78,7 @@ class Reconciler:
         )
         self._looking = asyncio.Lock()
         self._begun_s = 0.0
-        self._looked: set[str] = set()
+        self.looked: set[str] = set()
         self._undecided = False
         """Balances differ, and it was not seen often enough to say what it means."""
         self._active: set[str] = set()
@@ -146,12 +146,12 @@ class Reconciler:
                     await look()
                 failpoint("reconcile.after_look")
                 self._counts["looks"] += 1
-                self._looked.add(what)
+                self.looked.add(what)
             except BotdError as error:
                 self._counts["failed"] += 1
                 self._agenda.again(what, self._clock.monotonic())
                 logger.info("reconcile: %s could not be read: %s", what, error.message)
-        if not self.ready and len(self._looked) == 2 and not self._undecided:
+        if not self.ready and len(self.looked) == 2 and not self._undecided:
             self.ready, self._agenda.at_first = True, False
             logger.info("reconcile: the account was read")
 

@@ -77,12 +77,17 @@ class LiveDesk:
             raise NotFoundError(f"{instance}: no orders of such an instance", "see: botctl reconcile")
 
     async def reconcile(self, *, accept_reset: bool, by: str) -> dict[str, Any]:
-        """Hold the books against the exchange now; return match, rows, differences and the orders in doubt."""
+        """Hold the books against the exchange now; return match, rows, differences and the orders in doubt.
+
+        UnavailableError: the exchange could not be asked since the start.
+        """
         ended: list[str] = []
         if self._reconciler is not None:
             if accept_reset:
                 ended = [order.client_order_id for order in await self._reconciler.accept_reset(by)]
             await self._reconciler.look_now()
+            if "balances" not in self._reconciler.looked:
+                raise UnavailableError("the account was not read yet, so nothing is known of it", "see: botctl health")
         elif accept_reset:
             raise UnavailableError("this exchange is botd's own: it never begins anew", "another state_dir does")
         found = self._explain().as_dict()

@@ -77,6 +77,11 @@ class Botd:
         """Run botctl with ``-o json``."""
         return json.loads(self.run(*args, "-o", "json").stdout)
 
+    def is_reconciled(self) -> bool:
+        """Tell whether the account was read and matches; just after a start it may not have been."""
+        done = self.run("reconcile", "-o", "json", check=False)
+        return done.returncode == 0 and not json.loads(done.stdout)["refusals"]
+
     def until(self, condition: Callable[[], bool], timeout_s: float) -> None:
         """Wait for a condition; fail with the daemon's log."""
         end = time.monotonic() + timeout_s

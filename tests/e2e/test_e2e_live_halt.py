@@ -22,6 +22,6 @@ def test_a_halt_is_durable_and_cancels_all_entries_with_redis_dead_a_strategy_hu
         made = len(venue.books.orders)
         botd.kill()  # what was answered survives
         botd.start()
-        botd.until(lambda: not botd.json("reconcile")["refusals"], 30)
+        botd.until(botd.is_reconciled, 30)
         assert [row["state"] for row in botd.json("ls")] and "halted" in botd.run("risk", "show").stdout
         assert len(venue.books.orders) == made and venue.books.open_orders() == []

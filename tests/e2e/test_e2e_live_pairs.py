@@ -68,6 +68,6 @@ def test_a_pair_rests_is_said_cancelled_by_panic_placed_again_and_its_target_sel
     botd.start()
     botd.until(lambda: [row["exit_reason"] for row in botd.json("trades", "beta") if row["exit_reason"]], 60)
     assert botd.json("trades", "beta")[0]["exit_reason"] == "take_profit"
-    botd.until(lambda: botd.json("reconcile", "--explain")["match"], 30)
+    botd.until(botd.is_reconciled, 30)
     front.call(venue.venue.check)
     assert botd.stop() == 0

@@ -88,7 +88,7 @@ def test_with_botd_dead_no_order_of_ours_is_left_what_is_held_is_sold_and_the_ne
         front.call(venue.venue.engine.cancel, "BNBUSDT", None, other.client_id)
 
     botd.start()
-    botd.until(lambda: botd.json("reconcile", "--explain")["match"], 30)
+    botd.until(botd.is_reconciled, 30)
     ready(botd)
     assert "panic" in [trade["exit_reason"] for trade in botd.json("trades", "alpha")]
     booked = [fill for fill in botd.json("fills") if fill["client_order_id"] == sale["client_order_id"]]
