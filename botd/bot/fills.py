@@ -61,10 +61,11 @@ def book_fill(bot: Bot, order: Order, fill: Fill) -> Decimal:
 
 def write_off_dust(bot: Bot, order: Order) -> None:
     """A sale ended before it was whole: what is left may be too little for another one."""
-    if order.side is Side.BUY or order.average is None or bot.desk.market.candle_feed:
+    price = order.average or order.price
+    if order.side is Side.BUY or price is None or bot.desk.market.candle_feed:
         return
     now = bot.desk.clock.now_ms()
-    trade = _close_dust(bot, order, order.average, now)
+    trade = _close_dust(bot, order, price, now)
     if trade is None:
         return
     bot.guard.cleared()
@@ -74,13 +75,22 @@ def write_off_dust(bot: Bot, order: Order) -> None:
 
 
 def _close_dust(bot: Bot, order: Order, price: Decimal, time_ms: int) -> Trade | None:
-    """Write off what is held where it cannot be sold; return the round trip that ends by it."""
+    """Write off what is held where it cannot be sold, and no other sale works for it; return the round trip that
+    ends by it."""
+    if _is_offered(bot, order):
+        return None
     book, held = bot.book, bot.book.position.quantity
     bar = bot.desk.market.bar_index(*bot.lane, bucket_start(time_ms, bot.length_ms))
     trade = book.close_dust(_least(bot, price), reason=order.intent_reason, bar=bar, time_ms=time_ms)
     if held and not book.position.quantity:
         bot.desk.journal.adjustment(bot.number, book.symbol, book.last_trade_id, DUST, held, time_ms)
     return trade
+
+
+def _is_offered(bot: Bot, order: Order) -> bool:
+    """Tell whether another sale than ``order`` works; the other leg of its pair ends with it."""
+    ended = {order.client_order_id, getattr(bot.desk.gateway.table.partner(order), "client_order_id", "")}
+    return any(o.side is Side.SELL and o.remaining and o.client_order_id not in ended for o in bot.orders())
 
 
 def _least(bot: Bot, price: Decimal) -> Decimal:
