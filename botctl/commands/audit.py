@@ -17,6 +17,7 @@ from botctl.completion import AUDIT_KINDS, complete_kind
 from botctl.exit_codes import FAILED, OK, USAGE, Fault
 from botctl.offline_calls import config_option, offline
 from botctl.output import Row, output_options, show_object, show_rows, to_json, write
+from botctl.places import OF_THE_LEDGER, refuse_another_daemon
 from botctl.session import Session, clean
 
 
@@ -98,6 +99,7 @@ def verify_command(session: Session, config: Path | None) -> int:
     Example:
       botctl audit verify || mail -s "audit" me@example.org
     """
+    refuse_another_daemon(session, config, OF_THE_LEDGER)
     found = offline("audit_verify", config)
     show_object(session, found, _verdict)
     if not found["chain_holds"]:
@@ -124,6 +126,7 @@ def accept_command(session: Session, reason: str, config: Path | None, yes: bool
     """
     if not 0 < len(reason.strip()) <= MOST_LETTERS:
         raise Fault(USAGE, f"--reason: 1 to {MOST_LETTERS} letters", "say what happened, in a line")
+    refuse_another_daemon(session, config, OF_THE_LEDGER)
     confirm(session, "accept for ever that the audit is broken up to now", yes)
     made = offline("audit_accept", config, reason.strip())
     if made is None:
@@ -157,6 +160,7 @@ def _acceptance(row: Row) -> str:
 
 
 def _rows(session: Session, config: Path | None, since: str | None, kind: str | None, last: int | None) -> list[Row]:
+    refuse_another_daemon(session, config, OF_THE_LEDGER)
     rows: list[Row] = offline("audit_rows", config, moment_ms(session, since, wall=True) or 0, kind, last)
     return rows
 

@@ -14,6 +14,7 @@ from botctl.details import details
 from botctl.exit_codes import FAILED, NOT_RUNNING, OK, TIMEOUT, UNAVAILABLE, USAGE, Fault
 from botctl.offline_calls import offline
 from botctl.output import MARKETS, Row, output_options, show_object, silent, write
+from botctl.places import places, refuse_another_daemon
 from botctl.session import SLOW_TIMEOUT_S, Session, clean
 
 STOP_TIMEOUT_S = 45.0  # the daemon gives itself 38
@@ -94,19 +95,19 @@ def daemon_restart(session: Session, config: str | None) -> int:
       botctl daemon restart && botctl wait --for ready
     """
     if config and not asked_for(session.endpoint):
-        session.endpoint = _places(config)[0]  # the daemon of this configuration, not the user's usual one
+        session.endpoint = places(config)[0]  # the daemon of this configuration, not the user's usual one
     hello = _hello(session)
     if hello is None:
         return _start(session, config)
     if config:
-        _refuse_another_socket(session, config)
+        refuse_another_daemon(session, config, "botd would listen on")
     arguments = ["--config", os.path.abspath(config)] if config else _arguments_of(hello)
     options = dict(zip(arguments[::2], arguments[1::2], strict=True))
     offline("start_check", options.get("--config"), options.get("--state-dir"))  # a mistake stops nothing
     _stop(session, hello)
     code = _run_botd(arguments)
     if code == OK:
-        _tell_where(session, *(_places(config) if config else (session.client.path, str(hello.get("state_dir", "")))))
+        _tell_where(session, *(places(config) if config else (session.client.path, str(hello.get("state_dir", "")))))
     return code
 
 
@@ -221,36 +222,14 @@ def _hello(session: Session) -> Row | None:
 
 
 def _start(session: Session, config: str | None) -> int:
-    _refuse_another_socket(session, config)
+    refuse_another_daemon(session, config, "botd would listen on")
     arguments = ["--config", os.path.abspath(config)] if config else []
     if given := os.environ.get("BOTD_STATE_DIR"):
         arguments += ["--state-dir", os.path.abspath(given)]
     code = _run_botd(arguments)
     if code == OK:
-        _tell_where(session, *_places(config))
+        _tell_where(session, *places(config))
     return code
-
-
-def _places(config: str | None) -> tuple[str, str]:
-    """Return the socket and the state directory of the botd that this configuration makes."""
-    found = offline("config", config)
-    return str(found.socket), str(found.state_dir)
-
-
-def _refuse_another_socket(session: Session, config: str | None) -> None:
-    """Refuse to start one daemon while the endpoint names another: every next verb would go to that one."""
-    if not asked_for(session.endpoint):
-        return
-    endpoint, (socket, _) = candidates(session.endpoint)[0], _places(config)
-    if os.path.realpath(endpoint) == os.path.realpath(socket):
-        return
-    name = "--endpoint" if session.endpoint else "$BOTCTL_ENDPOINT"
-    remedy = "leave it out" if session.endpoint else "unset BOTCTL_ENDPOINT"
-    raise Fault(
-        USAGE,
-        f"{name} is {endpoint}, but botd would listen on {socket}",
-        f"give --config FILE, the configuration with that socket, or {remedy}",
-    )
 
 
 def _tell_where(session: Session, socket: str, state_dir: str) -> None:

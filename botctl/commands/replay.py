@@ -13,6 +13,7 @@ from botctl.completion import complete_bot
 from botctl.exit_codes import FAILED, OK
 from botctl.offline_calls import offline
 from botctl.output import output_options, show_rows, silent
+from botctl.places import OF_THE_LEDGER, refuse_another_daemon
 from botctl.session import Session
 
 COLUMNS = [
@@ -51,6 +52,7 @@ def replay_command(session: Session, name: str, tolerance: str, data: Path | Non
       botctl replay alpha
       botctl replay alpha --tolerance 0.5% -o json
     """
+    refuse_another_daemon(session, config, OF_THE_LEDGER)
     found = offline("lab_replay", config, name, float(tolerance), data)
     for note in found["notes"]:
         session.say(note)

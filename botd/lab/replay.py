@@ -160,7 +160,7 @@ def _history(
     if world.source == "synthetic":
         source = SyntheticSource(list(world.symbols), world.interval, world.start_ms, world.seed)
         end = until or first
-        count = (end - world.start_ms) // length
+        count = (end + length - world.start_ms) // length  # from the first on: indicators begin there
         if not 0 < count <= _MOST_SYNTHETIC:
             raise InvalidError(f"{spec.name}: {count} candles of the synthetic market cannot be played")
         rows = source.history(spec.symbol, spec.interval, end + length, count)

@@ -100,3 +100,10 @@ def test_the_demo_finds_a_place_with_a_short_path(tmp_path, monkeypatch):
     assert short_place() == "/run/user/7"
     monkeypatch.setattr(tempfile, "tempdir", "/t")
     assert short_place() == "/t"
+
+
+def test_a_ledger_of_another_daemon_than_the_endpoints_is_not_read(botctl, tmp_path, monkeypatch):
+    monkeypatch.setenv("BOTD_STATE_DIR", str(tmp_path / "usual"))
+    for verb in (("replay", "alpha"), ("audit", "verify"), ("audit", "show"), ("audit", "export")):
+        done = botctl("--endpoint", str(tmp_path / "month" / "control.sock"), *verb)
+        assert done.code == 2 and "belongs to the botd at" in done.err and "--config" in done.err
