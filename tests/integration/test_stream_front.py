@@ -18,7 +18,7 @@ from tests.fakes.binance.tls import LoopbackResolver, ThrowAwayCA
 from tests.fakes.stream_world import FAST, Client, client, run, until
 
 PRODUCTION = "wss://stream.binance.com:9443"
-BOOK, LIVE = "btcusdt@bookTicker", {"btcusdt@bookTicker", "btcusdt@kline_1m", "ethusdt@aggTrade", "ethusdt@trade"}
+BOOK, LIVE = "btcusdt@bookTicker", {"btcusdt@bookTicker", "btcusdt@kline_1m", "ethusdt@trade"}
 
 
 @contextlib.asynccontextmanager
