@@ -114,7 +114,8 @@ def _lock(path: Path) -> int:
         pid = _pid(descriptor)
         os.close(descriptor)
         who = f"another botd (pid {pid})" if pid else "another botd"
-        raise RunningError(f"{who} holds {path}", "see `botctl daemon status`, or use another --state-dir") from None
+        hint = "see `botctl daemon status`; a second botd needs a state_dir of its own, in a configuration of its own"
+        raise RunningError(f"{who} holds {path}", hint) from None
     except OSError as error:
         os.close(descriptor)
         raise _refusal(path, error) from None

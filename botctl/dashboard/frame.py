@@ -41,6 +41,7 @@ PRIORITY += ["note", "trades", "position.entry_price", "position.stop", "positio
 NARROWEST = {"note": 10}
 
 KEYS = "Enter open  s start  x stop  p pause  o sort  r reverse  / find  ? help  q quit"
+FILTERED_KEYS = "Escape drops it  Enter open  s start  x stop  / find  ? help  q quit"
 HELP = """Keys
 
   up, down      select a bot (also k and j, PageUp, PageDown, Home, End)
@@ -275,7 +276,7 @@ def _footer(board: Dashboard) -> Line:
     if board.page == "help":
         return [("q or Escape back  up/down scroll", "dim")]
     if board.filter and board.page == "bots":
-        return [(f"filter: {board.filter}  (Escape drops it)  ", "bold"), (KEYS, "dim")]
+        return [(f"filter: {board.filter}  ", "bold"), (FILTERED_KEYS, "dim")]
     return [(KEYS, "dim")]
 
 

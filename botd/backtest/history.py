@@ -15,10 +15,9 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from botd.domain.candle import interval_ms
-from botd.domain.candles import Candles, InputCandles, complete_buckets
+from botd.domain.candles import Candles, InputCandles, complete_buckets, finest_decimal
 from botd.domain.clock import rfc3339
 from botd.domain.errors import ConfigError, InvalidError, NotFoundError
 from botd.domain.instrument import Instrument, split_symbol
@@ -28,9 +27,7 @@ from botd.market.store.candle_store import CandleStore
 from botd.strategy.base import SignalStrategy
 from botd.strategy.inputs import Read, given_inputs, reads_of, seen
 
-_MOST_DECIMALS = 12
 _BLOCK = 1 << 15
-_SOME = 1000  # rows that tell most of it: the others are then looked through once
 _MIN_NOTIONAL = Decimal(5)
 
 
@@ -140,9 +137,9 @@ def seen_instrument(symbol: str, rows: Candles) -> Instrument:
         base, quote = split_symbol(symbol)
     except ValueError as error:
         raise InvalidError(str(error)) from None
-    tick = min(_grid(column) for column in (rows.open, rows.high, rows.low, rows.close))
+    tick = min(finest_decimal(column) for column in (rows.open, rows.high, rows.low, rows.close))
     return Instrument(
-        symbol=symbol, base=base, quote=quote, tick=tick, step=_grid(rows.volume), min_notional=_MIN_NOTIONAL
+        symbol=symbol, base=base, quote=quote, tick=tick, step=finest_decimal(rows.volume), min_notional=_MIN_NOTIONAL
     )
 
 
@@ -186,22 +183,6 @@ def _notes(rows: Candles, begin: int) -> tuple[str, ...]:
     if empty:
         notes.append(f"{empty} candles are without volume; orders fill in them as in any other")
     return tuple(notes)
-
-
-def _grid(values: NDArray[np.float64]) -> Decimal:
-    """Return the power of ten of the last decimal that any value uses."""
-    return Decimal(1).scaleb(-_decimals(values, _decimals(values[:_SOME], 0)))
-
-
-def _decimals(values: NDArray[np.float64], least: int) -> int:
-    """Return how many decimals the values have, ``least`` or more."""
-    left = values
-    for decimals in range(least, _MOST_DECIMALS):
-        scale = 10.0**decimals
-        left = left[np.rint(left * scale) / scale != left]
-        if not len(left):
-            return decimals
-    return _MOST_DECIMALS
 
 
 def _length(interval: str) -> int:

@@ -285,6 +285,8 @@ class Bot:
 
     def sellable(self) -> Decimal:
         """Return what is held and not offered for sale yet: more would be somebody else's coins."""
+        if not self.desk.gateway.may_sell(self.spec.symbol):
+            return ZERO
         return max(ZERO, self.book.position.quantity - offered(self.orders()))
 
     def cancel(self, client_order_id: str) -> None:

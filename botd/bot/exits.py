@@ -45,6 +45,9 @@ class Exit:
         Returns the sale, or the order whose outcome it waits for; None where nothing is sold.
         """
         bot = self._bot
+        if not bot.desk.gateway.may_sell(bot.spec.symbol):
+            self._wait((reason, reference))  # a leg that rests goes on
+            return None
         offers = self._offers()
         for order in offers:
             bot.cancel(order.client_order_id)
@@ -84,13 +87,15 @@ class Exit:
             self._bot.desk.soon(self.go_on)
 
     def go_on(self) -> None:
-        """Sell now, where a sale waits and nothing is offered any more."""
-        if self._waiting is None or self._offers() or (self._is_old and self._bot.desk.not_ready()):
+        """Go on with a sale that waits: what is still offered is taken back, then what is left is sold."""
+        bot = self._bot
+        may_sell = bot.desk.gateway.may_sell(bot.spec.symbol)
+        if self._waiting is None or not may_sell or (self._is_old and bot.desk.not_ready()):
             return
-        reason, reference = self._waiting
-        self._wait(None)
-        if self._bot.holds:
-            self.sell(reason, reference)
+        if bot.holds:
+            self.sell(*self._waiting)
+        else:
+            self._wait(None)
 
     def give_up(self) -> None:
         """Wait for nothing: what is held is nobody's any more."""

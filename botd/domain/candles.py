@@ -8,6 +8,7 @@ than ours, so nobody ever uses it). This page holds that rule; it fetches nothin
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -18,6 +19,8 @@ from botd.domain.candle import Candle, interval_ms
 
 InputKey = tuple[str, str]
 """(interval, symbol) as a strategy declared it; the symbol is empty for its own."""
+_MOST_DECIMALS = 12
+_SOME = 1000  # values that tell most of it: the others are then looked through once
 
 
 class Columns(msgspec.Struct, frozen=True, eq=False):
@@ -185,3 +188,19 @@ def complete_buckets(rows: Candles, interval: str) -> Candles:
     for column in columns:
         column.setflags(write=False)
     return Candles(interval, *columns)
+
+
+def finest_decimal(values: NDArray[np.float64]) -> Decimal:
+    """Return the power of ten of the last decimal that any value uses: 0.01 where 1.5 and 2.25 are seen."""
+    return Decimal(1).scaleb(-_decimals(values, _decimals(values[:_SOME], 0)))
+
+
+def _decimals(values: NDArray[np.float64], least: int) -> int:
+    """Return how many decimals the values have, ``least`` or more."""
+    left = values
+    for decimals in range(least, _MOST_DECIMALS):
+        scale = 10.0**decimals
+        left = left[np.rint(left * scale) / scale != left]
+        if not len(left):
+            return decimals
+    return _MOST_DECIMALS

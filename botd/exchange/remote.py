@@ -23,6 +23,10 @@ class QueryFailedError(UnavailableError):
     """A question that got no trustworthy answer: evidence of nothing."""
 
 
+class UnlistedError(QueryFailedError):
+    """A question of a symbol that the exchange does not list: it was not sent, and never will be answered."""
+
+
 class RemoteOrder(msgspec.Struct, frozen=True, kw_only=True):
     """What the exchange says of one order, ours or another's. Amounts are exact, times in milliseconds."""
 

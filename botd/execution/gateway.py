@@ -91,6 +91,9 @@ class Gateway:
         self._changed_cancels: set[str] = set()
         self._sequences: dict[int, int] = {}
         self._reserved: dict[int, int] = {}
+        self.may_sell: Callable[[str], bool] = lambda symbol: True
+        """False while what was sold of a symbol before the restart may not be booked yet (reconciliation's hook): what
+        a bot seems to hold may be gone, and the coins on the account another's."""
         self._numbering = threading.Lock()  # a user's hook asks for ids from the evaluation thread
         exchange.listen(self.on_report)
 

@@ -186,7 +186,7 @@ class ProtectiveOrders:
             position.cancel(leg)
 
     def _place(self, position: Position, known: Protected, levels: Levels, now: float) -> None:
-        if now < known.rests_s:
+        if now < known.rests_s or not self._gateway.may_sell(position.symbol):
             return
         known.declared = ""
         refusal = position.refusal() or self._unable(position.symbol) or self._crowded(position)

@@ -81,8 +81,6 @@ class Reconciler:
         self.looked: set[str] = set()
         self._undecided = False
         """Balances differ, and it was not seen often enough to say what it means."""
-        self._active: set[str] = set()
-        """Symbols whose trades may have news."""
         self._strays: list[Report] = []
         self._counts = dict.fromkeys(("looks", "failed", "transfers"), 0)
         self.trades = TradeReader(
@@ -92,6 +90,7 @@ class Reconciler:
         gateway.table.on_booked = self._on_booked
         gateway.table.on_stray = self._strays.append
         gateway.table.on_zombie = self._on_zombie
+        gateway.may_sell = lambda symbol: self.ready or symbol in self.trades.was_read
         exchange.listen_account(self)
 
     # -- what the exchange tells by itself
@@ -104,7 +103,7 @@ class Reconciler:
     def on_foreign(self, order: RemoteOrder) -> None:
         self._note_other(order)
         if order.filled:
-            self._active.add(order.symbol)
+            self.trades.active.add(order.symbol)
 
     def on_transfer(self, asset: str, amount: Decimal, time_ms: int) -> None:
         if not self.account.was_inferred(asset, amount, time_ms):
@@ -113,7 +112,7 @@ class Reconciler:
     def on_stream(self, up: bool) -> None:
         self._agenda.stream_up = up
         self._agenda.everything()  # up: what came before may have been missed; down: look oftener, from now on
-        self._active.update(order.symbol for order in self._gateway.open_orders())
+        self.trades.active.update(order.symbol for order in self._gateway.open_orders())
 
     def on_clock_step(self) -> None:
         """The wall clock stepped: look at everything."""
@@ -261,7 +260,7 @@ class Reconciler:
         for order in seen:
             if order.client_order_id not in found:
                 table.doubt(order, "not among the exchange's open orders")
-        self._active.update(order.symbol for order in before.values())
+        self.trades.active.update(order.symbol for order in before.values())
 
     async def _judge_order(self, remote: RemoteOrder, before: Mapping[str, Order]) -> None:
         """Hold one working order of the account against the table."""
@@ -304,7 +303,7 @@ class Reconciler:
 
     def _on_booked(self, fill: Fill) -> None:
         self.account.on_fill(fill)
-        self._active.add(fill.symbol)
+        self.trades.active.add(fill.symbol)
 
     async def _look_at_balances(self) -> None:
         account = self.account
@@ -313,7 +312,7 @@ class Reconciler:
             return
         account.watch()
         self.balances = await self._exchange.find_balances()
-        active, self._active = self._active if self.ready else set(self._symbols()), set()
+        active, self.trades.active = self.trades.active if self.ready else set(self._symbols()), set()
         differences = await self._read_trades(active)
         if differences:
             concerned = {s for s in self._symbols() if differences.keys() & set(split_symbol(s))}
@@ -346,12 +345,8 @@ class Reconciler:
 
     async def _read_trades(self, symbols: Iterable[str]) -> dict[str, Decimal]:
         """Read the trades of symbols; return what the balances differ by then."""
-        for symbol in sorted(symbols):
-            try:
-                await self.trades.read(symbol)
-            except BotdError:
-                self._active.add(symbol)  # its news are still to come
-                raise
+        held = {claim.symbol for claim in self._household.claims() if claim.quantity}
+        await self.trades.read_all(sorted(symbols, key=lambda s: (s not in held, s)))  # at first protection waits for it
         return self.account.differences(self.balances)
 
     def _symbols(self) -> set[str]:

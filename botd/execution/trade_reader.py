@@ -6,12 +6,13 @@ A trade is somebody else's only where no order of ours could be its own; until t
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from botd.domain.clock import Clock
+from botd.domain.errors import BotdError
 from botd.domain.events import Event
 from botd.domain.order import PANIC_SEQUENCE, Order, OrderStatus, Purpose, Side
-from botd.exchange.remote import RemoteExchange, RemoteTrade
+from botd.exchange.remote import RemoteExchange, RemoteTrade, UnlistedError
 from botd.execution.account import AccountBook
 from botd.execution.client_ids import parse_client_order_id
 from botd.execution.durable import KeptOrder, OrderArchive
@@ -50,10 +51,27 @@ class TradeReader:
         self._externals: set[tuple[str, str]] = set()
         self.vanished: set[str] = set()
         """Symbols in which the exchange does not know the last trade any more."""
+        self.active: set[str] = set()
+        """Symbols whose trades may have news."""
+        self.was_read: set[str] = set()
+        """Symbols of which everything was read since the start: what was sold while botd was down is booked."""
 
     def know_external(self, symbol: str, exchange_order_id: str) -> None:
         """Say that an order of the account is not ours."""
         self._externals.add((symbol, exchange_order_id))
+
+    async def read_all(self, symbols: Iterable[str]) -> None:
+        """Read what is new of several, in this order. QueryFailedError: of some there is still news to come."""
+        left = list(symbols)
+        while left:
+            try:
+                await self.read(left[0])
+            except UnlistedError:  # its trades are for nobody to read; what they moved shows in the balances
+                logger.info("%s is not listed any more: its trades are not read", left[0])
+            except BotdError:
+                self.active.update(left)
+                raise
+            self.was_read.add(left.pop(0))
 
     async def read(self, symbol: str) -> bool:
         """Read what is new; False while a trade cannot be told to be ours or another's."""

@@ -123,8 +123,13 @@ def row_of(job: Job, result: Result, *, trades: bool = False) -> Row:
 
 def notes_of(played: list[tuple[Job, Result]]) -> list[str]:
     """Return what there is to say of the candles, the warm-ups and the sizes, each once, with its symbol."""
-    lines = [f"{result.history.symbol}: {note}" for _, result in played for note in _told(result)]
+    lines = [_with_symbol(result.history.symbol, note) for _, result in played for note in _told(result)]
     return list(dict.fromkeys(lines))
+
+
+def _with_symbol(symbol: str, note: str) -> str:
+    """Return a note that names its symbol; one of candles that are read besides begins with theirs."""
+    return note if note.startswith(f"{symbol} ") else f"{symbol}: {note}"
 
 
 def _told(result: Result) -> list[str]:

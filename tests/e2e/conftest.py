@@ -77,6 +77,18 @@ class Botd:
         """Run botctl with ``-o json``."""
         return json.loads(self.run(*args, "-o", "json").stdout)
 
+    def health(self) -> Any:
+        """What ``botctl health`` says; it ends with 1 while something is degraded, as just after a start."""
+        return json.loads(self.run("health", "-o", "json", check=False).stdout)
+
+    def is_healthy(self) -> bool:
+        """Tell whether nothing is degraded; just after a start the market is still loading."""
+        return bool(self.health()["status"] == "ok")
+
+    def health_check(self, name: str) -> dict[str, str]:
+        """One row of ``botctl health``'s checks."""
+        return next(dict(row) for row in self.health()["checks"] if row["name"] == name)
+
     def is_reconciled(self) -> bool:
         """Tell whether the account was read and matches; just after a start it may not have been."""
         done = self.run("reconcile", "-o", "json", check=False)

@@ -110,7 +110,7 @@ def test_an_older_copy_of_the_ledger_put_back_is_told_at_the_start(make_botd: An
     assert botd.run("audit", "accept", *config, *why, check=False).returncode == 2, "not without --yes"
     botd.run("audit", "accept", *config, *why, "--yes")
     botd.start()
-    assert botd.json("health")["status"] == "ok"
+    botd.until(botd.is_healthy, 20)
     assert botd.stop() == 0
     shown = botd.run("audit", "verify", *config).stdout
     assert "accepted on " in shown and ": the copy of Sunday\n" in shown and "an anchor knows" in shown
@@ -134,7 +134,7 @@ def test_a_lost_key_of_the_audit_stops_entries_until_it_is_accepted(make_botd: A
     again = botd.run("audit", "accept", *config, "--reason", "once more", "--yes")
     assert again.stdout == "" and "nothing to accept" in again.stderr
     botd.start()
-    botd.until(lambda: botd.json("health")["status"] == "ok", 20)
+    botd.until(botd.is_healthy, 20)
     assert botd.run("doctor", *config, check=False).stdout.count("every row and the audit read") == 1
     kinds = [row["kind"] for row in botd.json("audit", "show", "--kind", "accepted", *config)]
     assert kinds == ["accepted"]

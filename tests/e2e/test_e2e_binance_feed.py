@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,16 +17,11 @@ def front() -> Iterator[FrontThread]:
         yield thread
 
 
-def check(botd: Any, name: str) -> dict[str, str]:
-    health = botd.run("health", "-o", "json", check=False)  # exit code 1 while something is degraded
-    return next(dict(row) for row in json.loads(health.stdout)["checks"] if row["name"] == name)
-
-
 def test_bots_trade_on_paper_on_the_stream_through_faults(make_botd: Any, front: FrontThread) -> None:
     botd = make_botd(
         {"market": {"source": "exchange"}, "endpoints": {"rest": front.rest_url, "stream": front.ws_url}}
     ).start()
-    botd.until(lambda: check(botd, "market")["status"] == "ok", 20)
+    botd.until(lambda: botd.health_check("market")["status"] == "ok", 20)
     for name, symbol in {"alpha": "BTC/USDT", "beta": "BTC/USDT", "gamma": "ETH/USDT"}.items():
         botd.run(
             "create",
@@ -54,10 +48,10 @@ def test_bots_trade_on_paper_on_the_stream_through_faults(make_botd: Any, front:
 
     fault = front.call(front.front.inject, Fault(kind="refuse"))
     front.call(front.front.inject, Fault(kind="cut"))
-    botd.until(lambda: check(botd, "market")["status"] != "ok", 30)
+    botd.until(lambda: botd.health_check("market")["status"] != "ok", 30)
     assert botd.run("ls").returncode == 0
     front.call(front.front.mend, fault)
-    botd.until(lambda: check(botd, "market")["status"] == "ok", 60)
+    botd.until(lambda: botd.health_check("market")["status"] == "ok", 60)
     botd.until(lambda: all(row["age_s"] < 3 for row in botd.json("prices")), 20)
     assert botd.stop() == 0
     assert front.record.while_banned() == []

@@ -17,9 +17,9 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import BIN, clean_environment
 
 from botd.market.store.candle_store import CandleStore
+from tests.e2e.conftest import BIN, clean_environment
 from tests.fakes.kline_server import MINUTE, KlineServer, kline, kline_server
 
 LANE = ("--symbol", "BTC/USDT", "--interval", "1m")

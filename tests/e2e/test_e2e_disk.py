@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import subprocess
 import time
@@ -89,7 +88,7 @@ def test_a_disk_that_fills_up_denies_entries_and_loses_nothing(disk: Path, on_di
     before = [row["trade_id"] for row in botd.json("fills")]
     fill_up(disk, leave=100 * MIB)  # low: still written, nothing opened
     botd.run("wait", "--for", "health=failed", "--timeout", "20")
-    assert ledger_check(botd)["detail"].endswith("MB free: no new positions")
+    assert botd.health_check("ledger")["detail"].endswith("MB free: no new positions")
     botd.until(lambda: len(botd.json("orders", "--status", "denied")) > 2, 20)
     denied = botd.json("orders", "--status", "denied")
     assert {row["reason"] for row in denied} == {"NOT_READY"}
@@ -99,14 +98,14 @@ def test_a_disk_that_fills_up_denies_entries_and_loses_nothing(disk: Path, on_di
     held = len(botd.json("trades", "busy"))
     botd.until(lambda: len(botd.json("trades", "busy")) > held, 20)
     fill_up(disk)
-    botd.until(lambda: "disk is full" in ledger_check(botd)["detail"], 20)
+    botd.until(lambda: "disk is full" in botd.health_check("ledger")["detail"], 20)
     for arguments in (["daemon", "ping"], ["ls"], ["show", "busy"], ["portfolio"], ["fills"], ["market", "status"]):
         assert botd.run(*arguments).stderr == ""
     refused(botd.run("create", "later", *RSI, check=False), 69, "the disk is full", "nothing is lost")
     refused(botd.run("halt", "--timeout", "5", check=False), 69, "the disk is full", "nothing is lost")
     refused(botd.run("stop", "busy", check=False), 69, "the disk is full", "nothing is lost")
     (disk / "filler").unlink()
-    botd.until(lambda: ledger_check(botd)["status"] != "failed", 20)
+    botd.until(lambda: botd.health_check("ledger")["status"] != "failed", 20)
     assert botd.run("start", "busy").stdout == "busy  stopped -> running\n"
     assert botd.run("release").stdout == "account  halted -> active\n"
     assert botd.run("create", "later", *RSI).stdout.startswith("later  unchanged")
@@ -128,7 +127,7 @@ def test_a_daemon_that_ends_on_a_full_disk_says_what_was_not_written_and_plays_i
     botd = on_disk({"market": {"speed": 0}}).start()
     botd.run("create", "busy", *RSI, "--set", "period=3", "--start")
     fill_up(disk)
-    botd.until(lambda: "disk is full" in ledger_check(botd)["detail"], 20)
+    botd.until(lambda: "disk is full" in botd.health_check("ledger")["detail"], 20)
     time.sleep(0.5)  # the market has run into the ledger's brake
     refused(botd.run("pause", "busy", check=False), 69, "the disk is full", "nothing is lost")
     began = time.monotonic()
@@ -139,8 +138,3 @@ def test_a_daemon_that_ends_on_a_full_disk_says_what_was_not_written_and_plays_i
     (disk / "filler").unlink()
     assert botd.start().run("ls", "-o", "name").stdout == "busy\n"
     botd.stop()
-
-
-def ledger_check(botd: Botd) -> dict[str, str]:
-    health = json.loads(botd.run("health", "-o", "json", check=False).stdout)
-    return next(check for check in health["checks"] if check["name"] == "ledger")

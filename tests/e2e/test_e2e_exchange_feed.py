@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import threading
 import time
 from collections.abc import Iterator
@@ -59,12 +58,6 @@ def front() -> Iterator[ExchangeThread]:
     thread.close()
 
 
-def market_status(botd: Any) -> str:
-    health = botd.run("health", "-o", "json", check=False)  # exit code 1 while something is degraded
-    checks = json.loads(health.stdout)["checks"]
-    return str(next(check["status"] for check in checks if check["name"] == "market"))
-
-
 def test_bots_trade_on_paper_on_an_exchanges_prices_through_an_outage(make_botd: Any, front: ExchangeThread) -> None:
     port = front.exchange.port
     botd = make_botd(
@@ -78,7 +71,7 @@ def test_bots_trade_on_paper_on_an_exchanges_prices_through_an_outage(make_botd:
     strategies.mkdir(mode=0o700)
     (strategies / "ticker.py").write_text(TICKER)
     botd.start()
-    botd.until(lambda: market_status(botd) == "ok", 20)
+    botd.until(lambda: botd.health_check("market")["status"] == "ok", 20)
     for name, options in {"rsi": ["--stop-loss", "2%"], "ticker": ["--trailing-stop", "5%"]}.items():
         botd.run(
             "create",
@@ -108,10 +101,10 @@ def test_bots_trade_on_paper_on_an_exchanges_prices_through_an_outage(make_botd:
     botd.until(lambda: float(botd.json("show", "ticker")["position"]["stop"]) > stop, 10)
 
     front.do(front.exchange.stop())
-    botd.until(lambda: market_status(botd) == "degraded", 20)
+    botd.until(lambda: botd.health_check("market")["status"] == "degraded", 20)
     assert botd.run("ls").returncode == 0
     front.do(front.exchange.start())
-    botd.until(lambda: market_status(botd) == "ok", 40)
+    botd.until(lambda: botd.health_check("market")["status"] == "ok", 40)
 
     def sold() -> bool:
         front.do(front.exchange.push("BTCUSDT", 106.0, 106.5))
@@ -123,7 +116,7 @@ def test_bots_trade_on_paper_on_an_exchanges_prices_through_an_outage(make_botd:
     assert (trade["exit_reason"], trade["exit_price"]) == ("signal", "105.947")  # bid 106 less 0.05 %
     botd.kill()
     botd.start()
-    botd.until(lambda: market_status(botd) == "ok", 20)
+    botd.until(lambda: botd.health_check("market")["status"] == "ok", 20)
     botd.until(lambda: [row["state"] for row in botd.json("ls")] == ["running", "running"], 10)
     assert len(botd.json("trades", "ticker")) == 1
     assert botd.stop() == 0

@@ -26,5 +26,5 @@ def test_a_disk_that_fails_at_the_first_writes_ends_botd_in_one_clear_line(
         refused(done, 69, rf"ledger: {says} \({botd.state_dir}\)$", "then start botd again$", by="botd")
         assert not is_running(botd)
     botd.start()
-    assert botd.json("health")["status"] == "ok"
+    botd.until(botd.is_healthy, 20)
     assert botd.stop() == 0

@@ -5,7 +5,6 @@ Each is one clear line and the right exit code, never a traceback; what was ackn
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import sqlite3
@@ -275,8 +274,8 @@ def test_an_exchange_out_of_reach_leaves_a_daemon_that_answers(make_botd: Any, c
     botd.start()
     assert time.monotonic() - began < 5  # READY does not wait for the exchange
     assert botd.json("daemon", "status")["mode"] == "paper"  # BINANCE_TEST_MODE forces it
-    botd.until(lambda: f"127.0.0.1:{closed_port}" in market_check(botd)["detail"], 20)
-    assert market_check(botd)["status"] == "degraded"
+    botd.until(lambda: f"127.0.0.1:{closed_port}" in botd.health_check("market")["detail"], 20)
+    assert botd.health_check("market")["status"] == "degraded"
     assert botd.run("wait", "--for", "health=degraded", "--timeout", "5").returncode == 0
     refused(botd.run("create", "a", *RSI, check=False), 69, "market: not ready", "it keeps trying")
     refused(botd.run("candles", "BTC/USDT", check=False), 69, "market: not ready", "it keeps trying")
@@ -287,11 +286,6 @@ def test_an_exchange_out_of_reach_leaves_a_daemon_that_answers(make_botd: Any, c
     assert "k" * 64 not in botd.log() + botd.run("daemon", "status", "-o", "json").stdout
     assert "Traceback" not in botd.log()
     assert botd.stop() == 0
-
-
-def market_check(botd: Botd) -> dict[str, str]:
-    health = json.loads(botd.run("health", "-o", "json", check=False).stdout)
-    return next(check for check in health["checks"] if check["name"] == "market")
 
 
 def test_test_mode_false_alone_never_makes_live(make_botd: Any) -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from conftest import Botd
-
+from tests.e2e.conftest import Botd
 from tests.fakes.input_strategies import TREND, write_trend
 from tests.unit.backtest.conftest import walk
 from tests.unit.lab.conftest import csv_of, in_cents

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import BIN, Botd, clean_environment
 
 from botd.market.store.candle_store import CandleStore
+from tests.e2e.conftest import BIN, Botd, clean_environment
 from tests.unit.backtest.conftest import walk
 from tests.unit.lab.conftest import csv_of, in_cents
 

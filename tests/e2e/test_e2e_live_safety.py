@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -56,11 +55,7 @@ def test_a_key_that_may_withdraw_is_refused_health_says_so_and_nothing_is_sent(m
         botd.run("create", *ALPHA)
         botd.run("live", "arm", "--yes")
 
-        def told() -> str:
-            checks = json.loads(botd.run("health", "-o", "json", check=False).stdout)["checks"]
-            return next(check["detail"] for check in checks if check["name"] == "exchange")
-
-        botd.until(lambda: "withdrawals" in told(), 20)
+        botd.until(lambda: "withdrawals" in botd.health_check("exchange")["detail"], 20)
         assert botd.run("health", check=False).returncode == 1
         botd.until(lambda: "exchange" in botd.run("why", "alpha").stdout, 20)
         assert venue.books.orders == {}

@@ -5,7 +5,6 @@ The leader is killed before a candle closes, then Redis itself: the followers' b
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -31,11 +30,6 @@ def front() -> Iterator[FrontThread]:
     market = CandleMarket(["BTCUSDT", "ETHUSDT"], pace=Pace(kline_ms=1000, book_ms=200))
     with FrontThread(market, clock=RunningClock(start)) as thread:
         yield thread
-
-
-def market_of(botd: Botd) -> dict[str, str]:
-    health = botd.run("health", "-o", "json", check=False)  # exit code 1 while something is degraded
-    return next(dict(row) for row in json.loads(health.stdout)["checks"] if row["name"] == "market")
 
 
 def candles(botd: Botd) -> list[tuple[int, float, float, float, float, float]]:
@@ -64,7 +58,7 @@ def test_followers_hear_every_candle_while_publishers_and_redis_come_and_go(make
         urls = {"endpoints": {"rest": front.rest_url, "stream": front.ws_url}}
         publishing = {"market": {"source": "exchange"}, "redis": {**redis, "publish": True}, **urls}
         first, second = (make_botd(publishing, name).start() for name in ("first", "second"))
-        first.until(lambda: any("publishing" in market_of(botd)["detail"] for botd in (first, second)), 15)
+        first.until(lambda: any("publishing" in botd.health_check("market")["detail"] for botd in (first, second)), 15)
         followers = [make_botd({"market": {"source": "redis"}, "redis": redis}, name).start() for name in ("c", "d")]
         for follower in followers:
             follower.run(
@@ -73,15 +67,15 @@ def test_followers_hear_every_candle_while_publishers_and_redis_come_and_go(make
             )
         for follower in followers:
             follower.run("wait", "alpha", "--for", "state=running", "--timeout", "20")
-            assert market_of(follower)["status"] == "ok", market_of(follower)
+            assert follower.health_check("market")["status"] == "ok", follower.health_check("market")
             follower.until(lambda follower=follower: follower.json("prices")[0]["age_s"] < 3, 5)
         before = [candles(follower)[-1][0] for follower in followers]
 
-        leader, waiting = sorted((first, second), key=lambda botd: "waiting" in market_of(botd)["detail"])
-        assert "publishes" in market_of(waiting)["detail"]
+        leader, waiting = sorted((first, second), key=lambda botd: "waiting" in botd.health_check("market")["detail"])
+        assert "publishes" in waiting.health_check("market")["detail"]
         assert leader.json("market", "status")["shared"]["role"] == "leading"
         leader.kill()
-        waiting.until(lambda: "publishing 1 lanes" in market_of(waiting)["detail"], 10)
+        waiting.until(lambda: "publishing 1 lanes" in waiting.health_check("market")["detail"], 10)
         for follower, last in zip(followers, before, strict=True):
             follower.until(lambda follower=follower, last=last: candles(follower)[-1][0] > last, 80)
             found = candles(follower)
@@ -93,10 +87,10 @@ def test_followers_hear_every_candle_while_publishers_and_redis_come_and_go(make
 
         server.kill()
         for follower in followers:
-            follower.until(lambda follower=follower: "does not answer" in market_of(follower)["detail"], 5)
+            follower.until(lambda follower=follower: "does not answer" in follower.health_check("market")["detail"], 5)
         server.start()
         for follower in followers:
-            follower.until(lambda follower=follower: market_of(follower)["status"] == "ok", 15)
+            follower.until(lambda follower=follower: follower.health_check("market")["status"] == "ok", 15)
             follower.until(lambda follower=follower: follower.json("prices")[0]["age_s"] < 3, 5)
         assert [botd.stop() for botd in (waiting, *followers)] == [0, 0, 0]
     assert front.record.while_banned() == []

@@ -20,8 +20,8 @@ def test_a_newcomer_is_told_what_is_in_force(make_botd: Any) -> None:
     botd.until(lambda: botd.json("why", "a")["gates"] != [], 20)
     assert botd.json("why", "a")["gates"][0]["detail"].startswith("enters while fast (2 candles) is above slow (3)")
     botd.run("halt", "a")
-    trading = [check for check in botd.json("health")["checks"] if check["name"] == "trading"]
-    assert trading[0]["status"] == "ok" and "bot:a halted since" in trading[0]["detail"]
+    trading = botd.health_check("trading")
+    assert trading["status"] == "ok" and "bot:a halted since" in trading["detail"]
     assert "botctl release a" in botd.run("risk", "show").stdout
     botd.until(lambda: (botd.json("show", "a")["denied"] or {}).get("count", 0) > 1, 20)
     assert " [market 2026-01-" in botd.run("logs", "a").stdout

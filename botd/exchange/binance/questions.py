@@ -178,7 +178,7 @@ class Questions:
         try:
             return self._site.listing.name(symbol)
         except NotFoundError as error:
-            raise QueryFailedError(error.message) from None
+            raise UnlistedError(error.message) from None
 
     def _order(self, wire: WireOrder) -> RemoteOrder:
         try:

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from botd.domain.candle import INTERVALS, interval_ms
-from botd.domain.candles import Candles
+from botd.domain.candles import Candles, finest_decimal
 from botd.domain.clock import parse_time
 from botd.domain.errors import ConfigError, InvalidError
 
@@ -34,7 +34,6 @@ _TIME_NAMES = (
 )
 _VOLUME_NAMES = ("volume", "vol", "basevolume", "volumebase")
 _NAMES = (_TIME_NAMES, ("open", "openprice"), ("high", "highprice"), ("low", "lowprice"), ("close", "closeprice"))
-_MAX_DECIMALS = 12
 Converters = Mapping[int | str, Callable[[str], float]]
 _ISO = re.compile(r"\d{4}-\d\d-\d\d")
 _AS_ARGUMENTS = (
@@ -72,7 +71,7 @@ def parse_candles(path: Path, text: str, interval: str) -> CandleFile:
     time, shifted = _times(lines, table[0], interval)
     table.setflags(write=False)
     rows = Candles(interval, time, table[1], table[2], table[3], table[4], table[5])
-    return CandleFile(rows, _grid(table[1:5].ravel()), _grid(table[5]), shifted)
+    return CandleFile(rows, finest_decimal(table[1:5].ravel()), finest_decimal(table[5]), shifted)
 
 
 def as_argument(error: ConfigError) -> InvalidError:
@@ -251,14 +250,3 @@ def _check_interval(lines: _Lines, time: NDArray[np.int64], step: NDArray[np.int
 def _interval_hint(lines: _Lines, step: NDArray[np.int64]) -> str:
     seen = {length: name for name, length in INTERVALS.items()}.get(int(np.median(step)) if len(step) else 0)
     return f"set market.interval to {seen}" if seen else f"{lines.path.name} does not fit market.interval"
-
-
-def _grid(values: NDArray[np.float64]) -> Decimal:
-    """Return the power of ten of the last decimal that any value uses: 0.01 where 1.5 and 2.25 are seen."""
-    left = values
-    for decimals in range(_MAX_DECIMALS):
-        scale = 10.0**decimals
-        left = left[np.rint(left * scale) / scale != left]
-        if not len(left):
-            return Decimal(1).scaleb(-decimals)
-    return Decimal(1).scaleb(-_MAX_DECIMALS)
