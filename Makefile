@@ -2,18 +2,22 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+INSTALL := $(BIN)/pip install --disable-pip-version-check -e '.[lab,test]'
 SEEDS ?= 100
 
 .PHONY: demo test lint bench simulate kill mutate clean
 
 $(VENV)/ready: pyproject.toml setup.cfg
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; set PYTHON=python3.x" if sys.version_info < (3, 11) else 0)'
-	@echo "setting up $(VENV) (once, about a minute)"
+	@echo "setting up $(VENV) (once: one to two minutes, most of it downloads)"
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/pip install --quiet --disable-pip-version-check -e '.[lab,test]'
-	@touch $@
+	@rm -f $@
+	@if [ -t 1 ]; then \
+	  { $(INSTALL) --progress-bar off && touch $@; } | while IFS= read -r line; do printf '\r\033[K%.76s' "$$line"; done; \
+	  printf '\r\033[K'; test -e $@; \
+	else $(INSTALL) --quiet && touch $@; fi
 
-demo: $(VENV)/ready  ## bots of five strategies on the synthetic market, fast forward
+demo: $(VENV)/ready  ## bots of seven strategies on the synthetic market, fast forward
 	@$(BIN)/botctl demo
 
 test: $(VENV)/ready  ## the whole suite, with real processes, sockets and Redis

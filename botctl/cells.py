@@ -166,13 +166,31 @@ def moment(value: Any) -> str:
     return shown or "-"
 
 
-def brief_moment(shown: str, width: int) -> str:
-    """Return a time that :func:`moment` made in fewer characters: without the year, then without the seconds."""
-    if len(shown) != MOMENT_SIZES[0] or shown[10] != " ":
+def dated(value: Any) -> str:
+    """Return a time as :func:`moment` does, for tables that span years: shortened, it keeps its date."""
+    return moment(value)
+
+
+def dated_to_the_minute(value: Any) -> str:
+    """Return the same, for rows less than a day apart: shortened, it loses its seconds only."""
+    return moment(value)
+
+
+def brief_moment(shown: str, width: int, form: Callable[[Any], str] = moment) -> str:
+    """Return a time that :func:`moment` made in fewer characters: without what its form gives up first."""
+    if len(shown) != FULL_MOMENT or shown[10] != " " or width >= FULL_MOMENT:
         return shown
-    return shown if width >= MOMENT_SIZES[0] else shown[5:] if width >= MOMENT_SIZES[1] else shown[5:16]
+    short = width < MOMENT_SIZES[form][1]
+    if form is moment:
+        return shown[5:16] if short else shown[5:]
+    return shown[:10] if short else shown[:16]
 
 
-MOMENT_SIZES = (19, 14, 11)
-"""``2026-01-01 10:00:00``, ``01-01 10:00:00``, ``01-01 10:00``."""
+FULL_MOMENT = 19
+"""``2026-01-01 10:00:00``"""
+MOMENT_SIZES: dict[Callable[[Any], str], tuple[int, int, int]] = {
+    moment: (FULL_MOMENT, 14, 11),  # 01-01 10:00:00, 01-01 10:00
+    dated: (FULL_MOMENT, 16, 10),  # 2026-01-01 10:00, 2026-01-01
+    dated_to_the_minute: (FULL_MOMENT, 16, 16),
+}
 _RIGHT = {money, gain, exact, percent, ratio, count, age}

@@ -97,10 +97,9 @@ class LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the verb; a wrong one is answered with the nearest right one."""
         if self.get_command(ctx, args[0]) is None and not args[0].startswith("-") and not ctx.resilient_parsing:
-            from difflib import get_close_matches
+            from botctl.hints import did_you_mean
 
-            near = get_close_matches(args[0], self.list_commands(ctx), 1)
-            hint = f"did you mean {near[0]}?" if near else "botctl --help lists all verbs"
+            hint = did_you_mean(args[0], self.list_commands(ctx)) or "botctl --help lists all verbs"
             raise Fault(USAGE, f"{args[0]}: no such verb", hint)
         return super().resolve_command(ctx, args)
 
@@ -143,7 +142,7 @@ def run(arguments: list[str] | None = None) -> int:
         if type(error).__name__ == "NoArgsIsHelpError":  # click 8.2 and newer: a group without a verb
             click.echo(error.format_message(), err=True)
             return USAGE
-        return _failed(USAGE, error.format_message(), _usage_hint(error))
+        return _failed(USAGE, _in_words(error), _usage_hint(error))
     except click.ClickException as error:
         return _failed(USAGE, error.format_message())
     except (KeyboardInterrupt, click.Abort):  # click has ended the line
@@ -163,6 +162,19 @@ def _in_full(words: list[str]) -> list[str]:
     """Return the words with -o and -q in full: of a short option click first seeks what it might be a slip of."""
     end = words.index("--") if "--" in words else len(words)
     return [{"-o": "--output", "-q": "--quiet"}.get(word, word) for word in words[:end]] + words[end:]
+
+
+def _in_words(error: click.UsageError) -> str:
+    """Return click's message; of a number it says what it must be, where click speaks of ``valid float range``."""
+    message = error.format_message()
+    kind: Any = getattr(getattr(error, "param", None), "type", None)
+    word = {"integer": "a whole number", "float": "a number"}.get(getattr(kind, "name", "").split(" ")[0], "")
+    fact, found, _ = message.rpartition(" is not ")
+    if not word or not found:
+        return message
+    low, high = getattr(kind, "min", None), getattr(kind, "max", None)
+    bounds = f" from {low} to {high}" if high is not None else f" of at least {low}" if low is not None else ""
+    return f"{fact} is not {word}{bounds}"
 
 
 def _usage_hint(error: click.UsageError) -> str:

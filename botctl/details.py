@@ -13,6 +13,8 @@ _MONEY = {"capital", "equity", "fees", "cash", "positions_value", "account_cash"
 _PRICES = {"quantity", "entry_price", "stop", "target", "price"}
 _TITLES = {"strategy_s": "strategy time", "candles_s": "candles time"}  # beside a key of the name alone
 _SUFFIXES = ("_pct", "_s", "_ms")
+_ONLY_LIVE = {"candles_told", "candles_s", "candles_longest_ms", "told_late_ms"}
+"""Left out where there is nothing to tell."""
 
 
 def title(key: str) -> str:
@@ -60,10 +62,11 @@ def _by_unit(key: str, value: Any) -> str:
 
 def details(values: dict[str, Any], indent: str = "") -> list[str]:
     """Return one aligned line a key; a nested object gets lines of its own."""
-    flat = {key: value for key, value in values.items() if not _nested(value)}
+    told = {key: value for key, value in values.items() if value is not None or key not in _ONLY_LIVE}
+    flat = {key: value for key, value in told.items() if not _nested(value)}
     width = max((len(title(key)) for key in flat), default=0)
     lines = [f"{indent}{title(key):{width}}  {shown(key, value)}" for key, value in flat.items()]
-    for key, value in values.items():
+    for key, value in told.items():
         if _nested(value):
             lines += section(key, value, indent)
     return lines

@@ -1,7 +1,8 @@
 """How a table fits a terminal: which columns stay, how text is cut; wide characters count as the two cells they take.
 
-Numbers are never cut: a column of them stays whole or goes. Times lose their year, then their seconds; sentences go on
-in the next line. Knows no verb and no terminal but its width.
+Numbers are never cut: a column of them stays whole or goes. Times lose their year, then their seconds (where years
+matter their seconds, then the time of day); sentences go on in the next line. Knows no verb and no terminal but its
+width.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import re
 import sys
 from collections.abc import Sequence
 
-from botctl.cells import MOMENT_SIZES, Column, brief_moment, moment
+from botctl.cells import FULL_MOMENT, MOMENT_SIZES, Column, brief_moment
 
 GAP = 2
 _COLOR = re.compile(r"\x1b\[[\d;]*m")
@@ -120,8 +121,8 @@ def fit(columns: Sequence[Column], cells: list[list[str]], width: int) -> tuple[
 
 def _fitted(column: Column, cell: str, width: int) -> str:
     """Return a cell as it is shown in ``width``; sentences may have several lines."""
-    if column.form is moment:
-        return shorten(brief_moment(cell, width), width)
+    if column.form in MOMENT_SIZES:
+        return shorten(brief_moment(cell, width, column.form), width)
     if column.prose and not column.one_line:
         return "\n".join(wrapped(cell, width))
     return shorten(cell, width)
@@ -130,8 +131,8 @@ def _fitted(column: Column, cell: str, width: int) -> str:
 def _least(column: Column, size: int) -> int:
     if column.right:
         return size
-    if column.form is moment:
-        return max(display_width(column.title), min(size, MOMENT_SIZES[-1]))
+    if column.form in MOMENT_SIZES:
+        return max(display_width(column.title), min(size, MOMENT_SIZES[column.form][-1]))
     return max(display_width(column.title), min(size, column.prose or WORD))
 
 
@@ -140,11 +141,12 @@ def _share(room: int, kept: list[int], sizes: list[int], natural: list[int], col
 
     Where even the first column is wider than the terminal, it becomes narrower.
     """
-    times = [i for i in kept if columns[i].form is moment and natural[i] == MOMENT_SIZES[0]]
-    for size in MOMENT_SIZES:
-        needed = sum(max(0, size - sizes[i]) for i in times)
+    times = [i for i in kept if columns[i].form in MOMENT_SIZES and natural[i] == FULL_MOMENT]
+    for level in range(3):
+        wider = {i: max(sizes[i], MOMENT_SIZES[columns[i].form][level]) for i in times}
+        needed = sum(size - sizes[i] for i, size in wider.items())
         if needed <= room:
-            sizes[:] = [max(size, old) if i in times else old for i, old in enumerate(sizes)]
+            sizes[:] = [wider.get(i, old) for i, old in enumerate(sizes)]
             room -= needed
             break
     wanting = sorted((i for i in kept if i not in times), key=lambda i: (columns[i].prose > 0, natural[i] - sizes[i]))

@@ -39,11 +39,16 @@ def explained(fault: Fault, ask: Ask) -> Fault:
 
 def _nearest(ask: Ask, cmd: str, key: str, word: str, args: dict[str, Any]) -> str:
     """Return ``did you mean alpha?``, or nothing; what the daemon cannot say now is left unsaid."""
-    from difflib import get_close_matches
-
     try:
         known = [str(row[key]) for row in ask(cmd, args)["rows"]]
     except (Fault, KeyError, TypeError):
         return ""
+    return did_you_mean(word, known)
+
+
+def did_you_mean(word: str, known: list[str]) -> str:
+    """Return ``did you mean alpha?``, or nothing where no known word is near."""
+    from difflib import get_close_matches
+
     near = get_close_matches(word[:64], known, 1)
     return f"did you mean {near[0]}?" if near else ""

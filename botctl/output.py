@@ -237,17 +237,26 @@ def world(mode: str, source: str) -> str:
 
 
 def table(
-    session: Session, rows: list[Row], columns: Sequence[Column], *, wide: bool | None = None, banner: str = ""
+    session: Session,
+    rows: list[Row],
+    columns: Sequence[Column],
+    *,
+    wide: bool | None = None,
+    banner: str = "",
+    widest: dict[str, str] | None = None,
 ) -> str:
     """Return an aligned table; on a terminal it fits, and its last line names what was left out for that.
 
-    ``wide`` (by default what the user chose) shows everything, whatever the width.
+    ``wide`` (by default what the user chose) shows everything, whatever the width. ``widest`` keeps the widest cell of
+    each column from one call to the next, so that the columns of a table drawn again and again stay where they are.
     """
     from botctl.light import load_tabulate
 
     wide = chosen_format(session) == "wide" if wide is None else wide
     shown = [column for column in columns if wide or not column.wide]
     cells = [[render(column, row) for column in shown] for row in rows]
+    if widest is not None:
+        cells.append(_ruler(shown, cells, widest))
     left_out: list[str] = []
     if sys.stdout.isatty() and not wide and cells:
         from botctl.fitting import fit, terminal_width
@@ -266,11 +275,21 @@ def table(
         colalign=["right" if column.right else "left" for column in shown],
     )
     lines = [line.rstrip() for line in body.split("\n")]
+    if widest is not None:
+        lines.pop()
     if banner and session.headers:
         lines.insert(0, banner)
     if left_out and session.headers and not session.quiet:
         lines.append(_told(session, left_out))
     return "\n".join(lines) + "\n"
+
+
+def _ruler(columns: Sequence[Column], cells: list[list[str]], widest: dict[str, str]) -> list[str]:
+    """Return a line that takes as much room as any cell ever took, and remember it; sentences go on below instead."""
+    for index, column in enumerate(columns):
+        if not column.prose or column.one_line:
+            widest[column.key] = max(widest.get(column.key, ""), *(line[index] for line in cells), "", key=len)
+    return [widest.get(column.key, "") for column in columns]
 
 
 def _told(session: Session, left_out: list[str]) -> str:

@@ -338,8 +338,15 @@ class Daemon:
             "exchange": self._config.exchange,
             "epoch": self._world.ledger.instance,
             "python": sys.version.split()[0],
-            "warnings": [line for line in (self._world.ledger.trouble(), self._world.ledger.older) if line],
+            "ledger_checked": self._world.ledger.checked,
+            "warnings": self._warnings(),
         }
+
+    def _warnings(self) -> list[str]:
+        """Return what is wrong with the ledger, and what to do about it."""
+        ledger = self._world.ledger
+        told = [line for line in (ledger.trouble(), ledger.older) if line]
+        return [*told[:-1], f"{told[-1]}; {ledger.remedy}"] if told and ledger.remedy else told
 
     def _market_status(self) -> dict[str, Any]:
         """Return ``market status``; of a simulated market also where its speed is written."""

@@ -35,11 +35,12 @@ def _loop(lag: LoopLag) -> Checked:
 
 
 def _ledger(world: World) -> Checked:
-    error = world.ledger.error or world.ledger.damage
-    if error is not None:
-        return "ledger", FAILED, error
+    if world.ledger.error is not None:
+        return "ledger", FAILED, world.ledger.error
+    if world.ledger.damage is not None:
+        return "ledger", FAILED, f"{world.ledger.damage}: no new positions; {world.ledger.remedy}"
     if world.ledger.older:
-        return "ledger", DEGRADED, world.ledger.older
+        return "ledger", DEGRADED, f"{world.ledger.older} {world.ledger.remedy}"
     found = world.ledger.statistics()
     status = {"ok": OK, "low": DEGRADED, "critical": FAILED}[found["disk"]]
     detail = f"{found['size_bytes'] / 1e6:.1f} MB, {found['disk_free_bytes'] / 1e6:,.0f} MB free"

@@ -20,6 +20,7 @@ from botd.config_fill import fill, key, key_names, section
 from botd.config_values import Spot
 from botd.config_yaml import Document, read_document
 from botd.domain.errors import ConfigError
+from botd.domain.hints import did_you_mean
 from botd.domain.instrument import Instrument, split_symbol
 from botd.keys import Keys, find_keys
 
@@ -341,8 +342,7 @@ def _check(config: Config, spot: Spot) -> None:
     if source == "exchange" and config.exchange != read.OURS:
         streaming = read.ccxt_ids("pro")
         if streaming and config.exchange not in streaming:
-            near = read.nearest(config.exchange, streaming)
-            hint = f"did you mean {near}?" if near else "choose another"
+            hint = did_you_mean(config.exchange, streaming, "choose another")
             spot.child("exchange").fail(f"{config.exchange} has no streams in ccxt", hint)
     if source == "redis" and config.redis.host is None:
         market.child("source").fail("a redis market needs redis.host", "e.g. redis: {host: 127.0.0.1}")

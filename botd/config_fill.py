@@ -10,7 +10,8 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from botd.config_values import Reader, Spot, nearest
+from botd.config_values import Reader, Spot
+from botd.domain.hints import nearest
 
 
 def key(default: Any, reader: Reader) -> dict[str, Any]:
@@ -55,7 +56,7 @@ def _refuse_unknown(raw: Mapping[str, Any], known: list[str], spot: Spot, schema
     for name in raw:
         if name in known:
             continue
-        like = nearest(str(name), known) or _elsewhere(str(name), schema)
+        like = nearest(str(name).lower(), known) or _elsewhere(str(name), schema)
         advice = f"did you mean {like}?" if like else f"one of {', '.join(known)}"
         spot.child(str(name)).fail(f"unknown key; {advice}", "botd.yaml(5) describes every key")
 
@@ -63,4 +64,4 @@ def _refuse_unknown(raw: Mapping[str, Any], known: list[str], spot: Spot, schema
 def _elsewhere(name: str, schema: type) -> str:
     """Return the dotted key of another section whose last part is most like ``name``."""
     by_last = {dotted.rpartition(".")[2]: dotted for dotted in key_names(schema)}
-    return by_last.get(nearest(name, by_last), "")
+    return by_last.get(nearest(name.lower(), by_last), "")

@@ -7,10 +7,9 @@ Every reader takes the raw value (text, None, list or dict from YAML; native val
 from __future__ import annotations
 
 import datetime
-import difflib
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from importlib.util import find_spec
@@ -21,6 +20,7 @@ from botd.config_yaml import Document
 from botd.domain.candle import INTERVALS
 from botd.domain.clock import parse_time
 from botd.domain.errors import ConfigError
+from botd.domain.hints import did_you_mean
 from botd.domain.instrument import split_symbol
 
 Reader = Callable[[Any, "Spot"], Any]
@@ -45,12 +45,6 @@ class Spot:
 
     def fail(self, message: str, hint: str = "") -> NoReturn:
         raise ConfigError(f"{self.document.at(self.where)}: {message}", hint)
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """Return the known word most like ``word``, or an empty string."""
-    matches = difflib.get_close_matches(word.lower(), list(known), n=1, cutoff=0.6)
-    return matches[0] if matches else ""
 
 
 def text_of(raw: Any, spot: Spot) -> str:
@@ -160,8 +154,7 @@ def choice(*words: str) -> Reader:
     def read(raw: Any, spot: Spot) -> str:
         text = "off" if raw is False and "off" in words else text_of(raw, spot).lower()
         if text not in words:
-            like = nearest(text, words)
-            spot.fail(f"{text!r} is not one of {', '.join(words)}", f"did you mean {like}?" if like else "")
+            spot.fail(f"{text!r} is not one of {', '.join(words)}", did_you_mean(text, words))
         return text
 
     return read
@@ -255,8 +248,7 @@ def exchange_id(raw: Any, spot: Spot) -> str:
     text = text_of(raw, spot)
     known = ccxt_ids()
     if text != OURS and known and text not in known:
-        near = nearest(text, known)
-        spot.fail(f"{text!r} is no exchange that ccxt knows", f"did you mean {near}?" if near else "see docs.ccxt.com")
+        spot.fail(f"{text!r} is no exchange that ccxt knows", did_you_mean(text.lower(), known, "see docs.ccxt.com"))
     return text
 
 

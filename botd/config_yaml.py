@@ -19,6 +19,13 @@ from botd.domain.errors import ConfigError
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 12
 NULLS = ("", "~", "null", "Null", "NULL")
+_AFTER_COMMA = "while parsing a flow node"
+_OPENERS = {
+    "while parsing a flow mapping": "'{'",
+    "while parsing a flow sequence": "'['",
+    "while scanning a quoted scalar": "a quotation mark",
+    _AFTER_COMMA: "'{' or '['",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,18 +121,28 @@ def _compose(raw: bytes | str, name: str) -> yaml.Node | None:
         loader = _Loader(raw)
         return loader.get_single_node()
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        place = f"{name}:{mark.line + 1}" if mark else name
-        problem = (error.problem or "not YAML").replace("\n", " ")
-        if problem.startswith("but ") and error.context:
-            problem = f"{error.context}, {problem}"
+        mark, problem = _told(error, loader)
         hint = "indent with spaces" if "\\t" in problem else ""
-        raise ConfigError(f"{place}: {problem}", hint) from None
+        raise ConfigError(f"{name}:{mark.line + 1}: {problem}" if mark else f"{name}: {problem}", hint) from None
     except (yaml.YAMLError, UnicodeError, RecursionError) as error:
         raise ConfigError(f"{name}: not YAML text: {str(error).splitlines()[0]}") from None
     finally:
         if loader is not None:
             loader.dispose()
+
+
+def _told(error: yaml.MarkedYAMLError, loader: Any) -> tuple[Any, str]:
+    """Return where the mistake is and what it is; of what is never closed, where it was opened."""
+    mark, opened = error.problem_mark or error.context_mark, error.context_mark
+    if error.context == _AFTER_COMMA and loader.marks:
+        opened = loader.marks[-1]  # of the collection that is being read
+    problem = (error.problem or "not YAML").replace("\n", " ")
+    if opened is not None and mark is not None and (sign := _OPENERS.get(error.context or "")):
+        if "stream" in problem:  # it ends on a line that is not there
+            return opened, f"{sign} is opened here and never closed"
+        if opened.line < mark.line:
+            problem = f"{problem} ({sign} of line {opened.line + 1} is still open)"
+    return mark, f"{error.context}, {problem}" if problem.startswith("but ") and error.context else problem
 
 
 def _plain(node: yaml.Node, where: tuple[str, ...], lines: dict[tuple[str, ...], int], name: str) -> Any:

@@ -72,8 +72,8 @@ class LiveAccount:
             seed=instance,
         )
         self.governor = self.site.governor
-        self._durable = DurableOrders(ledger)
-        self.commit_intent = self._durable.commit_intent
+        self.intents = DurableOrders(ledger)
+        self.commit_intent = self.intents.commit_intent
         self._config = config
         self._clock = clock
         self._ledger = ledger
@@ -85,14 +85,14 @@ class LiveAccount:
 
     def attend(self, gateway: Gateway, commit_causes: Callable[[], None]) -> None:
         """Make who looks after the orders of ``gateway``; ``commit_causes`` commits what led to an intent."""
-        self._durable.commit_causes = commit_causes
+        self.intents.commit_causes = commit_causes
         journal, clock = self._ledger.journal, self._clock
         learner = Learner(self.exchange, gateway)
         self.reconciler = Reconciler(
             exchange=self.exchange,
             gateway=gateway,
             learner=learner,
-            archive=self._durable,
+            archive=self.intents,
             household=self._household,
             journal=journal,
             clock=clock,
@@ -137,7 +137,7 @@ class LiveAccount:
         known = self.protection.where(bot)
         if known is None:
             return Guarding("placing")
-        return Guarding(known.place, known.seconds, known.target_place, known.declared or known.alone)
+        return Guarding(known.place, known.seconds, known.target_place, known.detail)
 
     def trouble(self) -> str:
         """Return why the exchange is not to be trusted with entries."""

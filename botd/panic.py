@@ -216,16 +216,18 @@ class Panic:
                 held[place] = held.get(place, ZERO) + moved
         balances = (await self._patiently(self._questions.find_account)).holdings()
         free = {asset: balance.free for asset, balance in balances.items()}
-        rows, sales = [], []
+        rows: list[dict[str, Any]] = []
+        sales: list[tuple[Order, dict[str, Any]]] = []
         first = PANIC_SEQUENCE + self._clock.wall_ms()
-        for number, ((bot, symbol), quantity) in enumerate(sorted(held.items())):
-            if quantity <= 0:
-                continue
-            sale, row = self._sale(bot, symbol, quantity, free, first + number)
-            rows.append(row)
-            if sale is not None:
+        for (bot, symbol), quantity in sorted(held.items()):
+            while quantity > 0:
+                sale, row = self._sale(bot, symbol, quantity, free, first + len(rows))
+                rows.append(row)
+                if sale is None:
+                    break
                 self._desk.place(sale)
                 sales.append((sale, row))
+                quantity -= Decimal(row["quantity"])  # what is more than one order may have: the next
         await self._desk.close(ANSWER_S)
         for sale, row in sales:
             await self._settle(sale, row)
@@ -267,6 +269,8 @@ class Panic:
         if instrument is None:
             return None, {**row, "result": "failed", "detail": f"{symbol} is not listed any more"}
         base, _ = split_symbol(symbol)
+        if (most := instrument.floor_quantity(instrument.most(quantity, None))) < instrument.floor_quantity(quantity):
+            quantity, row["quantity"] = most, amount(most)
         sold = instrument.floor_quantity(min(quantity, free.get(base, ZERO)))
         if sold <= 0 or sold < instrument.min_quantity:
             short = quantity >= instrument.step and sold < instrument.floor_quantity(quantity)

@@ -35,7 +35,7 @@ def account_currency(balance: Mapping[str, Decimal]) -> str:
 class PaperAccount:
     """One account on the simulated exchange, fed by the market. ``bots`` are asked for when needed."""
 
-    commit_intent = None
+    commit_intent = intents = None
     site = None
     governor = None
     reconciler = None

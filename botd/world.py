@@ -171,7 +171,7 @@ class World:
         self.drawdown = FleetDrawdown(lambda: self.orchestrator.bots.values(), lambda bot: self.views.equity(bot))
         self.settlement = Settlement(
             ledger=self.ledger,
-            journal=self.journal,
+            intents=self.account.intents,
             clock=self.clock,
             lock=self.market.lock,
             evaluator=self.evaluator,

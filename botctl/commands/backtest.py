@@ -38,8 +38,10 @@ RESULTS = [
     Column("sharpe", form=ratio),
     Column("sortino", form=ratio, drop=7),
     Column("profit_factor", "PROFIT FACTOR", ratio, drop=4),
-    Column("realized_pnl", "PNL", gain, drop=1),
-    *(Column(key, wide=True, right=True) for key in ("fees", "calmar", "sqn", "exposure_pct", "alpha_pct", "beta")),
+    Column("realized_pnl", "REALIZED", gain, drop=1),
+    *(Column(key, wide=True, right=True) for key in ("fees", "calmar", "sqn", "exposure_pct")),
+    Column("alpha_pct", "ALPHA A YEAR", percent, wide=True),
+    Column("beta", wide=True, right=True),
 ]
 TRADES = [
     Column("symbol", drop=3),

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from botctl.cells import Column, age
-from botctl.client import LISTENING, asked_for, candidates, probe, start_hint
+from botctl.client import LISTENING, Client, asked_for, candidates, probe, start_hint
 from botctl.details import details
 from botctl.exit_codes import FAILED, NOT_RUNNING, OK, TIMEOUT, UNAVAILABLE, USAGE, Fault
 from botctl.offline_calls import offline
@@ -18,6 +18,7 @@ from botctl.places import places, refuse_another_daemon
 from botctl.session import SLOW_TIMEOUT_S, Session, clean
 
 STOP_TIMEOUT_S = 45.0  # the daemon gives itself 38
+LEDGER_READ_S = 1.0
 
 
 class DaemonGroup(click.Group):
@@ -55,7 +56,8 @@ def config_option(function: Any) -> Any:
 def daemon_start(session: Session, config: str | None) -> int:
     """Start botd in the background; returns when it answers.
 
-    It says where its socket and its state are; an endpoint that names another socket is refused.
+    It says where its socket and its state are, and what is wrong with its ledger; an endpoint that names another
+    socket is refused.
 
     \b
     Example:
@@ -237,6 +239,23 @@ def _tell_where(session: Session, socket: str, state_dir: str) -> None:
     session.say(f"botd is running: socket {socket}, state in {state_dir}")
     if socket not in candidates(session.endpoint):
         session.say(f"reach it with: export BOTCTL_ENDPOINT={socket}")
+    for warning in _warnings_at(socket):
+        session.warn(warning)
+
+
+def _warnings_at(socket: str) -> list[str]:
+    """Return what a botd that was just started warns of; its ledger is read first, for a second at most."""
+    client, until = Client(socket), time.monotonic() + LEDGER_READ_S
+    try:
+        while True:
+            hello = client.call("hello", {}, LEDGER_READ_S)
+            if hello.get("ledger_checked", True) or time.monotonic() > until:
+                return [str(warning) for warning in hello.get("warnings") or ()]
+            time.sleep(0.02)
+    except Fault:
+        return []  # it runs, and says so later: daemon status, health
+    finally:
+        client.close()
 
 
 def _run_botd(arguments: list[str]) -> int:
@@ -293,7 +312,7 @@ def _alive(pid: int) -> bool:
 
 
 def _status_text(status: Row) -> str:
-    hidden = ("running", "commands", "protocol", "events")
+    hidden = ("running", "commands", "protocol", "events", "ledger_checked")
     shown = {key: value for key, value in status.items() if key not in hidden and value != []}
     if shown.get("source") in MARKETS and "exchange" in shown:
         shown["exchange"] = "simulated"

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from botctl.arguments import moment_ms, together
-from botctl.cells import Column, moment, text
+from botctl.cells import Column, dated, text
 from botctl.completion import complete_interval, complete_symbol
 from botctl.exit_codes import FAILED, OK
 from botctl.offline_calls import config_option, offline
@@ -35,8 +35,8 @@ LANES = [
     Column("exchange", drop=2),
     Column("symbol"),
     Column("interval"),
-    Column("first", form=moment, drop=5),
-    Column("last", form=moment, drop=6),
+    Column("first", form=dated, drop=5),
+    Column("last", form=dated, drop=6),
     Column("rows", right=True),
     Column("gaps", form=_count, right=True, drop=3),
     Column("missing", right=True, drop=4),

@@ -102,6 +102,7 @@ class Stage:
         self._client = Client(os.path.join(directory, "control.sock"))
         self._botd: subprocess.Popen[bytes] | None = None
         self._banner = world("paper", "synthetic")
+        self._widest: dict[str, str] = {}
 
     def start(self) -> None:
         """Run botd as a child, and wait until it answers."""
@@ -164,7 +165,7 @@ class Stage:
     def summarise(self) -> None:
         """Print ls, stats, portfolio and health, each under the command that gives it."""
         call = self._client.call
-        self._chapter("botctl ls", self._bots())
+        self._chapter("botctl ls", self._bots({}))
         stats = call("stats", {})["rows"]
         self._chapter("botctl stats", table(self._session, stats, STATS_COLUMNS, banner=self._banner))
         self._chapter("botctl portfolio", portfolio_text(self._session, call("portfolio")))
@@ -196,10 +197,10 @@ class Stage:
                 raise Fault(FAILED, f"demo: no price of {symbol}", "botctl doctor")
             time.sleep(0.05)
 
-    def _bots(self) -> str:
+    def _bots(self, widest: dict[str, str]) -> str:
         rows: list[Row] = self._client.call("ls", {"all": True})["rows"]
         shown = [column for column in LS_COLUMNS if column.key != "age"]
-        return table(self._session, rows, shown, banner=self._banner)
+        return table(self._session, rows, shown, banner=self._banner, widest=widest)
 
     def _frame(self) -> str:
         market = self._client.call("market.status", {})
@@ -210,7 +211,7 @@ class Stage:
         head = f"market {at}  " + (f"equity {money(equity)}  " if equity is not None else "")
         profit = sum(float(portfolio.get(key) or 0) for key in ("realized_pnl", "unrealized_pnl"))
         head += f"pnl {gain(profit)}  return {percent(portfolio.get('return_pct') or 0)}"
-        return f"{head}\n{self._bots()}"
+        return f"{head}\n{self._bots(self._widest)}"
 
 
 def next_steps() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections import deque
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import click
 
 from botctl.arguments import moment_ms
-from botctl.cells import Column, moment, text
+from botctl.cells import Column, exact, moment, text
 from botctl.completion import TOPICS, complete_bot, complete_topic
 from botctl.exit_codes import OK, TIMEOUT, Fault
 from botctl.follow import Follower, events_after
@@ -17,13 +18,24 @@ from botctl.output import Row, chosen_format, output_options, separated, show_ro
 from botctl.session import Session, clean
 
 FOLLOW_FROM = 10
+_LONG = re.compile(r"-?\d+\.\d{9,}")
+
+
+def facts(data: Any) -> str:
+    """Return what an event tells, its amounts as other tables show them: ``quantity=0.01,price=60186.57``."""
+    if isinstance(data, dict):
+        return ",".join(f"{clean(str(key))}={facts(value)}" for key, value in data.items())
+    shown = text(data)
+    return exact(shown) if _LONG.fullmatch(shown) else shown
+
+
 COLUMNS = [
     Column("seq", wide=True, right=True),
     Column("epoch", wide=True),
     Column("ts", "TIME", moment),
     Column("topic"),
     Column("bot"),
-    Column("data", prose=20, one_line=True),
+    Column("data", form=facts, prose=20, one_line=True),
 ]
 
 
@@ -132,4 +144,4 @@ def event_line(event: dict[str, Any], wide: bool = False) -> str:
     """Return one event in one line: time, topic, bot, data."""
     number = f"{event.get('seq'):>8}  " if wide else ""
     parts = [moment(event.get("ts")), f"{event.get('topic', ''):<16}", f"{event.get('bot') or '-':<12}"]
-    return number + clean("  ".join(parts) + "  " + text(event.get("data") or "")).rstrip()
+    return number + clean("  ".join(parts) + "  " + facts(event.get("data") or "")).rstrip()

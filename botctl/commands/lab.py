@@ -70,12 +70,27 @@ def _names(row: Row) -> str:
     return " ".join(words)
 
 
+def _needs(strategy: Row) -> list[str]:
+    """Return in words what a strategy warms up on and what it reads, with its defaults."""
+    lines = []
+    if strategy.get("warmup") is not None:
+        lines.append(f"warm-up  {strategy['warmup']:,} candles, with the defaults")
+    inputs = [
+        f"{one['candles']:,} of {one['symbol'] or 'its symbol'} {one['interval']}" for one in strategy["inputs"] or []
+    ]
+    if inputs:
+        lines.append(f"reads    its own candles, and the last {', '.join(inputs)}")
+    return lines
+
+
 def _text(session: Session, strategy: Row) -> str:
     head = f"{strategy.get('name')}  {strategy.get('kind', '')}".rstrip()
     about = str(strategy.get("help") or strategy.get("summary") or "").strip()
     parts = [clean(head) + "\n"]
     if about:
         parts.append("".join(clean(line) + "\n" for line in about.split("\n")))
+    if needs := _needs(strategy):
+        parts.append("\n" + "".join(clean(line) + "\n" for line in needs))
     if strategy.get("parameters"):
         parts.append("\n" + table(session, strategy["parameters"], PARAMETERS))
     return "".join(parts)

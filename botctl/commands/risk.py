@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import click
@@ -72,7 +73,7 @@ def risk_show(session: Session, name: str | None) -> int:
         rows = [row for row in rows if row.get("scope") == f"bot:{name}"]
         held = [row for row in held if row.get("scope") == f"bot:{name}"]
     if is_table(session):
-        shown = [{**row, "shown": _limit(row)} for row in rows]
+        shown = [{**row, "shown": _limit(row), "help": _help(row, before)} for before, row in pairwise([{}, *rows])]
         none = f"{name} has no limits of its own; those of the account hold: botctl risk show"
         show_rows(session, shown, _controls(rows), name="control", empty=none, banner=session.world())
         if held:
@@ -90,6 +91,11 @@ def _controls(rows: list[Row]) -> list[Column]:
     if all(row.get("scope") in (None, "account") for row in rows):
         return CONTROLS
     return [Column("scope", drop=3) if column.key == "scope" else column for column in CONTROLS]
+
+
+def _help(row: Row, before: Row) -> str:
+    """Return what a control does, once for all its limits."""
+    return "" if all(row.get(key) == before.get(key) for key in ("control", "scope")) else text(row.get("help"))
 
 
 def _limit(row: Row) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from botctl.cells import Column, gain, moment, percent, ratio, text
+from botctl.cells import Column, dated, dated_to_the_minute, gain, percent, ratio, text
 from botctl.commands import backtest
 from botctl.commands.lab_options import (
     asked_of,
@@ -31,8 +31,9 @@ FIGURES = [
     Column("max_drawdown_pct", "DRAWDOWN", percent, drop=5),
     Column("sharpe", form=ratio),
     Column("profit_factor", "PROFIT FACTOR", ratio, drop=2),
-    Column("realized_pnl", "PNL", gain, drop=1),
+    Column("realized_pnl", "REALIZED", gain, drop=1),
 ]
+DAY_MS = 86_400_000
 _FORMS = {column.key: column.form for column in backtest.FIGURES}
 """How the figure that is ranked by looks: as in a backtest."""
 _SHOWN = {column.key for column in FIGURES}
@@ -105,7 +106,8 @@ def walk_forward_command(
 ) -> int:
     """Choose the best set again and again, and trade each on what came after.
 
-    A row a window; the last is the total of all test spans, stitched: out of sample.
+    A row a window; the last is the total of all test spans, stitched: out of sample. PNL is what the equity gained: a
+    position open at a window's end counts at its last close, and the windows' PNL add up to the total's.
 
     \b
     Example:
@@ -120,14 +122,17 @@ def walk_forward_command(
     for note in found["notes"]:
         session.say(note)
     by = found["by"]
+    when = dated if spans["test_ms"] % DAY_MS == 0 else dated_to_the_minute
     columns = [
         Column("window"),
-        Column("test_from", "FROM", moment),
-        Column("test_to", "TO", moment, drop=4),
+        Column("test_from", "FROM", when),
+        Column("test_to", "TO", when, drop=4),
         Column("set", form=_pairs, prose=24),
         Column(f"train.{by}", f"TRAIN {by.replace('_', ' ').upper()}", _FORMS.get(by), right=True),
-        *FIGURES,
+        *FIGURES[:-1],
+        Column("realized_pnl", "REALIZED", gain, wide=True),
         Column("buy_and_hold_pct", "HOLD", percent, drop=6),
+        Column("pnl", form=gain, drop=7),
     ]
     show_rows(session, found["rows"], columns, name="window")
     if found["interrupted"]:

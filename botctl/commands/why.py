@@ -20,11 +20,12 @@ GATES = [
     Column("limit", right=True),
     Column("detail", prose=24),
 ]
+NOT_YET = "not defined yet"
 
 
 @click.command("why")
 @bot_argument
-@click.option("--at", metavar="TIME", help="The decision at this time, or how long ago: 15m [default: the last].")
+@click.option("--at", metavar="TIME", help="The last one up to this time, or so long ago: 15m [default: the last].")
 @output_options
 def why_command(session: Session, name: str, at: str | None) -> int:
     """Explain why a bot did or did not trade.
@@ -44,13 +45,18 @@ def why_command(session: Session, name: str, at: str | None) -> int:
 def why_text(session: Session, decision: Row) -> str:
     """Return the outcome, the gates and the strategy's own numbers."""
     head = f"{decision.get('name')}  {decision.get('at') or 'no decision yet'}  {decision.get('outcome') or ''}"
-    told = clean(head).rstrip() + "\n"
+    told = clean(head).rstrip() + "\n" + (clean(str(decision["note"])) + "\n" if decision.get("note") else "")
     gates = [{**gate, "verdict": "ok" if gate.get("passed") else "NO"} for gate in decision.get("gates") or []]
     if gates:
         told += "\n" + _gates(session, gates)
     if decision.get("notes"):
-        told += "\n" + "\n".join(clean(line) for line in details(decision["notes"])) + "\n"
+        told += "\n" + "\n".join(map(clean, numbers(decision["notes"]))) + "\n"
     return told
+
+
+def numbers(notes: Row, indent: str = "") -> list[str]:
+    """Return a strategy's own numbers as lines; one that is no number yet says so."""
+    return details({key: NOT_YET if value is None else value for key, value in notes.items()}, indent)
 
 
 def _gates(session: Session, gates: list[Row]) -> str:

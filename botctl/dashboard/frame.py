@@ -9,6 +9,7 @@ from typing import Any
 
 from botctl.cells import Column, age, count, exact, gain, moment, money, percent, render, text
 from botctl.commands.events import event_line
+from botctl.commands.why import numbers
 from botctl.dashboard.model import Dashboard, Row
 from botctl.details import details
 from botctl.fitting import display_width, padded, shorten, wrapped
@@ -41,7 +42,7 @@ PRIORITY += ["note", "trades", "position.entry_price", "position.stop", "positio
 NARROWEST = {"note": 10}
 
 KEYS = "Enter open  s start  x stop  p pause  o sort  r reverse  / find  ? help  q quit"
-FILTERED_KEYS = "Escape drops it  Enter open  s start  x stop  / find  ? help  q quit"
+FILTERED_KEYS = "Escape drops it  Enter open  s start  x stop  ? help  q quit"
 HELP = """Keys
 
   up, down      select a bot (also k and j, PageUp, PageDown, Home, End)
@@ -258,7 +259,7 @@ def _bot(board: Dashboard, width: int) -> list[Line]:
             lines[-1].append((f"  {detail}", ""))
         else:
             lines += [[(f"      {part}", "")] for part in wrapped(detail, max(20, width - 6))]
-    return lines + [[(clean(line), "dim")] for line in details(why.get("notes") or {}, "  ")]
+    return lines + [[(clean(line), "dim")] for line in numbers(why.get("notes") or {}, "  ")]
 
 
 def _scrolled(lines: list[Line], board: Dashboard, height: int) -> list[Line]:

@@ -60,6 +60,15 @@ def part(function: Function) -> Function:
     return result
 
 
+def unordered(function: Function) -> Function:
+    """Compile a part whose sums may be added in any order, several at once: of numbers only, no NaN, no infinity.
+
+    In which order depends on the processor's width: the last bits may differ between two kinds, never between runs.
+    """
+    result: Function = register_jitable(fastmath={"reassoc", "nnan", "ninf", "nsz"}, **_OPTIONS)(function)
+    return result
+
+
 def take(module: ModuleType) -> None:
     """Let compiled code call the functions of ``module`` as they are."""
     for value in vars(module).values():

@@ -19,7 +19,7 @@ import msgspec
 from botd.backtest.engine_market import EngineMarket, Playback, Track
 from botd.backtest.engine_seat import Answers, Seat
 from botd.backtest.history import History
-from botd.backtest.run import Result, load_kernel
+from botd.backtest.run import Result, input_notes, load_kernel
 from botd.backtest.terms import OF_BOTS, Terms
 from botd.bot.bot import Bot
 from botd.bot.desk import Desk
@@ -30,6 +30,7 @@ from botd.bot.mind import Mind
 from botd.bot.signal_mind import SignalMind
 from botd.domain.bot_spec import BotSpec
 from botd.domain.candle import interval_ms
+from botd.domain.candles import Candles
 from botd.domain.clock import Clock, MarketClock
 from botd.domain.events import Event
 from botd.domain.instrument import ZERO
@@ -143,7 +144,8 @@ class _Engine:
             evaluation = None
             if isinstance(strategy, SignalStrategy):  # the one that the bot's mind reads
                 evaluation = self._evaluator.acquire(mind_key, strategy, lane, needs=strategy.warmup(), trusted=True)
-            seat = Seat(bot, track, answers.get(mind_key), evaluation, self._watchful)
+            notes = () if evaluation is not None else self._notes(spec, strategy)
+            seat = Seat(bot, track, answers.get(mind_key), evaluation, self._watchful, notes)
             track.readers.append(seat)
             self.seats.append(seat)
 
@@ -166,6 +168,11 @@ class _Engine:
 
     # -- inside
 
+    def _notes(self, spec: BotSpec, strategy: Strategy) -> tuple[str, ...]:
+        """Return what there is to say of what an event strategy reads besides."""
+        history = self.history_of(spec)
+        return input_notes(history.seen_by(spec.strategy, strategy), history.begin, "decision")
+
     def _bot(self, number: int, spec: BotSpec, strategy: Strategy, key: tuple[Any, ...]) -> Bot:
         now = self._clock.now_ms()
         record = BotRecord(number=number, spec=spec, desired="running", state="starting", since_ms=now, created_ms=now)
@@ -176,7 +183,14 @@ class _Engine:
             if isinstance(strategy, SignalStrategy):
                 return SignalMind(bot, strategy, key, needs=needs, trusted=True)
             assert isinstance(strategy, EventStrategy)
-            return EventMind(bot, strategy, {}, needs=needs, trusted=True)
+            history = self.history_of(spec)
+            rows, reads = history.seen_by(spec.strategy, strategy), history.reads(spec.strategy, strategy)
+            track, most = self._market.track(*bot.lane), max(1, needs)
+
+            def closed() -> Candles:
+                return rows.part(max(0, track.closed - most), track.closed)
+
+            return EventMind(bot, strategy, {}, needs=needs, trusted=True, reads=reads, closed=closed)
 
         bot = Bot(record, self._instruments[spec.symbol], book, self._desk, mind_of)
         self._gateway.register(number, bot)
@@ -292,7 +306,9 @@ class _Journal:
     def keyed(self, space: str, changes: Mapping[str, str | None]) -> None:
         """Not kept."""
 
-    def event(self, event: Event) -> None:
+    next_event = 0
+
+    def event(self, event: Event, at: int | None = None) -> None:
         """Nobody follows."""
 
 

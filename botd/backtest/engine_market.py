@@ -105,8 +105,7 @@ class EngineMarket:
         return track
 
     def subscribe(self, symbol: str, interval: str, listener: LaneListener, warmup: int, rank: int = 0) -> Reading:
-        """Return a claim; the engine tells the bots itself."""
-        self.track(symbol, interval)
+        """Return a claim; the engine tells the bots itself, and what they read besides is in their histories."""
         return Reading()
 
     def window(self, symbol: str, interval: str, count: int) -> Candles:

@@ -2,7 +2,7 @@
 
 A signal strategy is asked once, over the whole history: ``strategy.check`` refuses those to which that makes a
 difference. Its production mind finds the answer in the shared evaluation, as it would in the daemon. An event strategy
-is told of every candle.
+is told of every candle; what it reads besides is looked up in arrays of the whole history, cut at what has closed.
 """
 
 from __future__ import annotations
@@ -60,13 +60,20 @@ class Seat:
     """One bot on its track. ``every``: it must be told of every candle."""
 
     def __init__(
-        self, bot: Bot, track: Track, answers: Answers | None, evaluation: Evaluation | None, every: bool
+        self,
+        bot: Bot,
+        track: Track,
+        answers: Answers | None,
+        evaluation: Evaluation | None,
+        every: bool,
+        notes: tuple[str, ...] = (),
     ) -> None:
         self.bot = bot
         self.track = track
         self._answers = answers
         self._evaluation = evaluation
         self._every = every or answers is None
+        self._notes = answers.notes if answers is not None else notes
         self.trades: list[Trade] = []
         self.turns: list[tuple[int, float, float]] = []
         """(row, cash and holding after it) of every fill."""
@@ -142,7 +149,7 @@ class Seat:
         )
         curve = Curve(candles.time[history.begin :], equity, exposure)
         told = statistics(curve, self.trades, account, candles.interval)
-        notes = (*history.notes, *(self._answers.notes if self._answers is not None else ()))
+        notes = (*history.notes, *self._notes)
         return Result(self.bot.name, history, terms, room, len(room.entry_row), told, seconds, notes)
 
     def _curve(self, history: History) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

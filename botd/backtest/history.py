@@ -24,7 +24,7 @@ from botd.domain.instrument import Instrument, split_symbol
 from botd.market.simulated.replay_file import as_argument, read_candles
 from botd.market.store.candle_rows import between, fault_of, holes
 from botd.market.store.candle_store import CandleStore
-from botd.strategy.base import SignalStrategy
+from botd.strategy.base import Strategy
 from botd.strategy.inputs import Read, given_inputs, reads_of, seen
 
 _BLOCK = 1 << 15
@@ -51,11 +51,11 @@ class History:
     def symbol(self) -> str:
         return self.instrument.symbol
 
-    def reads(self, name: str, strategy: SignalStrategy) -> tuple[Read, ...]:
+    def reads(self, name: str, strategy: Strategy) -> tuple[Read, ...]:
         """Return what a strategy reads besides; InvalidError where that does not fit."""
         return reads_of(name, strategy, self.symbol, self.candles.interval)
 
-    def seen_by(self, name: str, strategy: SignalStrategy) -> Candles:
+    def seen_by(self, name: str, strategy: Strategy) -> Candles:
         """Return the candles as a strategy sees them, with its inputs; NotFoundError where one is not given."""
         return given_inputs(self.candles, self.reads(name, strategy), self._see)
 

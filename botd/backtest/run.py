@@ -259,8 +259,11 @@ def warm_notes(history: History, name: str, warmup: int, enter: Flags, leave: Fl
     return (f"{fact}: its first signals depend on where the data begin",)
 
 
-def input_notes(candles: Candles, begin: int) -> tuple[str, ...]:
-    """Tell, or refuse, where candles that a strategy reads besides are not there; nothing where it reads none."""
+def input_notes(candles: Candles, begin: int, said: str = "signal") -> tuple[str, ...]:
+    """Tell, or refuse, where candles that a strategy reads besides are not there; nothing where it reads none.
+
+    ``said`` is what it gives: a signal, a decision.
+    """
     notes = []
     for one in (candles.inputs or {}).values():
         words, fresh, before = one.words, one.fresh[begin:], int(one.fresh[begin:].argmax())
@@ -272,10 +275,10 @@ def input_notes(candles: Candles, begin: int) -> tuple[str, ...]:
         if before * interval_ms(candles.interval) <= interval_ms(one.interval):
             without -= before  # the first one had not closed yet: nothing is missing
         if without:
-            notes.append(f"no signals at {without} candles: {words} has no candle for them")
+            notes.append(f"no {said}s at {without} candles: {words} has no candle for them")
         early = int(one.latest[begin + before]) + 1
         if fresh.any() and early < one.needs:
-            fact = f"{words}: the first signal sees {early} of the {one.needs} candles that the strategy wants"
+            fact = f"{words}: the first {said} sees {early} of the {one.needs} candles that the strategy wants"
             notes.append(f"{fact}: it depends on where the data begin")
     return tuple(notes)
 

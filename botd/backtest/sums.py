@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from botd.backtest.compiler import compiled, part
+from botd.backtest.compiler import compiled, part, unordered
 from botd.backtest.kernel import END_OF_DATA, Room, held_until
 from botd.report.statistics import LEAST_DEVIATION, CurveSums, TradeSums, growth_between
 
@@ -204,7 +204,17 @@ def _curve(
             at_peak = begin - 1
         closes, quantity, held = close[begin:end], room.quantity[k], room.held[k]
         sold = room.exit_row[k] == end  # then there is a row more: at its close the position has become cash
-        for i in range(len(closes) + sold):
+        first = 0
+        if held >= 0.0 and before > 0.0 and end > begin:
+            low, high = _span(closes)
+            if held + quantity * high < peak:  # nothing of it is a peak: only sums
+                added = _held_sums(closes, quantity, held, before)
+                sum_equity, total, squares = sum_equity + added[0], total + added[1], squares + added[2]
+                downs, exposed = downs + added[3], exposed + added[4]
+                trough = min(trough, held + quantity * low)
+                before = held + quantity * closes[-1]
+                first, inverse = len(closes), 1.0 / before
+        for i in range(first, len(closes) + sold):
             share = quantity * closes[i] if i < len(closes) else 0.0
             value = held + share if i < len(closes) else room.cash[k]
             sum_equity += value
@@ -237,6 +247,33 @@ def _curve(
     returns = positive - 1 if before > 0.0 else positive
     exposed = exposed / positive if positive > 0 else math.nan
     return min(deepest, 1.0), longest, exposed, sum_equity / rows, returns, total, squares, downs, before
+
+
+@unordered
+def _span(closes: Floats) -> tuple[float, float]:
+    low = high = closes[0]
+    for close in closes:
+        low = close if close < low else low
+        high = close if close > high else high
+    return low, high
+
+
+@unordered
+def _held_sums(closes: Floats, quantity: float, held: float, before: float) -> tuple[float, float, float, float, float]:
+    """Return the sums of equity, returns, their squares, the squares of those below zero, and exposure."""
+    share = quantity * closes[0]
+    equity = held + share
+    total = (equity - before) / before
+    squares, downs, exposed = total * total, min(total, 0.0) ** 2, share / equity
+    earlier, later = closes[:-1], closes[1:]
+    for i in range(len(later)):
+        was, share = held + quantity * earlier[i], quantity * later[i]
+        value = held + share
+        change = (value - was) / was
+        loss = change if change < 0.0 else 0.0
+        equity, total, exposed = equity + value, total + change, exposed + share / value
+        squares, downs = squares + change * change, downs + loss * loss
+    return equity, total, squares, downs, exposed
 
 
 @part

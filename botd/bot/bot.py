@@ -40,7 +40,7 @@ from botd.risk.sizing import Sized
 from botd.risk.trading_state import ACTIVE
 from botd.risk.words import explain, scope_name
 
-GUARD_RETRY_MS = 10_000
+GUARD_RETRY_S = 10.0
 """After a sale of the guard was refused, the next try on a tick feed."""
 
 
@@ -65,7 +65,7 @@ class Bot:
         """Why the strategy could not be loaded; the position is guarded all the same."""
         self.retry_at_ms = 0
         self.last_failure_ms = 0
-        self._guard_rests_ms = 0
+        self._guard_rests_s = 0.0
         self.log = logging.getLogger(f"botd.bot.{record.spec.name}")
         self.lane = (record.spec.symbol, record.spec.interval)
         by_ticks = not desk.market.candle_feed
@@ -327,12 +327,11 @@ class Bot:
 
     def on_order_end(self, order: Order) -> None:
         """An order ended without anything left to fill."""
-        now = self.desk.clock.now_ms()
         if order.purpose is Purpose.EXIT and order.status in (OrderStatus.REJECTED, OrderStatus.DENIED):
-            self._guard_rests_ms = now + GUARD_RETRY_MS
+            self._guard_rests_s = self.desk.clock.monotonic() + GUARD_RETRY_S
         if order.status is OrderStatus.REJECTED and not order.is_target:  # a pair is refused as one
             self.log.warning("order %s rejected: %s", order.client_order_id, order.reason)
-            self.desk.monitors.on_reject(self.number, now)
+            self.desk.monitors.on_reject(self.number, self.desk.clock.now_ms())
         write_off_dust(self, order)
         self.exit.on_order_end(order)
         self._protect_soon()
@@ -363,12 +362,12 @@ class Bot:
             self.sell_all(reason, price, price)
             return
         # Every tick beyond the level asks again: a sale under way goes on, one refused waits a little.
-        now = self.desk.clock.now_ms()
-        if reason == "take_profit" and self.exit.is_left_to_exchange(now):
+        now = self.desk.clock.monotonic()
+        if self.exit.is_left_to_exchange(reason, price, now):
             return
         selling = any(order.side is Side.SELL and order.type is OrderType.MARKET for order in self.orders())
-        if not selling and now >= self._guard_rests_ms and self.sell_all(reason, price, price) is None:
-            self._guard_rests_ms = now + GUARD_RETRY_MS
+        if not selling and now >= self._guard_rests_s and self.sell_all(reason, price, price) is None:
+            self._guard_rests_s = now + GUARD_RETRY_S
 
     def _protect_soon(self) -> None:
         if not self.desk.gateway.in_process:

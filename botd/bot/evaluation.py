@@ -23,7 +23,8 @@ from botd.domain.candles import Candles
 from botd.domain.clock import Clock
 from botd.domain.errors import BotdError
 from botd.strategy.base import SignalStrategy
-from botd.strategy.inputs import Read, missing
+from botd.strategy.inputs import Read, missing, too_few
+from botd.strategy.warmup import defined_from
 
 logger = logging.getLogger("botd.bot")
 
@@ -65,11 +66,13 @@ class Evaluation:
 
     __slots__ = (
         "candle_time",
+        "defined_from",
         "effort",
         "enter",
         "error",
         "exit",
         "inline",
+        "lacks",
         "lane",
         "needs",
         "notes",
@@ -96,6 +99,10 @@ class Evaluation:
         self.error: Exception | None = None
         self.waits = ""
         """What is missing of its inputs, in words: it was not asked."""
+        self.lacks = ""
+        """Which candles are too few for the notes that are not numbers yet, in words."""
+        self.defined_from: int | None = None
+        """With how many candles all notes are numbers (0: that is not known); looked for at the first that is not."""
 
     def compute(self, candles: Candles) -> None:
         """Evaluate on ``candles``; the last row is what counts. An exception is kept in ``error``."""
@@ -108,14 +115,25 @@ class Evaluation:
             self.enter = bool(signals.enter[-1])
             self.exit = bool(signals.exit[-1])
             self.notes = {name: _last(value) for name, value in signals.notes.items()}
+            self.lacks = self._lacking(candles) if None in self.notes.values() else ""
             self.error = None
         except (Exception, SystemExit) as error:  # whatever a strategy raises is its bots' failure, not the feed's
             self._nothing(candles, _failure(error))
         self.candle_time = int(candles.time[-1])
 
+    def _lacking(self, candles: Candles) -> str:
+        few, there = too_few(candles), len(candles)
+        if few or there >= self.needs:
+            return few
+        if self.defined_from is None:
+            self.defined_from = defined_from(self.strategy, candles, self.needs)
+        return (
+            f"{there} of {self.defined_from} candles so far" if self.defined_from > there else f"{there} candles so far"
+        )
+
     def _nothing(self, candles: Candles, error: Exception | None) -> None:
         self.enter = self.exit = False
-        self.notes = {}
+        self.notes, self.lacks = {}, ""
         self.error = error
         self.candle_time = int(candles.time[-1])
 

@@ -1,7 +1,8 @@
 """The mind of an event strategy: calls its hooks with a context, and carries out what they asked for.
 
 The orders are placed when a hook has returned, and its memory is kept with them. So a user's hook can run
-in the evaluation thread, and one that raises half-way has done nothing and remembers nothing.
+in the evaluation thread, and one that raises half-way has done nothing and remembers nothing. What a hook sees of
+candles is looked up here, never in its thread: those of the latest close that missed no input.
 """
 
 from __future__ import annotations
@@ -16,13 +17,15 @@ import msgspec
 from botd.bot.bot import Bot
 from botd.bot.evaluation import Effort
 from botd.bot.hook_context import Asked, HookContext
+from botd.bot.inputs import as_seen, awaited
 from botd.bot.lifecycle import BotState
 from botd.domain.candle import Candle
+from botd.domain.candles import Candles
 from botd.domain.decision import GateCheck
 from botd.domain.order import Fill, Intent, Order, OrderType, Purpose, Side
 from botd.ledger.records import amount
 from botd.strategy.base import Context, EventStrategy
-from botd.strategy.inputs import Read
+from botd.strategy.inputs import Read, missing
 
 EXIT_REASONS = frozenset({"signal", "take_profit", "stop_loss", "time_stop"})
 """Tags that a strategy may give an order to name the reason of the exit."""
@@ -34,10 +37,20 @@ class EventMind:
     """Hooks in, orders out."""
 
     places_sales = True
-    reads: tuple[Read, ...] = ()
 
-    def __init__(self, bot: Bot, strategy: EventStrategy, memory: dict[str, Any], *, needs: int, trusted: bool) -> None:
-        """``memory`` is what the ledger kept of :attr:`memory` ({} for a new bot), ``needs`` the warm-up."""
+    def __init__(
+        self,
+        bot: Bot,
+        strategy: EventStrategy,
+        memory: dict[str, Any],
+        *,
+        needs: int,
+        trusted: bool,
+        reads: tuple[Read, ...] = (),
+        closed: Callable[[], Candles] | None = None,
+    ) -> None:
+        """``memory`` is what the ledger kept of :attr:`memory` ({} for a new bot), ``needs`` the warm-up, ``reads``
+        the strategy's inputs; ``closed`` gives the candles with what they see of these, else the market does."""
         self._bot = bot
         self._strategy = strategy
         self._in_words = strategy.in_words()
@@ -50,7 +63,15 @@ class EventMind:
         self._started = bool(memory.get("started"))
         self._state: dict[str, Any] = dict(memory.get("memory") or {})
         self._kept = self._encoded()
+        self._closed = closed or self._closed_in_market
+        self._looks = bool(reads) or needs > 1
+        """Whether the strategy declares that it looks back; the others cost nothing here."""
+        self._seen: Candles | None = None
+        """What hooks see; None until a close that missed nothing."""
+        self._resumes = False
+        """Whether the last that was said is that an input was waited for: the next hook says that it is no more."""
         self.needs = needs
+        self.reads = reads
         self.declared_entries = strategy.declared_entries
         self.effort = Effort()
 
@@ -73,16 +94,21 @@ class EventMind:
         self._leave_ticks = _nothing
         self._hooks.clear()
         self._tick = None
+        self._seen = None
         self._started, self._state = msgspec.json.decode(self._kept)
 
     def on_open(self) -> None:
         self._run_hooks()
 
     def on_closed(self, candle: Candle) -> None:
-        if not self._started:
-            self._started = True
-            self._hooks.append(self._strategy.on_start)
-        self._hooks.append(lambda context: self._strategy.on_candle(context, candle))
+        waits = self._look() if self._looks else None
+        if waits is None:
+            if not self._started:
+                self._started = True
+                self._hooks.append(self._strategy.on_start)
+            self._hooks.append(lambda context: self._strategy.on_candle(context, candle))
+        else:
+            self._bot.decided("waiting", [*self._in_gates(), waits], {})
         self._run_hooks()
 
     def on_fill(self, fill: Fill) -> None:
@@ -107,19 +133,34 @@ class EventMind:
         if price is not None:
             self._strategy.on_tick(context, price)
 
+    def _look(self) -> GateCheck | None:
+        """See what has closed; return the gate that says what is waited for, if anything is: all is as before then."""
+        bot, candles = self._bot, self._closed()
+        waits = awaited(bot, self.reads, missing(candles) if len(candles) else "its first candle")
+        if waits is None:
+            self._seen, last = candles, bot.last_decision
+            self._resumes = last is not None and last.outcome == "waiting"
+        return waits
+
+    def _closed_in_market(self) -> Candles:
+        window = self._bot.desk.market.window
+        return as_seen(window(*self._bot.lane, max(1, self.needs)), self.reads, window)
+
     def _run_hooks(self) -> None:
+        if self._looks and self._seen is None and self._hooks and self._look() is not None:
+            return  # of fills before a restart, and of ticks: told when there is something to see
         evaluator = self._bot.desk.evaluator
         while self._hooks:
-            call = Call(self, self._hooks.popleft(), self._life)
+            call = Call(self, self._hooks.popleft(), self._life, self._seen)
             if self._trusted:
                 evaluator.timed(call.run, self.effort)
                 self._carry_out(call.context)
             else:
                 evaluator.defer(call.run, call.done, self.effort)
 
-    def begin_call(self, life: int) -> HookContext | None:
+    def begin_call(self, life: int, seen: Candles | None) -> HookContext | None:
         """Return the context of a hook that is about to run, None where the bot was stopped meanwhile."""
-        return HookContext(self._bot, self._state) if self._is_current(life) else None
+        return HookContext(self._bot, self._state, seen) if self._is_current(life) else None
 
     def end_call(self, life: int, context: HookContext | None, error: Exception | None) -> None:
         """Carry out what a hook asked for in the evaluation thread, or let its bot fail."""
@@ -138,17 +179,21 @@ class EventMind:
             return
         self._state = context.state
         self._keep_state()  # first: a memory that cannot be kept is the hook's failure, before anything is placed
-        words = self._in_words
-        gates = [GateCheck(gate="strategy", passed=True, detail=words)] if words else []
+        gates = self._in_gates()
         outcome = "hold"
         for wish in context.asked:
             if wish.cancel:
                 self._bot.cancel(wish.client_order_id)
             else:
                 outcome = self._place(context, wish, gates) or outcome
-        if context.asked or context.notes:
+        if context.asked or context.notes or self._resumes:
+            self._resumes = False
             gates += self._bot.held_back() if outcome == "hold" else []
             self._bot.decided(outcome, gates, context.notes)
+
+    def _in_gates(self) -> list[GateCheck]:
+        """Return the row of ``why`` that says when the strategy buys and sells, where it says so."""
+        return [GateCheck(gate="strategy", passed=True, detail=self._in_words)] if self._in_words else []
 
     def _place(self, context: HookContext, wish: Asked, gates: list[GateCheck]) -> str:
         """Place one order; return the outcome, empty where nothing was tried."""
@@ -203,15 +248,16 @@ class EventMind:
 class Call:
     """One call of a hook: runs here or in the evaluation thread, and keeps what it asked for."""
 
-    def __init__(self, mind: EventMind, hook: Hook, life: int) -> None:
+    def __init__(self, mind: EventMind, hook: Hook, life: int, seen: Candles | None) -> None:
         self._mind = mind
         self._hook = hook
         self._life = life
+        self._seen = seen
         self.context: HookContext | None = None
 
     def run(self) -> None:
         """Call the hook."""
-        self.context = self._mind.begin_call(self._life)
+        self.context = self._mind.begin_call(self._life, self._seen)
         if self.context is not None:
             self._hook(self.context)
 

@@ -2,6 +2,7 @@
 
 On an exchange outside the process a cancel takes its time, and the leg may have filled meanwhile: the sale waits
 for the outcome. Never are the same coins offered twice. A sale that waits is in the ledger: it outlives a restart.
+After one nothing is sold before the symbol's trades were read: what is held may have been sold meanwhile.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ if TYPE_CHECKING:
 
 SPACE = "exits"
 
-TARGET_PATIENCE_MS = 10_000
-"""So long is a target that rests on the exchange left to it, with the price beyond it."""
+TARGET_PATIENCE_S, STOP_PATIENCE_S = 10.0, 3.0
+"""So long is a level that rests on the exchange left to it, with the price beyond it. A stop sells by the last trade,
+the guard by the bid: what has not sold by then will not by itself."""
 
 
 class Exit:
@@ -29,10 +31,8 @@ class Exit:
     def __init__(self, bot: Bot) -> None:
         self._bot = bot
         self._waiting: tuple[str, float] | None = None
-        self._is_old = False
-        """From before a restart: what is held may have been sold meanwhile, until the account was read."""
-        self._reached = (0, 0)
-        """When the resting target was reached: at first, and last (milliseconds)."""
+        self._reached = ("", 0.0, 0.0)
+        """The leg whose level was reached, and when: at first, and last (monotonic seconds)."""
 
     @property
     def under_way(self) -> bool:
@@ -59,38 +59,54 @@ class Exit:
         quantity = bot.instrument.floor_quantity(bot.book.position.quantity)
         if quantity <= 0:
             return None
-        return bot.place(exit_of_all(bot, reason, reference, trigger), quantity)[0]
+        sale, _ = bot.place(exit_of_all(bot, reason, reference, trigger), quantity)
+        if sale is not None and sale.quantity < quantity and not bot.desk.gateway.in_process:
+            self._wait((reason, reference))  # more than one order may have: the rest follows it
+        return sale
 
-    def is_left_to_exchange(self, now_ms: int) -> bool:
-        """Tell whether the target, reached now, rests on the exchange: that leg sells, or has just sold. It is asked
-        about; a price that stays beyond it and a leg that does not fill are botd's again."""
-        bot, working = self._bot, (OrderStatus.OPEN, OrderStatus.PARTIAL)
-        level, leg = bot.book.position.target, next((order for order in self._offers() if order.is_target), None)
-        if leg is None or leg.cancel_requested or leg.status not in working or level is None or leg.price is None:
+    def is_left_to_exchange(self, reason: str, price: float, now_s: float) -> bool:
+        """Tell whether the level, reached now at ``price``, rests on the exchange: that leg sells, or has just sold. To
+        cancel it at that moment would leave nothing where the sale at market is held up. It is asked about; a price
+        that stays beyond it and a leg that does not fill are botd's again."""
+        bot, at_target = self._bot, reason == "take_profit"
+        legs = (o for o in self._offers() if o.purpose is Purpose.PROTECTION and o.is_target is at_target)
+        leg, patience_s = next(legs, None), TARGET_PATIENCE_S if at_target else STOP_PATIENCE_S
+        if leg is None or leg.cancel_requested or leg.status not in (OrderStatus.OPEN, OrderStatus.PARTIAL):
             return False
-        if leg.price > bot.instrument.ceil_price(Decimal(repr(level))):
+        if not (self._rests_at_target(leg) if at_target else (leg.stop_price or 0) >= Decimal(repr(price))):
             return False
-        first, last = self._reached
-        if now_ms - last > TARGET_PATIENCE_MS:
-            first = now_ms
+        key, first, last = self._reached
+        if key != leg.client_order_id or now_s - last > patience_s:
+            first = now_s
             bot.desk.gateway.table.doubt(leg, "the price is where it sells")
-        self._reached = (first, now_ms)
-        return now_ms - first < TARGET_PATIENCE_MS
+        self._reached = (leg.client_order_id, first, now_s)
+        return now_s - first < patience_s
+
+    def _rests_at_target(self, leg: Order) -> bool:
+        level = self._bot.book.position.target
+        if level is None or leg.price is None:
+            return False
+        return leg.price <= self._bot.instrument.ceil_price(Decimal(repr(level)))
 
     def go_on_in(self, bot: Bot) -> None:
         """Serve the bot that takes this one's place: a sale that waits for an outcome is not forgotten."""
         self._bot, bot.exit = bot, self
 
     def on_order_end(self, order: Order) -> None:
-        """An order of the bot ended: the sale that waited for it goes on, where anything is left."""
-        if self._waiting is not None and order.side is Side.SELL:
+        """An order of the bot ended: the sale that waited for it goes on, where anything is left. One at market that
+        sold nothing, and that nobody cancelled, ends it: the next would not either."""
+        if self._waiting is None or order.side is not Side.SELL:
+            return
+        if order.type is OrderType.MARKET and not order.filled and not order.cancel_requested:
+            self._wait(None)
+        else:
             self._bot.desk.soon(self.go_on)
 
     def go_on(self) -> None:
         """Go on with a sale that waits: what is still offered is taken back, then what is left is sold."""
         bot = self._bot
-        may_sell = bot.desk.gateway.may_sell(bot.spec.symbol)
-        if self._waiting is None or not may_sell or (self._is_old and bot.desk.not_ready()):
+        sells = any(order.type is OrderType.MARKET for order in self._offers())
+        if self._waiting is None or sells or not bot.desk.gateway.may_sell(bot.spec.symbol):
             return
         if bot.holds:
             self.sell(*self._waiting)
@@ -104,10 +120,8 @@ class Exit:
     def restore(self, row: str) -> None:
         """Take up the row that the ledger kept; empty for none."""
         self._waiting = msgspec.json.decode(row, type=tuple[str, float]) if row else None
-        self._is_old = self._waiting is not None
 
     def _wait(self, waiting: tuple[str, float] | None) -> None:
-        self._is_old = False
         if waiting != self._waiting:
             self._waiting = waiting
             row = None if waiting is None else msgspec.json.encode(waiting).decode()

@@ -1,7 +1,8 @@
 """What an event strategy sees and asks for during one call of a hook.
 
 A context lives as long as the call. It reads the bot and *records* what is wanted: a hook that raises
-half-way, or one that is left behind and goes on in its thread, has done nothing.
+half-way, or one that is left behind and goes on in its thread, has done nothing. It asks for no candles: those that
+the hook may see are given to it.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 import msgspec
 
 from botd.bot.bot import Bot
+from botd.domain.candles import Candles
 from botd.domain.errors import InvalidError
 from botd.domain.order import Order, Purpose, Side
 
@@ -30,14 +32,24 @@ class Asked(msgspec.Struct):
 class HookContext:
     """A :class:`~botd.strategy.base.Context`."""
 
-    def __init__(self, bot: Bot, state: dict[str, Any]) -> None:
-        """``state`` is the strategy's memory, which the hook may change."""
+    def __init__(self, bot: Bot, state: dict[str, Any], seen: Candles | None = None) -> None:
+        """``state`` is the strategy's memory, which the hook may change; ``seen`` what it declares to look back on."""
         self._bot = bot
+        self._seen = seen
         self.state = state
         self.instrument = bot.instrument
         self.capital = bot.spec.capital
         self.asked: list[Asked] = []
         self.notes: dict[str, Any] = {}
+
+    @property
+    def candles(self) -> Candles:
+        if self._seen is None:
+            raise LookupError(
+                "context.candles has what the strategy declares to look back on, and it declares nothing: "
+                "let warmup() return how many candles, or inputs() which others"
+            )
+        return self._seen
 
     def now_ms(self) -> int:
         return self._bot.desk.clock.now_ms()

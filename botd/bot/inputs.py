@@ -2,7 +2,7 @@
 
 Live, a lane's candle may come later than the bot's own that closes with it. Of the bot's own symbol it is then built of
 the smaller candles, which are there; of another symbol nobody looks at it before the next close. What is missing all
-the same is said, and the strategy is not asked.
+the same is said, and the strategy is not asked; minds of both kinds look here.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from botd.domain.candle import Candle, interval_ms
 from botd.domain.candles import Candles, InputCandles, complete_buckets, due_ms
+from botd.domain.decision import GateCheck
 from botd.market.lanes import Subscription
 from botd.market.manager import MarketManager
 from botd.market.store.candle_rows import between, joined_rows
@@ -48,7 +49,14 @@ def as_seen(rows: Candles, reads: tuple[Read, ...], windows: Windows) -> Candles
     return given_inputs(rows, reads, see).tail(len(rows)) if reads else rows
 
 
-def doubted(bot: Bot, reads: Sequence[Read]) -> str:
+def awaited(bot: Bot, reads: Sequence[Read], missing: str) -> GateCheck | None:
+    """Return the gate that says what is waited for before the strategy is asked, None where it may be: ``missing``,
+    or candles of an input that are known to be incomplete."""
+    waits = missing or _doubted(bot, reads)
+    return GateCheck(gate="inputs", passed=False, detail=f"waits for {waits}") if waits else None
+
+
+def _doubted(bot: Bot, reads: Sequence[Read]) -> str:
     """Return which input's candles are known to be incomplete, in words; empty where none is."""
     doubts = {read.words: bot.desk.market.doubts(read.symbol) for read in reads}
     return ", ".join(doubt for words, told in doubts.items() for doubt in told if doubt.startswith(f"{words} "))

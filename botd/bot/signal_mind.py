@@ -7,7 +7,7 @@ from typing import Any
 from botd.bot.bot import Bot
 from botd.bot.evaluation import Effort, Evaluation
 from botd.bot.exits import offered_elsewhere
-from botd.bot.inputs import doubted
+from botd.bot.inputs import awaited
 from botd.bot.intents import market_entry
 from botd.bot.lifecycle import BotState
 from botd.bot.stops import range_now
@@ -84,13 +84,11 @@ class SignalMind:
             GateCheck(gate="position", passed=True, value=float(bot.book.position.quantity)),
         ]
         notes = dict(evaluation.notes)
-        if waits := evaluation.waits or doubted(bot, self.reads):
-            gates.append(GateCheck(gate="inputs", passed=False, detail=f"waits for {waits}"))
+        if waits := awaited(bot, self.reads, evaluation.waits):
+            gates.append(waits)
             outcome = "waiting"
         elif notes and all(value is None for value in notes.values()):
-            seen = len(bot.desk.market.window(*bot.lane, self.needs))
-            detail = f"{seen} candles so far: the indicators are not defined yet"
-            gates.append(GateCheck(gate="warm_up", passed=False, value=seen, detail=detail))
+            gates.append(self._warm_up(evaluation, "the indicators are"))
             outcome = "warming_up"
         elif bot.holds:
             outcome = self._exit(candle, gates) if evaluation.exit else "hold"
@@ -98,15 +96,24 @@ class SignalMind:
             outcome = self._enter(candle, gates)
         else:
             outcome = "hold"
+            if evaluation.lacks:
+                names = [name for name, value in notes.items() if value is None]
+                gates.append(self._warm_up(evaluation, f"{', '.join(names)} {'is' if len(names) == 1 else 'are'}"))
             gates += bot.held_back()
         bot.decided(outcome, gates, notes)
+
+    def _warm_up(self, evaluation: Evaluation, what: str) -> GateCheck:
+        """Return the gate that says what is not defined yet, and how many candles there are and must be."""
+        seen = len(self._bot.desk.market.window(*self._bot.lane, self.needs))
+        detail = f"{evaluation.lacks or f'{seen} candles so far'}: {what} not defined yet"
+        return GateCheck(gate="warm_up", passed=False, value=seen, limit=evaluation.defined_from or None, detail=detail)
 
     def _exit(self, candle: Candle, gates: list[GateCheck]) -> str:
         bot = self._bot
         if offered_elsewhere(bot):
             gates.append(GateCheck(gate="pending", passed=False, detail="an exit is already working"))
             return "hold"
-        if bot.sell_all("signal", candle.close) is None:
+        if bot.sell_all("signal", candle.close) is None and not bot.exit.under_way:
             gates.append(GateCheck(gate="filters", passed=False, detail="the holding is too small to sell"))
             return "hold"
         return "exited"

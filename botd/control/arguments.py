@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from typing import Any, TypeVar
 
@@ -11,6 +10,7 @@ import msgspec
 from botd.control.protocol import shown
 from botd.control.requests import NAME_PATTERN, SYMBOL_PATTERN
 from botd.domain.errors import InvalidError
+from botd.domain.hints import did_you_mean
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -45,10 +45,7 @@ def decode(schema: type[S], args: dict[str, Any]) -> S:
 
 def nearest(word: str, known: list[str]) -> str:
     """Return a hint with the nearest of ``known``, or with all of them where none is near and they are few."""
-    near = difflib.get_close_matches(word[:64], known, n=1, cutoff=0.5)
-    if near:
-        return f"did you mean {near[0]}?"
-    return f"known: {', '.join(known)}" if 0 < len(known) <= 16 else ""
+    return did_you_mean(word, known, f"known: {', '.join(known)}" if 0 < len(known) <= 16 else "")
 
 
 def _explained(what: str, path: str, schema: type[msgspec.Struct], args: dict[str, Any]) -> InvalidError:

@@ -52,8 +52,8 @@ class InspectHandlers:
         bot = services.orchestrator.get(args.name)
         if args.at is None:
             last = bot.last_decision or await services.archive.decision(bot, None)
-            return services.views.why(bot, last, latest=True)
-        return services.views.why(bot, await services.archive.decision(bot, args.at))
+            return services.views.why(bot, last)
+        return services.views.why(bot, await services.archive.decision(bot, args.at), args.at)
 
     async def health(self, args: Any, caller: Any) -> dict[str, Any]:
         services = self._services

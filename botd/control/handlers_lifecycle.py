@@ -14,7 +14,7 @@ from botd.control.services import Services
 from botd.domain.bot_spec import BotSpec
 from botd.domain.errors import BotdError, InvalidError
 from botd.orchestrator.fleet import action_row, in_document
-from botd.orchestrator.specs import HOW, as_mapping
+from botd.orchestrator.specs import SETTABLE, as_mapping
 from botd.orchestrator.views import text
 
 
@@ -118,6 +118,7 @@ class LifecycleHandlers:
         services.require_bots()
         services.require_market()
         bot = services.orchestrator.get(args.name)
+        services.parser.require_parameters(bot.name, *_parameters(bot, args.changes))
         await services.examiner.require(services.parser.parse(_changed(bot, args.changes)), bot.spec)
         async with services.lock:
             bot = services.orchestrator.get(args.name)
@@ -266,7 +267,7 @@ def _changed(bot: Bot, changes: dict[str, Any]) -> dict[str, Any]:
     for key, value in changes.items():
         if key in ("name", "mode"):
             raise InvalidError(f"{bot.name}: {key} cannot be set", "create another bot")
-        if key in ("strategy", "symbol", "interval", "capital", *HOW):
+        if key in SETTABLE:
             document[key] = None if str(value).lower() in ("off", "none", "") else value
             if key in ("fraction", "risk_per_trade") and document[key] is not None:
                 document.pop("risk_per_trade" if key == "fraction" else "fraction", None)
@@ -278,6 +279,14 @@ def _changed(bot: Bot, changes: dict[str, Any]) -> dict[str, Any]:
         else:
             document.setdefault("params", {})[key] = value
     return document
+
+
+def _parameters(bot: Bot, changes: dict[str, Any]) -> tuple[str, list[str]]:
+    """Return the strategy that the bot is to have, and which of the changes must be its parameters."""
+    beside = ("name", "mode", *SETTABLE)
+    return str(changes.get("strategy", bot.spec.strategy)), [
+        key for key in changes if key not in beside and not key.startswith("label.")
+    ]
 
 
 def _takes_label(key: str, value: Any) -> bool:

@@ -10,7 +10,6 @@ It knows no bot: what a command does is the handlers' business.
 from __future__ import annotations
 
 import asyncio
-import difflib
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
@@ -33,6 +32,7 @@ from botd.control.replies import encode_refusal, encode_result
 from botd.control.requests import known_only
 from botd.domain.clock import Clock, random_token
 from botd.domain.errors import BotdError, BusyError, ForbiddenError, UnavailableError
+from botd.domain.hints import did_you_mean
 
 logger = logging.getLogger(__name__)
 
@@ -185,10 +185,8 @@ class ControlServer:
     def _handler(self, request: Request, caller: Caller) -> Handler:
         handler = self._handlers.get(request.cmd)
         if handler is None:
-            near = difflib.get_close_matches(request.cmd, self._handlers, n=1, cutoff=0.5)
-            raise ProtocolError(
-                "USAGE", f"no command {protocol.shown(request.cmd)}", f"did you mean {near[0]}?" if near else ""
-            )
+            hint = did_you_mean(request.cmd, self._handlers)
+            raise ProtocolError("USAGE", f"no command {protocol.shown(request.cmd)}", hint)
         if handler.kind == "operate" and caller.role != "operator":
             raise ForbiddenError(f"{request.cmd}: uid {caller.uid} may look, not operate", "ask the owner of botd")
         return handler

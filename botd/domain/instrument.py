@@ -35,6 +35,11 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
         """Return ``quantity`` rounded down to the step."""
         return (quantity / self.step).to_integral_value(ROUND_DOWN) * self.step if self.step else quantity
 
+    def most(self, quantity: Decimal, price: Decimal | None) -> Decimal:
+        """Return how much of ``quantity`` one order may have, at ``price`` where that is known."""
+        most = min(quantity, self.max_quantity or quantity)
+        return min(most, self.max_notional / price) if self.max_notional and price else most
+
     def floor_price(self, price: Decimal) -> Decimal:
         """Return ``price`` rounded down to the tick."""
         return (price / self.tick).to_integral_value(ROUND_DOWN) * self.tick if self.tick else price
@@ -71,5 +76,7 @@ def split_symbol(symbol: str) -> tuple[str, str]:
     """Return (base, quote) of ``BTC/USDT``; ValueError when it is not of that form."""
     base, slash, quote = symbol.partition("/")
     if not (slash and base.isalnum() and quote.isalnum() and symbol == symbol.upper()):
-        raise ValueError(f"{symbol!r} is not a symbol; expected e.g. BTC/USDT")
+        right = symbol.upper() if slash and (base + quote).isalnum() and base and quote else ""
+        remedy = f"did you mean {right}?" if right else "expected e.g. BTC/USDT"
+        raise ValueError(f"{symbol!r} is not a symbol; {remedy}")
     return base, quote

@@ -24,7 +24,7 @@ class QueryFailedError(UnavailableError):
 
 
 class UnlistedError(QueryFailedError):
-    """A question of a symbol that the exchange does not list: it was not sent, and never will be answered."""
+    """A question of a symbol that the exchange does not list (any more): it will not be answered."""
 
 
 class RemoteOrder(msgspec.Struct, frozen=True, kw_only=True):

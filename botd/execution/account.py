@@ -75,12 +75,19 @@ class AccountBook:
             self._forget(min(self._inferred, key=lambda key: key[1]))
 
     def was_inferred(self, asset: str, amount: Decimal, time_ms: int) -> bool:
-        """Tell, once, whether a transfer that is told now was taken before."""
-        for key, taken in self._inferred.items():
-            if (key[0], taken) == (asset, amount) and time_ms <= key[1]:
-                self._forget(key)
-                return True
-        return False
+        """Tell, once, whether a transfer that is told now was taken before, alone or in one sum with others."""
+        whole = {
+            key: taken
+            for key, taken in self._inferred.items()
+            if key[0] == asset and time_ms <= key[1] and taken * amount > 0 and abs(amount) <= abs(taken)
+        }
+        if not whole:
+            return False
+        key = min(whole, key=lambda key: (whole[key] != amount, key[1]))
+        self._forget(key)
+        if rest := whole[key] - amount:
+            self.infer(asset, rest, key[1])
+        return True
 
     def move_cursor(self, symbol: str, trade_id: str) -> None:
         """Remember that the trades of a symbol up to ``trade_id`` were taken."""

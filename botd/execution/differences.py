@@ -26,16 +26,25 @@ class Differences:
         self._most = most
         self._tell = tell
         self._looks: dict[str, int] = {}
+        self._same: dict[tuple[str, Decimal], int] = {}
+        """The same, of those in a row that found the same amount."""
         self._told: frozenset[str] = frozenset()
 
     def note(self, differences: Mapping[str, Decimal]) -> dict[str, Decimal]:
         """Take what a look found; return the differences that were found often enough."""
         self._looks = {asset: self._looks.get(asset, 0) + 1 for asset in differences}
+        self._same = {found: self._same.get(found, 0) + 1 for found in differences.items()}
         return {asset: differences[asset] for asset, looks in self._looks.items() if looks >= self._most}
+
+    def are_steady(self, lasting: Mapping[str, Decimal]) -> bool:
+        """Tell whether the last look found the same amounts as this one: balances that lag behind our fills differ by
+        another one each time."""
+        return all(self._same.get(found, 0) > 1 for found in lasting.items())
 
     def explained(self) -> None:
         """They came from outside."""
         self._looks.clear()
+        self._same.clear()
 
     def differ(self, lasting: Mapping[str, Decimal]) -> None:
         """Degrade the bots whose assets these are."""

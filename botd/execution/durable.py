@@ -44,13 +44,27 @@ class DurableOrders:
         self._ledger = ledger
         self.commit_causes: Callable[[], None] = lambda: None
         """Commits what led to an intent: after a crash no sale may be known without the purchase that it sells."""
+        self._waiting: list[tuple[Sequence[Order], Committed]] = []
+
+    @property
+    def waiting(self) -> bool:
+        """True while intents wait for the end of the call that made them."""
+        return bool(self._waiting)
 
     def commit_intent(self, orders: Sequence[Order], then: Committed) -> None:
         """Write intents in a batch of their own, and call ``then`` when they are durable, or with why they are not.
 
         Once the call that made them is over: what led to them is whole by then, and goes first.
         """
-        asyncio.get_running_loop().call_soon(self._commit, orders, then)
+        if not self._waiting:
+            asyncio.get_running_loop().call_soon(self.commit_waiting)
+        self._waiting.append((orders, then))
+
+    def commit_waiting(self) -> None:
+        """Write the intents that wait: at a moment's end right behind its own commit, so that both are one sync."""
+        waiting, self._waiting = self._waiting, []
+        for orders, then in waiting:
+            self._commit(orders, then)
 
     def _commit(self, orders: Sequence[Order], then: Committed) -> None:
         if any(order.status is not OrderStatus.INTENT for order in orders):

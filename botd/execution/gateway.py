@@ -39,7 +39,7 @@ INTENT_PATIENCE_S = 5.0
 ANSWER_S = 20.0
 """An order that was sent, and of which nothing was reported for so long, is unknown."""
 
-CANCEL_AGAIN_MS = 5_000
+CANCEL_AGAIN_S = 5.0
 """A cancel that had no effect is asked again, this much later: unlike an order it may be."""
 
 Committed = Callable[[BotdError | None], None]
@@ -88,6 +88,9 @@ class Gateway:
         self._sent: dict[str, float] = {}
         """When the orders were sent (monotonic seconds) that nothing was reported of yet."""
         self._cancels: dict[str, CancelRequest] = {}
+        self._asked_s: dict[str, float] = {}
+        """When they were asked for last (monotonic seconds), those of before a restart just before it: the wall clock,
+        which the rows carry, may have stepped."""
         self._changed_cancels: set[str] = set()
         self._sequences: dict[int, int] = {}
         self._reserved: dict[int, int] = {}
@@ -148,6 +151,7 @@ class Gateway:
     def restore_cancels(self, rows: Mapping[str, str]) -> None:
         """Take up what :meth:`drain_cancels` gave."""
         self._cancels = {key: msgspec.json.decode(row, type=CancelRequest) for key, row in rows.items()}
+        self._asked_s = dict.fromkeys(self._cancels, self._clock.monotonic())
 
     def drain_cancels(self) -> dict[str, str | None]:
         """Return the rows of cancels that changed: one for each cancel that is waited for."""
@@ -156,6 +160,7 @@ class Gateway:
             key for key in self._cancels if (order := self.table.find(key)) is None or not order.status.is_open
         ]:
             del self._cancels[key]
+            self._asked_s.pop(key, None)
             changed.add(key)
         return {key: _row(self._cancels.get(key)) for key in changed}
 
@@ -222,8 +227,7 @@ class Gateway:
         to say so: the cancel may have come before its order, and somebody must ask once more."""
         if not order.cancel_requested or not order.status.is_open or self._is_unsent(order):
             return True
-        request = self._cancels.get(order.client_order_id)
-        if self._is_covered(order) or (request is not None and not self._is_old(request)):
+        if self._is_covered(order) or self._was_just_asked(order):
             return False
         self._ask_cancel(order)
         return True
@@ -305,14 +309,14 @@ class Gateway:
     def _is_unsent(self, order: Order) -> bool:
         return order.client_order_id in self._queued or order.client_order_id in self._becoming_durable
 
-    def _is_old(self, request: CancelRequest) -> bool:
-        return self._clock.now_ms() - request.last_ms >= CANCEL_AGAIN_MS
+    def _was_just_asked(self, order: Order) -> bool:
+        asked_s = self._asked_s.get(order.client_order_id)
+        return asked_s is not None and self._clock.monotonic() - asked_s < CANCEL_AGAIN_S
 
     def _is_covered(self, order: Order) -> bool:
         """Tell whether the other leg's end was just asked for: it is that of both."""
         partner = self.table.partner(order)
-        request = None if partner is None else self._cancels.get(partner.client_order_id)
-        return request is not None and not self._is_old(request)
+        return partner is not None and self._was_just_asked(partner)
 
     def _send_queued(self, order: Order) -> None:
         if order.client_order_id not in self._queued:
@@ -368,6 +372,7 @@ class Gateway:
             else:
                 request.last_ms, request.times = now, request.times + 1
             self._changed_cancels.add(client_order_id)
+            self._asked_s[client_order_id] = self._clock.monotonic()
         self._exchange.cancel(client_order_id)
 
 

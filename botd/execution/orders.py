@@ -39,7 +39,10 @@ class OrderJournal(Protocol):
 
     def fill(self, fill: Fill, realized_pnl: Decimal) -> None: ...
 
-    def event(self, event: Event) -> None: ...
+    def event(self, event: Event, at: int | None = None) -> None: ...
+
+    @property
+    def next_event(self) -> int: ...
 
 
 class OrderOwner(Protocol):
@@ -223,8 +226,8 @@ class OrderTable:
             owner.on_order_end(order)
         self.on_changed(order)
 
-    def tell(self, topic: str, order: Order, **more: str) -> None:
-        """Write an event of an order, with amounts as the ledger has them."""
+    def tell(self, topic: str, order: Order, at: int | None = None, /, **more: str) -> None:
+        """Write an event of an order, with amounts as the ledger has them; ``at`` its place, else the last."""
         owner = self._owners.get(order.bot)
         price = {"price": amount(order.price)} if order.price is not None else {}
         data = {
@@ -239,7 +242,7 @@ class OrderTable:
             "client_order_id": order.client_order_id,
         }
         name = owner.name if owner else ""
-        self._journal.event(Event(topic=topic, time_ms=self._clock.now_ms(), bot=name, data=data))
+        self._journal.event(Event(topic=topic, time_ms=self._clock.now_ms(), bot=name, data=data), at)
 
     def statistics(self) -> dict[str, Any]:
         """Return the counters, and how many orders are open."""
@@ -350,7 +353,7 @@ class OrderTable:
         order.filled_notional += fill.notional
         self.counts["fills"] += 1
         self._doubt_partner(order)
-        owner = self._owners.get(order.bot)
+        owner, place = self._owners.get(order.bot), self._journal.next_event
         realized = owner.on_fill(order, fill) if owner else ZERO
         self._journal.fill(fill, realized)
         self.on_booked(fill)
@@ -358,6 +361,7 @@ class OrderTable:
         self.tell(
             "order.fill",
             order,
+            place,  # before what it brought about
             quantity=amount(fill.quantity),
             price=amount(fill.price),
             fee=amount(fill.fee),

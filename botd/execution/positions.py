@@ -10,6 +10,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
+from botd.domain.amounts import short
 from botd.domain.instrument import ZERO, Instrument
 from botd.domain.order import Order
 
@@ -101,11 +102,19 @@ class Protected(msgspec.Struct, kw_only=True):
     acted_s: float | None = None
     """Since when one leg of the pair is known to have acted."""
     seen_s: float | None = None
+    beyond: Decimal = ZERO
+    """So much of it is more than one order may have."""
 
     @property
     def place(self) -> str:
         """Where the stop is: exchange, botd, or nowhere proven yet."""
         return "exchange" if self.proven else "botd" if self.declared else "placing"
+
+    @property
+    def detail(self) -> str:
+        """Why botd guards it, or a part of it; empty where the exchange has all."""
+        rest = f"botd guards {short(self.beyond)} beyond what one order may have" if self.beyond else ""
+        return self.declared or self.alone or rest
 
     @property
     def target_place(self) -> str:
@@ -141,11 +150,15 @@ class Protected(msgspec.Struct, kw_only=True):
 
 
 def levels_of(position: Position) -> Levels | None:
-    """Return what should rest for a position, None where it has no stop or there is nothing to sell."""
+    """Return what should rest for a position, None where it has no stop or there is nothing to sell.
+
+    It is no more than one order may have: the rest is sold by botd's guard, at the same levels.
+    """
     instrument, stop, target = position.instrument, position.stop(), position.target()
-    quantity = instrument.floor_quantity(position.quantity())
-    if stop is None or quantity <= ZERO:
+    if stop is None:
         return None
     below = instrument.floor_price(Decimal(repr(stop)))
     above = None if target is None else instrument.ceil_price(Decimal(repr(target)))
-    return Levels(quantity, below, above if above is not None and above > below else None)
+    above = above if above is not None and above > below else None
+    quantity = instrument.floor_quantity(instrument.most(position.quantity(), above or below))
+    return Levels(quantity, below, above) if quantity > ZERO else None

@@ -8,6 +8,9 @@ A position with a target too has a pair: stop and target, of which one ends the 
 pair, or refused this one, the stop rests alone and botd watches the target. A target that filled in part has lost its
 stop: what is left of it is cancelled, and the next pair protects the rest.
 
+After a restart legs that rest are taken up at once; one is placed as soon as the symbol's trades were read, since what
+was sold meanwhile needs none, and the coins that lie there may be others'.
+
 Never two live legs that could both sell, and never a leg beside an exit: whatever is not known is waited for. The
 guard on botd's side goes on all the time. It places and cancels through the position's owner, who asks the risk gate.
 """
@@ -96,7 +99,7 @@ class ProtectiveOrders:
                 "stop": known.place,
                 "target": known.target_place,
                 "seconds_unprotected": round(known.seconds, 1),
-                "detail": known.declared or known.alone,
+                "detail": known.detail,
             }
             for bot, known in self._protected.items()
         ]
@@ -120,6 +123,8 @@ class ProtectiveOrders:
 
     def _tend(self, position: Position, known: Protected, now: float) -> None:
         levels = levels_of(position)
+        held = position.instrument.floor_quantity(position.quantity())
+        known.beyond = ZERO if levels is None else held - levels.quantity
         self._count(known, now, needed=levels is not None)
         self._look_at_legs(position, known, now)
         if levels is None or levels.target is None:

@@ -346,7 +346,8 @@ class Reconciler:
     async def _read_trades(self, symbols: Iterable[str]) -> dict[str, Decimal]:
         """Read the trades of symbols; return what the balances differ by then."""
         held = {claim.symbol for claim in self._household.claims() if claim.quantity}
-        await self.trades.read_all(sorted(symbols, key=lambda s: (s not in held, s)))  # at first protection waits for it
+        first_held = sorted(symbols, key=lambda symbol: (symbol not in held, symbol))  # protection waits for those
+        await self.trades.read_all(first_held)
         return self.account.differences(self.balances)
 
     def _symbols(self) -> set[str]:
@@ -368,7 +369,8 @@ class Reconciler:
                 self._tell("account.reset_seen")
                 logger.warning("the test network began anew: none of our orders, trades and balances is there")
             return
-        if lasting.keys() == differences.keys() and came_in(lasting, self._unsettled()):
+        whole = lasting.keys() == differences.keys() and self.differences.are_steady(lasting)
+        if whole and came_in(lasting, self._unsettled()):
             for asset, amount in lasting.items():
                 self._transfer(asset, amount, self._clock.now_ms(), "nothing is missing elsewhere")
             self.differences.explained()

@@ -93,8 +93,8 @@ class TradeReader:
         known = table.find(kept.order.client_order_id)
         if known is not None:
             return known
-        self._exchange.know({kept.order.client_order_id: kept.order.symbol})
         if kept.order.status.is_open:
+            self._exchange.know({kept.order.client_order_id: kept.order.symbol})  # it may be cancelled yet
             table.keep(kept.order, kept.trade_ids)
         else:
             table.adopt(kept.order, kept.trade_ids)

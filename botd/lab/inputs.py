@@ -16,7 +16,7 @@ from botd.domain.candles import Candles, complete_buckets
 from botd.domain.errors import NotFoundError
 from botd.market.store.candle_rows import between, merge
 from botd.market.store.candle_store import CandleStore
-from botd.strategy.base import SignalStrategy, Strategy
+from botd.strategy.base import Strategy
 from botd.strategy.inputs import Read
 
 Rows = Callable[[Read, str, int, int], Candles]
@@ -27,7 +27,7 @@ def with_inputs(history: History, strategies: Iterable[tuple[str, Strategy]], ro
     """Return the history with what the strategies, (name, strategy), read besides: enough for the most demanding."""
     most: dict[tuple[str, str], Read] = {}
     for name, strategy in strategies:
-        for read in history.reads(name, strategy) if isinstance(strategy, SignalStrategy) else ():
+        for read in history.reads(name, strategy):
             if read.lane not in most or most[read.lane].candles < read.candles:
                 most[read.lane] = read
     time, interval = history.candles.time, history.candles.interval

@@ -9,8 +9,9 @@ import numpy as np
 
 from botd.backtest.run import Result
 from botd.domain.errors import ForbiddenError, InvalidError, UnavailableError
+from botd.report.charts import outline
 
-_MOST_POINTS = 20_000
+COLUMNS = 3_000  # more than the picture has pixels
 _KINDS = ("png", "svg", "pdf")
 
 
@@ -36,15 +37,19 @@ def draw(target: Path, played: Sequence[tuple[str, Result]]) -> None:
     panels = figure.subplots(2 * len(played), 1, height_ratios=[3, 1] * len(played), squeeze=False)[:, 0]
     for k, (title, result) in enumerate(played):
         upper, lower = panels[2 * k], panels[2 * k + 1]
-        rows = np.unique(np.linspace(0, len(result.time) - 1, _MOST_POINTS).astype(int))
         at = result.time.astype("datetime64[ms]")
         candles, begin = result.history.candles, result.history.begin
         hold = float(result.terms.capital) * candles.close[begin:] / candles.open[begin]
-        upper.plot(at[rows], hold[rows], color="#b8860b", linewidth=0.9, label="buy and hold")
-        upper.plot(at[rows], result.equity[rows], color="#1f5fbf", linewidth=1.2, label="equity")
+        for values, color, width, label in (
+            (hold, "#b8860b", 0.9, "buy and hold"),
+            (result.equity, "#1f5fbf", 1.2, "equity"),
+        ):
+            rows = outline(values, COLUMNS)
+            upper.plot(at[rows], values[rows], color=color, linewidth=width, label=label)
         upper.set_title(title, loc="left", fontsize=10)
         upper.legend(frameon=False, loc="upper left")
         depth = 100 * (result.equity / np.maximum.accumulate(result.equity) - 1)
+        rows = outline(depth, COLUMNS)
         lower.fill_between(at[rows], depth[rows], 0, color="#c0392b", alpha=0.4, linewidth=0)
         lower.set_ylabel("drawdown %")
         for panel in (upper, lower):

@@ -135,7 +135,7 @@ def _axis(name: str, parameter: Parameter, is_term: bool, text: str) -> Axis:
     if parameter.kind == "symbol" and not text:
         raise InvalidError(f"{name} has no bounds of its own", f"--range {name}=BTC/USDT,ETH/USDT")
     if parameter.kind == "symbol" or "," in text or (text and ":" not in text):
-        return Axis(name, parameter, is_term, _parsed(name, parameter, text.split(",")))
+        return Axis(name, parameter, is_term, _listed(name, parameter, text))
     low, high, step = _ends(name, parameter, text)
     if step is None and parameter.kind == "int":
         step = Decimal(1)
@@ -145,6 +145,14 @@ def _axis(name: str, parameter: Parameter, is_term: bool, text: str) -> Axis:
     if parameter.kind in ("amount", "duration"):
         raise InvalidError(f"{name}: a range of {parameter.expected()} needs a step", f"--range {name}=low:high:step")
     return Axis(name, parameter, is_term, (), float(ends[0]), float(ends[1]))
+
+
+def _listed(name: str, parameter: Parameter, text: str) -> tuple[Any, ...]:
+    try:
+        return _parsed(name, parameter, text.split(","))
+    except InvalidError as error:
+        remedy = "" if parameter.kind == "symbol" else f"a range is --range {name}=low:high:step, or {name}=a,b,c"
+        raise InvalidError(error.message, error.hint or remedy) from None
 
 
 def _ends(name: str, parameter: Parameter, text: str) -> tuple[Decimal, Decimal, Decimal | None]:

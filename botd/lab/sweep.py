@@ -24,6 +24,7 @@ from botd.lab.ranking import Played, Ranking, SweepFile, check_statistic, played
 from botd.lab.work import payload_of, rules_digest
 from botd.strategy.base import SignalStrategy
 from botd.strategy.examination import examine
+from botd.strategy.inputs import reads_nothing
 from botd.strategy.registry import StrategyInfo
 from botd.strategy.warmup import warmup_of
 
@@ -112,7 +113,7 @@ def searched(place: Place, asked: Asked, search: Search, command: str) -> Histor
     if len(asked["symbols"]) != 1:
         raise InvalidError(f"{command} is of one symbol", "one --symbol; run it again for another")
     name, cls = search.info.name, search.info.cls
-    reads = issubclass(cls, SignalStrategy) and cls.inputs is not SignalStrategy.inputs
+    reads = not reads_nothing(cls)
     warmup, reading = search.ranges_warmup(), []
     for strategy in strategies_of(search):
         with suppress(InvalidError):  # its own line in the sweep says so

@@ -2,6 +2,7 @@
 
 What a window trades on it was not chosen by, so the stitched curve is out of sample. A window starts flat with the
 equity that the one before ended with; a position open at a window's end is valued at its last close, as everywhere.
+``pnl`` of a window is what its equity gained, that value included: the windows' add up to the total's.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from botd.lab.ranges import Point, told
 from botd.lab.ranking import Ranking, check_statistic
 from botd.lab.sweep import Search, examine_points, search_of, searched
 from botd.report.benchmark import alpha_beta
-from botd.report.statistics import Account, Curve, buy_and_hold_pct, statistics
+from botd.report.statistics import Account, Curve, buy_and_hold_pct, money_text, statistics
 from botd.strategy.base import SignalStrategy
 
 Tell = Callable[[int, int, str], None]
@@ -131,6 +132,7 @@ class _Walk:
             "terms": told_terms(chosen.terms),
             "train": {self._by: trained[self._by], "return_pct": trained["return_pct"], "trades": trained["trades"]},
             **{key: value for key, value in result.row().items() if key not in ("name", "seconds", "candles_per_s")},
+            "pnl": money_text(self._equity - terms.capital),
         }
 
     def total(self) -> dict[str, Any]:
@@ -158,6 +160,7 @@ class _Walk:
             "last": rfc3339(int(time[-1])),
             "buy_and_hold_pct": buy_and_hold_pct(first_open, float(close[-1])),
             **alpha_beta(equity, close, candles.interval),
+            "pnl": money_text(Decimal(repr(float(equity[-1]))) - account.capital),
         }
 
 

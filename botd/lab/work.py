@@ -1,7 +1,8 @@
 """A part of a sweep as a unit of work that another process or machine can do: plain data in, plain data out.
 
-The same function plays it everywhere, so the figures are the same to the last bit. The strategy travels as the bytes
-that were loaded here, the candles as arrays; the other side must have this very version of the rules.
+The same function plays it everywhere, so the figures are the same, on processors of one kind to the last bit. The
+strategy travels as the bytes that were loaded here, the candles as arrays; the other side must have this very version
+of the rules and of the libraries that compute.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from importlib.metadata import version
 from pathlib import Path
 
 from botd.backtest import run, terms
@@ -26,6 +28,8 @@ from botd.strategy.registry import Registry, StrategyInfo
 
 _BESIDE = tuple(Path(module.__file__ or "") for module in (candles, inputs, comparisons, terms, run, statistics))
 """What decides beside the kernel: which candles a strategy sees and how it compares, what is made of the sums."""
+
+_LIBRARIES = ("numpy", "numba", "TA-Lib")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +53,10 @@ def payload_of(history: History, info: StrategyInfo) -> Payload:
 def play_part(payload: Payload, sets: Sequence[Set], threads: int | None = 1) -> list[Played]:
     """Play sets, in their order."""
     if payload.rules != rules_digest():
-        raise InvalidError("a worker has another version of botctl", "install the same version everywhere")
+        raise InvalidError(
+            f"a worker has another version of botctl, {' or '.join(_LIBRARIES)}",
+            "install the same versions everywhere",
+        )
     info = _strategy(payload.strategy, payload.source)
     found: list[Played] = [(None, "")] * len(sets)
     for number, outcome in outcomes(payload.history, info, sets, threads=threads):
@@ -59,8 +66,9 @@ def play_part(payload: Payload, sets: Sequence[Set], threads: int | None = 1) ->
 
 @lru_cache(maxsize=1)
 def rules_digest() -> str:
-    """Return the digest of the code that decides what a backtest gives."""
-    return hashlib.sha256(b"".join(path.read_bytes() for path in (*SOURCES, *_BESIDE))).hexdigest()[:16]
+    """Return the digest of the code that decides what a backtest gives, and of the libraries' versions."""
+    parts = [path.read_bytes() for path in (*SOURCES, *_BESIDE)] + [version(name).encode() for name in _LIBRARIES]
+    return hashlib.sha256(b"\n".join(parts)).hexdigest()[:16]
 
 
 @lru_cache(maxsize=8)

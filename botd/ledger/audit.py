@@ -39,6 +39,8 @@ _STATES = ("risk.", "live.")
 """Events that change what bots may do."""
 ACCEPTED = "accepted"
 """The kind of an entry by which a person accepts that the chain is broken before it."""
+DAMAGED = "the audit: "
+"""What :func:`damages` tells begins with it."""
 
 _encode = msgspec.json.Encoder(enc_hook=str).encode
 
@@ -270,7 +272,7 @@ def older_copy(connection: sqlite3.Connection, ledger: Path) -> str:
 
 def damages(connection: sqlite3.Connection, ledger: Path) -> Iterator[str]:
     """Tell in words where the chain does not hold. Anchors do not count: a backup put back lacks the last entries."""
-    yield from (f"the audit: {words}" for words in _read(connection, key(ledger), set()).broken)
+    yield from (f"{DAMAGED}{words}" for words in _read(connection, key(ledger), set()).broken)
 
 
 class _Reading(msgspec.Struct):

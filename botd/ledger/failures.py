@@ -20,6 +20,9 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _WORDS = {errno.EIO: _DISK[sqlite3.SQLITE_IOERR], errno.EROFS: "the file system is read-only"}
 _ROOM = 64 * 1024  # more than a write-ahead log needs to begin with
 _RESTORE = "put a copy made by `botctl backup` in its place; the damaged file may still be read by experts"
+_VERIFY = "`botctl audit verify` names all that is wrong"
+ACCEPT = f"{_VERIFY}; where you know why, stop botd, then `botctl audit accept`"
+REPLACE = f"{_VERIFY}; stop botd and put a copy made by `botctl backup` in its place"
 
 
 def primary_code(error: BaseException) -> int:

@@ -230,9 +230,14 @@ class Journal:
         entry = audit.of_command(request_id, uid, pid, cmd, args, code, time_ms, admitted=False)
         self._append("audit", entry)
 
-    def event(self, event: Event) -> None:
-        """Write an event; followers hear of it once it is durable."""
-        self._events.append((event, _encode(event.data).decode()))
+    @property
+    def next_event(self) -> int:
+        """The place of an event that would be written now, for one that is told later."""
+        return len(self._events)
+
+    def event(self, event: Event, at: int | None = None) -> None:
+        """Write an event, last or at what :attr:`next_event` was; followers hear of it once it is durable."""
+        self._events.insert(self.next_event if at is None else at, (event, _encode(event.data).decode()))
         entry = audit.of_event(event)
         if entry is not None:
             self._append("audit", entry)

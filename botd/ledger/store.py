@@ -224,6 +224,13 @@ class Ledger:
             self._free_seen = (now, self._free(self.path.parent))
         return self._free_seen[1]
 
+    @property
+    def remedy(self) -> str:
+        """What a person can do about damage or an older copy, empty where there is neither."""
+        if self.damage is not None:
+            return failures.ACCEPT if self.damage.startswith(audit.DAMAGED) else failures.REPLACE
+        return failures.ACCEPT if self.older else ""
+
     def trouble(self) -> str:
         """Return in words why :meth:`opens_allowed` says no, empty where it says yes."""
         if self.damage is not None:

@@ -80,7 +80,7 @@ class BotFactory:
                 key = (info.name, info.digest, msgspec.json.encode(spec.params, order="sorted"))
                 return SignalMind(bot, strategy, key, needs=needs, trusted=info.builtin, reads=reads)
             assert isinstance(strategy, EventStrategy)
-            return EventMind(bot, strategy, dict(memory or {}), needs=needs, trusted=info.builtin)
+            return EventMind(bot, strategy, dict(memory or {}), needs=needs, trusted=info.builtin, reads=reads)
 
         bot = Bot(record, instrument, book, self._desk, mind_of)
         bot.code = "" if info.builtin else info.digest

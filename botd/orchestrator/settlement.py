@@ -14,7 +14,6 @@ from typing import Any, Protocol
 from botd.bot.evaluation import Evaluator
 from botd.domain.clock import Clock
 from botd.domain.errors import UnavailableError
-from botd.ledger.journal import Journal
 from botd.ledger.records import ACCOUNT
 from botd.ledger.store import Ledger
 from botd.orchestrator.portfolio import Portfolio
@@ -35,6 +34,15 @@ class EquityObserver(Protocol):
     def on_equity(self, bot: int, equity: Decimal | None, now_ms: int) -> None: ...
 
 
+class Intents(Protocol):
+    """Orders that are sent once they are durable."""
+
+    @property
+    def waiting(self) -> bool: ...
+
+    def commit_waiting(self) -> None: ...
+
+
 class Settlement:
     """Collects the state of the parts that keep rows by key, and commits."""
 
@@ -42,7 +50,7 @@ class Settlement:
         self,
         *,
         ledger: Ledger,
-        journal: Journal,
+        intents: Intents | None,
         clock: Clock,
         lock: asyncio.Lock,
         evaluator: Evaluator,
@@ -51,10 +59,10 @@ class Settlement:
         mark_fleet: Callable[[], None],
         drains: Mapping[str, Drain],
     ) -> None:
-        """``drains`` gives, by space of keyed rows, what changed since it was asked last; ``mark_fleet`` is
-        called when a point of the account's curve is due."""
+        """``intents``: None where the exchange is in the process. ``drains`` gives, by space of keyed rows, what
+        changed since it was asked last; ``mark_fleet`` is called when a point of the account's curve is due."""
         self._ledger = ledger
-        self._journal = journal
+        self._journal = ledger.journal
         self._clock = clock
         self._lock = lock
         self._evaluator = evaluator
@@ -62,6 +70,7 @@ class Settlement:
         self._monitors = monitors
         self._mark_fleet = mark_fleet
         self._drains = drains
+        self._intents = intents
         self._account_ms = clock.now_ms()
         self._committed_s = clock.monotonic()
         self._cursor_ms: int | None = None
@@ -149,7 +158,10 @@ class Settlement:
     def _settle(self, cursor_ms: int) -> None:
         self._mark_account(cursor_ms)
         self._cursor_ms = cursor_ms
-        if self._clock.monotonic() - self._committed_s < GATHER_S:
+        if self._intents is not None and self._intents.waiting:
+            self._commit_moments()
+            self._intents.commit_waiting()
+        elif self._clock.monotonic() - self._committed_s < GATHER_S:
             self.commit_soon()
         else:
             self._commit_moments()

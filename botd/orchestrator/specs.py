@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Collection, Mapping
 from decimal import Decimal, InvalidOperation
@@ -11,6 +10,7 @@ from typing import Any
 from botd.domain.bot_spec import BotSpec, parse_atr
 from botd.domain.candle import INTERVALS
 from botd.domain.errors import ConflictError, InvalidError, NotFoundError
+from botd.domain.hints import did_you_mean
 from botd.domain.instrument import Instrument
 from botd.strategy.inputs import reads_of
 from botd.strategy.registry import Registry
@@ -20,6 +20,9 @@ LABEL = re.compile(r"^[A-Za-z0-9_.-]{1,64}\Z")
 FRACTIONS = ("fraction", "risk_per_trade", "stop_loss", "take_profit", "trailing_stop", "break_even")
 HOW = (*FRACTIONS, "atr_stop", "time_stop")
 """How a bot sizes and stops: keys that may be absent."""
+_SHORT = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?) ?([kKmM])\Z")
+SETTABLE = ("strategy", "symbol", "interval", "capital", *HOW)
+"""What ``set`` changes beside parameters and labels."""
 MOST_CANDLES = 1_000_000
 FEW = 12
 """So many symbols are told at once."""
@@ -46,11 +49,20 @@ class SpecParser:
         self._base_interval = base_interval
         self._daemon_mode = daemon_mode
 
+    def require_parameters(self, name: str, strategy: str, keys: Collection[str]) -> None:
+        """Raise InvalidError where one of ``keys``, that ``set`` was given, is no parameter of the bot's strategy."""
+        declared = self._registry.load(strategy, fresh=True).parameters
+        for key in keys:
+            if key not in declared:
+                near = did_you_mean(key, [*declared, *SETTABLE])
+                hint = f"{strategy} has {', '.join(declared) or 'none'}; a bot has {', '.join(SETTABLE)}, label.KEY"
+                raise InvalidError(f"{name}: no parameter {key!r}{near and '; '}{near}", hint)
+
     def parse(self, raw: Mapping[str, Any]) -> BotSpec:
         """Return the spec; errors name the key, what is wrong and what would be right."""
         for key in raw:
             if key not in SPEC_KEYS:
-                raise InvalidError(f"unknown key {key!r} in a bot", _nearest(key, SPEC_KEYS))
+                raise InvalidError(f"unknown key {key!r} in a bot", did_you_mean(key, SPEC_KEYS))
         name = self._name(raw.get("name"))
         for key in ("strategy", "symbol", "interval", "capital"):
             if raw.get(key) in (None, ""):
@@ -103,7 +115,7 @@ class SpecParser:
 
     def symbol_hint(self, symbol: str) -> str:
         """Return what a symbol that is not there may have meant: the nearest, and all where they are few."""
-        near = _nearest(symbol.upper(), self.symbols)
+        near = did_you_mean(symbol.upper(), self.symbols)
         few = f"it has {', '.join(self.symbols)}" if 0 < len(self.symbols) <= FEW else "see: botctl symbols"
         more = f"{few} ({self._listed_in} in the configuration)" if self._listed_in else few
         return f"{near} {more}" if near and few.startswith("it has") else near or more
@@ -173,12 +185,20 @@ def decimal(what: str, value: Any) -> Decimal:
             raise InvalidOperation  # Python's own liberties
         number = Decimal(text)
     except InvalidOperation:
-        raise InvalidError(f"{what} must be a number, not {value!r}") from None
+        raise InvalidError(f"{what} must be a number, not {value!r}", _written_out(text)) from None
     if not number.is_finite():
         raise InvalidError(f"{what} must be finite, not {value}")
     if abs(number.adjusted()) > 15:
         raise InvalidError(f"{what} is out of range: {value}")
     return number
+
+
+def _written_out(text: str) -> str:
+    """Return how ``10k`` is written, else how numbers are."""
+    found = _SHORT.match(text)
+    if found is None:
+        return "digits only, with a point for decimals: 1000 or 0.5"
+    return f"write {Decimal(found[1]).scaleb(3 if found[2] in 'kK' else 6):f}"
 
 
 def as_mapping(spec: BotSpec) -> dict[str, Any]:
@@ -222,8 +242,3 @@ def _flat(spec: BotSpec) -> dict[str, Any]:
 def _plain(number: Decimal) -> str:
     """Return plain digits, the same ones for equal numbers: 1000 for 1E+3 and for 1000.00."""
     return f"{number.normalize():f}"
-
-
-def _nearest(word: str, known: Collection[str]) -> str:
-    near = difflib.get_close_matches(word, list(known), 1, 0.5)
-    return f"did you mean {near[0]}?" if near else ""

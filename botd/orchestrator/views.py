@@ -10,13 +10,14 @@ from decimal import Decimal
 from typing import Any
 
 from botd.bot.bot import Bot
-from botd.bot.lifecycle import RESTING, BotState
+from botd.bot.lifecycle import RESTING
 from botd.domain.clock import Clock, rfc3339
 from botd.domain.decision import Decision
 from botd.domain.instrument import ZERO
 from botd.ledger.records import BotRecord
 from botd.market.lanes import Subscription
 from botd.market.manager import MarketManager
+from botd.orchestrator.explained import explained
 from botd.orchestrator.orchestrator import Orchestrator
 from botd.orchestrator.portfolio import Portfolio
 from botd.risk.trading_state import TradingStates
@@ -295,41 +296,12 @@ class Views:
         wanted = set(symbols or ())
         return [row for row in self._market.symbols() if not wanted or row["symbol"] in wanted]
 
-    def why(self, bot: Bot, decision: Decision | None, *, latest: bool = False) -> dict[str, Any]:
-        """Return ``why``: the trace of a decision, and of the last one what guards the position that there is."""
-        told = self._why(bot, decision, latest=latest)
-        if latest and bot.holds and not bot.desk.gateway.in_process and (guarded := self._guarded(bot)):
+    def why(self, bot: Bot, decision: Decision | None, at_ms: int | None = None) -> dict[str, Any]:
+        """Return ``why``: the decision kept at ``at_ms``, or (None) the last one and what guards the position now."""
+        told = explained(bot, decision, at_ms)
+        if at_ms is None and bot.holds and not bot.desk.gateway.in_process and (guarded := self._guarded(bot)):
             told["notes"] = {**told["notes"], "guard": guarded}
         return told
-
-    def _why(self, bot: Bot, decision: Decision | None, *, latest: bool) -> dict[str, Any]:
-        """Of a bot that failed since, what it failed with."""
-        if latest and bot.state in (BotState.FAILED, BotState.BACKOFF) and bot.record.reason:
-            return {
-                "name": bot.name,
-                "at": rfc3339(bot.record.since_ms),
-                "outcome": bot.state.value,
-                "gates": [_failed(bot)],
-                "notes": {} if decision is None else {"before": f"{decision.outcome} at {rfc3339(decision.time_ms)}"},
-            }
-        if decision is None:
-            return {
-                "name": bot.name,
-                "at": None,
-                "outcome": "none",
-                "gates": [],
-                "notes": {"detail": f"no decision yet: the bot is {bot.state.value}"},
-            }
-        return {
-            "name": bot.name,
-            "at": rfc3339(decision.time_ms),
-            "outcome": decision.outcome,
-            "gates": [
-                {"gate": g.gate, "passed": g.passed, "value": g.value, "limit": g.limit, "detail": g.detail}
-                for g in decision.gates
-            ],
-            "notes": decision.notes,
-        }
 
     def _by_symbol(self, bots: list[Bot], values: Mapping[str, Decimal | None]) -> list[dict[str, Any]]:
         rows: dict[str, dict[str, Any]] = {}
@@ -358,11 +330,6 @@ def _percent(part: Decimal | None, whole: Decimal | None) -> float | None:
     if part is None or not whole:
         return None
     return round(float(part / whole) * 100, 6)
-
-
-def _failed(bot: Bot) -> dict[str, Any]:
-    reason = f"strategy {bot.spec.strategy}: {bot.record.reason}"
-    return {"gate": "strategy", "passed": False, "value": bot.state.value, "limit": None, "detail": reason}
 
 
 def _denied(bot: Bot) -> dict[str, Any] | None:

@@ -20,6 +20,7 @@ def alpha_beta(equity: Floats, close: Floats, interval: str) -> dict[str, float 
 
     With r the returns of equity and m of the close from candle to candle: beta = covariance(r, m) / variance(m)
     (Sharpe 1964); alpha = (mean(r) - beta x mean(m)) x candles a year, in percent (Jensen 1968), risk-free rate 0.
+    It is the mean added up over a year, as in Sharpe's ratio, not compounded: of a month it may lie below -100 %.
     """
     valid = equity[:-1] > 0
     r, m = (values[1:][valid] / values[:-1][valid] - 1.0 for values in (equity, close))

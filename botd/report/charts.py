@@ -40,7 +40,7 @@ def curves(time: Times, lines: Sequence[Line], *, height: int = 260, unit: str =
     frame = _Frame(float(time[0]), float(time[-1]), low, high, height)
     body = [frame.grid(unit), frame.months(time)]
     for line in lines:
-        rows = _outline(line.values)
+        rows = outline(line.values)
         points = " ".join(f"{frame.x(float(time[k])):.1f},{frame.y(float(line.values[k])):.1f}" for k in rows)
         if line.fill:
             ends = f"{frame.x(float(time[rows[-1]])):.1f},{frame.y(high):.1f}"
@@ -134,13 +134,13 @@ class _Frame:
         )
 
 
-def _outline(values: Floats) -> list[int]:
+def outline(values: Floats, columns: int = _COLUMNS) -> list[int]:
     """Return the rows to draw: all, or the first, the lowest and the highest of each column, and the very last."""
     count = len(values)
-    if count <= 3 * _COLUMNS:
+    if count <= 3 * columns:
         return list(range(count))
     rows: set[int] = {0, count - 1}
-    edges = np.linspace(0, count, _COLUMNS + 1).astype(int)
+    edges = np.linspace(0, count, columns + 1).astype(int)
     for start, end in itertools.pairwise(edges.tolist()):
         part = values[start:end]
         rows.update((start, start + int(part.argmin()), start + int(part.argmax())))

@@ -47,6 +47,7 @@ _CARDS = (
     *(("profit_factor", "profit factor"),),
 )
 _PERCENT = {"win_rate"}
+_TITLES = {"alpha_pct": "alpha_pct, a year"}
 _SIGNED = {"return_pct", "buy_and_hold_pct", "alpha_pct", "sharpe", "sortino", "realized_pnl", "expectancy"}
 _APART = {"name", "strategy", "params", "terms", "symbol", "interval", "months", "notes", "trade_list"}
 
@@ -118,7 +119,8 @@ def _section(section: Section) -> str:
     else:
         blocks.append('<p class="note">No trade was closed.</p>')
     blocks.append(f"<h2>Parameters and terms</h2>{_pairs({**row['params'], **row['terms']})}")
-    blocks.append(f"<h2>All statistics</h2>{_pairs({key: _shown(key, row) for key in row if key not in _APART})}")
+    every = {_TITLES.get(key, key): _shown(key, row) for key in row if key not in _APART}
+    blocks.append(f"<h2>All statistics</h2>{_pairs(every)}")
     blocks += [f'<p class="note">{escape(str(note))}</p>' for note in row["notes"]]
     return f"<section>{''.join(blocks)}</section>"
 

@@ -134,14 +134,14 @@ def trade_figures(sums: TradeSums) -> dict[str, Any]:
         "wins": wins,
         "losses": trades - wins,
         "win_rate": 100 * wins / trades if trades else None,
-        "gross_profit": _money(profit),
-        "gross_loss": _money(loss),
+        "gross_profit": money_text(profit),
+        "gross_loss": money_text(loss),
         "profit_factor": _finite(profit / loss) if loss else None,  # type: ignore[operator]  # both of one kind
-        "expectancy": _money((profit - loss) / trades if trades else None),  # type: ignore[operator]
-        "avg_win": _money(profit / wins if wins else None),
-        "avg_loss": _money(loss / (trades - wins) if trades > wins else None),
-        "best_trade": _money(sums.best),
-        "worst_trade": _money(sums.worst),
+        "expectancy": money_text((profit - loss) / trades if trades else None),  # type: ignore[operator]
+        "avg_win": money_text(profit / wins if wins else None),
+        "avg_loss": money_text(loss / (trades - wins) if trades > wins else None),
+        "best_trade": money_text(sums.best),
+        "worst_trade": money_text(sums.worst),
         "max_consecutive_losses": sums.losing_streak,
         "avg_holding_s": sums.holding_ms / trades / 1000 if trades else None,
         "sqn": _times(sums.ratio, math.sqrt(trades)),
@@ -263,10 +263,10 @@ def _account_figures(account: Account, mean_equity: float | None) -> dict[str, A
     base = float(account.capital) if mean_equity is None else mean_equity
     gain = None if account.equity is None or not account.capital else account.equity / account.capital - 1
     return {
-        "fees": _money(account.fees),
-        "realized_pnl": _money(account.realized_pnl),
-        "unrealized_pnl": _money(account.unrealized_pnl),
-        "equity": _money(account.equity),
+        "fees": money_text(account.fees),
+        "realized_pnl": money_text(account.realized_pnl),
+        "unrealized_pnl": money_text(account.unrealized_pnl),
+        "equity": money_text(account.equity),
         "return_pct": None if gain is None else 100 * float(gain),
         "turnover": float(account.traded) / base if base > 0 else None,
         "skipped_min_notional": account.skipped_min_notional,
@@ -306,7 +306,7 @@ def _finite(value: Any) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
-def _money(value: Amount | None) -> str | None:
+def money_text(value: Amount | None) -> str | None:
     """Return an amount to eight decimals, without trailing zeros."""
     if value is None:
         return None

@@ -204,9 +204,7 @@ def exit_quantity(request: RiskRequest) -> tuple[Decimal, str]:
     price = expected_price(intent) if intent.trigger_price is None else intent.trigger_price
     priced = math.isfinite(price) and price > 0
     exact = checks_order.order_price(intent, price) if priced or intent.type.has_limit else None
-    most = min(wanted, instrument.max_quantity or wanted)
-    if instrument.max_notional and exact is not None and priced:
-        most = min(most, instrument.max_notional / exact)
+    most = instrument.most(wanted, exact if priced else None)
     refusal = checks_order.unreasonable(most, price if priced else 1.0, instrument)
     if refusal:
         return ZERO, refusal

@@ -7,7 +7,6 @@ the space ``risk``). A bot's own ``off`` never switches off what belongs to the 
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import msgspec
 
 from botd.domain.errors import InvalidError
+from botd.domain.hints import did_you_mean
 from botd.risk.controls import BY_NAME, Control, Part, Unit, Value
 from botd.risk.durable import ChangedRows, from_json
 from botd.risk.presets import PRESETS, Preset
@@ -220,10 +220,7 @@ def _read_change(key: str, raw: Any, bot: int) -> tuple[Control, Change | None]:
     control = BY_NAME.get(name)
     if control is None:
         known = [control.name for control in BY_NAME.values() if not (control.fixed and not control.single)]
-        near = difflib.get_close_matches(name, known, n=1)
-        raise InvalidError(
-            f"{name}: no such control", f"did you mean {near[0]}?" if near else f"one of {', '.join(known)}"
-        )
+        raise InvalidError(f"{name}: no such control", did_you_mean(name, known, f"one of {', '.join(known)}"))
     if bot and all(part.scope == "account" for part in control.parts):
         raise InvalidError(f"{name}: belongs to the account", "set it without the bot's name")
     if part_name:

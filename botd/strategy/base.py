@@ -46,7 +46,7 @@ class Signals:
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """Candles that a signal strategy reads beside its own: of a larger interval, or of another symbol.
+    """Candles that a strategy reads beside its own: of a larger interval, or of another symbol.
 
     ``interval`` is a multiple of the bot's; ``candles`` is how many of them it needs to see, its warm-up there;
     ``symbol`` None is the bot's own.
@@ -86,6 +86,13 @@ class Strategy:
         """Return how many candles the strategy needs to see (signal strategies: see their base)."""
         return 1
 
+    def inputs(self) -> Sequence[Input]:
+        """Return what it reads besides: ``candles.at("1h")`` has the closed ones, ``.align()`` brings a result back.
+
+        While an input's latest candle is missing the strategy is not asked.
+        """
+        return ()
+
 
 class SignalStrategy(Strategy, ABC):
     """One function of the candles: the same over a trailing window and over the whole history."""
@@ -93,13 +100,6 @@ class SignalStrategy(Strategy, ABC):
     @abstractmethod
     def warmup(self) -> int:
         """Return the window length that makes the last signal equal to that over the whole history."""
-
-    def inputs(self) -> Sequence[Input]:
-        """Return what it reads besides: ``candles.at("1h")`` has the closed ones, ``.align()`` brings a result back.
-
-        While an input's latest candle is missing the strategy says nothing.
-        """
-        return ()
 
     @abstractmethod
     def signals(self, candles: Candles) -> Signals:
@@ -115,6 +115,12 @@ class Context(Protocol):
     instrument: Instrument
     capital: Decimal
     """The starting value."""
+
+    @property
+    def candles(self) -> Candles:
+        """The last ``warmup()`` closed candles, and by ``.at()`` those of ``inputs()``: as they were at the latest
+        close that missed none. LookupError for a strategy that declares neither."""
+        ...
 
     def now_ms(self) -> int: ...
 
@@ -161,7 +167,7 @@ class EventStrategy(Strategy, ABC):
 
     @abstractmethod
     def on_candle(self, context: Context, candle: Candle) -> None:
-        """Called at each closed candle of the bot's interval."""
+        """Called at each closed candle of the bot's interval, once ``context.candles`` has all inputs."""
 
     def on_tick(self, context: Context, price: float) -> None:
         """Called at each tick, on tick feeds only."""

@@ -1,8 +1,8 @@
-"""What a signal strategy reads beside its own candles: declared, checked, and given to it.
+"""What a strategy reads beside its own candles: declared, checked, and given to it.
 
-A strategy says so by ``inputs()``; whoever asks it for signals gives it candles that have them
-(:func:`given_inputs`) and asks through :func:`signals_of`, so that it says nothing while one is missing: an input's
-latest candle that is not there is waited for, never replaced by the one before. Where candles come from is others'.
+A strategy says so by ``inputs()``; whoever asks it gives it candles that have them (:func:`given_inputs`): for signals
+through :func:`signals_of`, for what it wants to place once nothing is :func:`missing`. An input's latest candle that
+is not there is waited for, never replaced by the one before. Where candles come from is others'.
 """
 
 from __future__ import annotations
@@ -62,20 +62,32 @@ def reads_of(name: str, strategy: Strategy, symbol: str, interval: str) -> tuple
 
     InvalidError for what is no input, and for an interval that is no multiple of the bot's.
     """
-    if not isinstance(strategy, SignalStrategy) or type(strategy).inputs is SignalStrategy.inputs:
-        return ()
     try:
-        declared = tuple(strategy.inputs())
-        found = [_read(one, symbol, interval) for one in declared]
+        found = [_read(one, symbol, interval) for one in declared_inputs(strategy)]
     except InvalidError as error:
         raise InvalidError(f"strategy {name}: {error.message}", error.hint) from None
-    except Exception as error:  # a user's code may raise anything
+    except Exception as error:  # of what a user's code returned: candles="many"
         raise InvalidError(f"strategy {name}: inputs(): {type(error).__name__}: {error}") from None
     most: dict[InputKey, Read] = {}
     for read in found:
         if read.key not in most or most[read.key].candles < read.candles:
             most[read.key] = read
     return tuple(most.values())
+
+
+def reads_nothing(cls: type[Strategy]) -> bool:
+    """Tell whether strategies of a class read their own candles only, whatever their parameters."""
+    return cls.inputs is Strategy.inputs
+
+
+def declared_inputs(strategy: Strategy) -> tuple[Any, ...]:
+    """Return what ``inputs()`` of a strategy gives, unchecked; InvalidError where it raises."""
+    if reads_nothing(type(strategy)):
+        return ()
+    try:
+        return tuple(strategy.inputs())
+    except (Exception, SystemExit) as error:  # a user's code may raise anything
+        raise InvalidError(f"inputs(): {type(error).__name__}: {error}") from None
 
 
 def given_inputs(rows: Candles, reads: tuple[Read, ...], see: Callable[[Read], InputCandles]) -> Candles:
@@ -90,7 +102,7 @@ def seen(rows: Candles, read: Read, candles: Candles) -> InputCandles:
     return seen_by(rows, candles, read.symbol, own=read.own, needs=read.candles)
 
 
-def with_inputs(strategy: SignalStrategy, rows: Candles, **others: Candles) -> Candles:
+def with_inputs(strategy: Strategy, rows: Candles, **others: Candles) -> Candles:
     """Return candles with the strategy's inputs, for its tests: its own symbol's larger candles are built of ``rows``.
 
     ``others`` are smaller or equal candles of other symbols, by base currency: ``BTC=rows`` for ``BTC/USDT``.
@@ -105,7 +117,7 @@ def with_inputs(strategy: SignalStrategy, rows: Candles, **others: Candles) -> C
     return given_inputs(rows, reads_of(type(strategy).__name__, strategy, "", rows.interval), see)
 
 
-def sampled(name: str, strategy: SignalStrategy, interval: str, samples: Samples) -> Candles:
+def sampled(name: str, strategy: Strategy, interval: str, samples: Samples) -> Candles:
     """Return candles that a strategy can be examined on where no others are given, with what it reads besides."""
     reads = reads_of(name, strategy, "", interval)
     warmup = warmup_of(name, strategy)
@@ -155,6 +167,16 @@ def missing(candles: Candles) -> str:
             due = due_ms(int(candles.time[-1]), candles.interval, interval_ms(one.interval), one.own)
             words.append(f"the candle of {one.words} that opened at {rfc3339(due)}")
     return " and ".join(words)
+
+
+def too_few(candles: Candles) -> str:
+    """Return which inputs have fewer candles than the strategy reads, in words; empty where none has."""
+    there = [(one, int(one.latest[-1]) + 1) for one in (candles.inputs or {}).values()]
+    return " and ".join(
+        f"{count} of the {one.needs} candles of {one.words} that it reads so far"
+        for one, count in there
+        if count < one.needs
+    )
 
 
 def _read(declared: Any, symbol: str, interval: str) -> Read:

@@ -8,7 +8,6 @@ A fraction may be written as ``3%`` or ``0.03``; a duration as ``90s``, ``15m``,
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from collections.abc import Iterable, Mapping
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any, Literal
 
+from botd.domain import hints
 from botd.domain.errors import InvalidError
 from botd.domain.instrument import split_symbol
 
@@ -187,8 +187,8 @@ def check_parameters(owner: str, declared: Mapping[str, Parameter], given: Mappi
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return ``; did you mean 'period'?``, or nothing where no known name is near."""
-    found = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
-    return f"; did you mean {found[0]!r}?" if found else ""
+    found = hints.nearest(name, known)
+    return f"; did you mean {found!r}?" if found else ""
 
 
 def duration_ms(text: str) -> int:

@@ -8,7 +8,6 @@ room never evaluates a strategy.
 from __future__ import annotations
 
 import ctypes
-import difflib
 import hashlib
 import inspect
 import re
@@ -23,9 +22,12 @@ from types import CodeType, ModuleType
 from typing import Any
 
 from botd.domain.errors import BotdError, ConflictError, InvalidError, NotFoundError
-from botd.strategy.base import EventStrategy, SignalStrategy, Strategy
+from botd.domain.hints import did_you_mean
+from botd.strategy.base import EventStrategy, Input, SignalStrategy, Strategy
+from botd.strategy.inputs import declared_inputs, reads_nothing
 from botd.strategy.ownership import exposure
 from botd.strategy.parameters import Parameter, check_parameters
+from botd.strategy.warmup import warmup_of
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 Stamp = tuple[int, int, int, int]
@@ -80,8 +82,23 @@ class StrategyInfo:
             "path": str(self.path),
             "digest": self.digest,
             "parameters": [parameter.describe(name) for name, parameter in self.parameters.items()],
+            **self._needs(),
             "error": None,
         }
+
+    def _needs(self) -> dict[str, Any]:
+        """Return ``warmup`` (of signals, else None) and ``inputs`` with the defaults; None where these do not say."""
+        try:
+            strategy = self.build({})
+            warmup = warmup_of(self.name, strategy) if self.kind == "signal" else None
+            inputs = [
+                {"symbol": one.symbol, "interval": one.interval, "candles": one.candles}
+                for one in declared_inputs(strategy)
+                if isinstance(one, Input)
+            ]
+        except InvalidError:  # a parameter without a default, or a fault of the file that create and check will name
+            return {"warmup": None, "inputs": [] if reads_nothing(self.cls) else None}
+        return {"warmup": warmup, "inputs": inputs}
 
 
 class Registry:
@@ -167,9 +184,7 @@ class Registry:
         if own and self._user_dir is not None:
             return _trusted(name, self._user_dir), False
         known = self.names()
-        found = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-        guess = f"did you mean {found[0]}?" if found else "strategies: " + ", ".join(known)
-        raise NotFoundError(f"{name}: no such strategy", guess)
+        raise NotFoundError(f"{name}: no such strategy", did_you_mean(name, known, f"strategies: {', '.join(known)}"))
 
 
 def _files(directory: Path | None) -> set[str]:

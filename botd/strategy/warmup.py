@@ -10,8 +10,12 @@ from __future__ import annotations
 import math
 import operator
 
+import numpy as np
+
+from botd.domain.candle import interval_ms
+from botd.domain.candles import Candles
 from botd.domain.errors import InvalidError
-from botd.strategy.base import Strategy
+from botd.strategy.base import SignalStrategy, Strategy
 
 MOST_CANDLES = 1_000_000
 
@@ -41,3 +45,21 @@ def warmup_of(name: str, strategy: Strategy) -> int:
     if not 0 <= needs <= MOST_CANDLES:
         raise InvalidError(f"strategy {name}: warmup() must be from 0 to {MOST_CANDLES}, not {needs}")
     return needs
+
+
+def defined_from(strategy: SignalStrategy, candles: Candles, most: int) -> int:
+    """Return with how many candles all notes of a strategy are numbers, 0 where that is not seen.
+
+    Asked of ``most`` candles that repeat the given ones: where NaN ends counts, not what the numbers are.
+    """
+    if not len(candles) or candles.inputs:
+        return 0
+    columns = (getattr(candles, name) for name in ("open", "high", "low", "close", "volume"))
+    time = candles.time[0] + interval_ms(candles.interval) * np.arange(most)
+    rows = Candles(candles.interval, time, *(np.resize(column, most) for column in columns))
+    try:
+        notes = [np.asarray(value, dtype=np.float64) for value in strategy.signals(rows).notes.values()]
+    except (Exception, SystemExit):  # a user's code may raise anything; where it does so on real candles, it is told
+        return 0
+    known = [~np.isnan(note) for note in notes if note.shape == (most,)]
+    return 1 + max(int(one.argmax()) for one in known) if known and all(one.any() for one in known) else 0

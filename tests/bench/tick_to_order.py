@@ -1,9 +1,10 @@
 """From a closing candle on the wire to the order it causes: the kline is sent, the POST arrives; one machine, loopback.
 
 The exchange is the Binance-wire front in a process of its own. botd trades live: the intent is committed with FULL
-in between. Half of its bots run a built-in strategy, half a user's (evaluated in a thread of its own). Beside it
-nautilus_trader's Binance adapter on another front of the same kind, in the same run; where it cannot be installed,
-its row says so. ``python -m tests.bench tick_to_order``: ``--seconds`` of each [300, quick 130].
+in between. Half of its bots run a built-in strategy, half a user's (evaluated in a thread of its own). Beside it, on
+other fronts of the same kind in the same run: nautilus_trader's Binance adapter (where it cannot be installed, its row
+says so), and a bare client that answers each candle at once and keeps nothing, the least there can be on the machine.
+``python -m tests.bench tick_to_order``: ``--seconds`` of each [300, quick 130].
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ VENV = ROOT / "build" / "nautilus-venv"
 PEER = "nautilus_trader"
 SYMBOLS = 100
 FULL_S, QUICK_S = 300.0, 130.0
-WARM_S = 30.0
+WARM_S, BARE_S = 30.0, 62.0
 CLOSES_MS = "5,3000"
 """Candles close within so long after the minute: one order hardly ever waits for another."""
 FLIP = '''
@@ -61,8 +62,11 @@ def run(options: Options) -> list[Row]:
         sync = _sync(Path(directory) / "sync")
     with front() as port:
         theirs, why = _theirs(port, seconds)
+    with front() as port:
+        bare = _bare(port, BARE_S)
     rows = _rows("a built-in strategy", built_in, theirs, bound=True) + _rows("a user's strategy", users, theirs)
     rows.append(Row("of it a sync of this disk, p50", sync, "ms", note="theirs keeps nothing on disk"))
+    rows.append(Row("a client that decides and keeps nothing, p50", median(bare), "ms", note=f"{len(bare)} orders"))
     return [*rows, *([Row(PEER, None, note=why)] if why else [])]
 
 
@@ -128,11 +132,22 @@ def _theirs(port: int, seconds: float) -> tuple[list[float], str]:
         python = interpreter()
     except (subprocess.SubprocessError, OSError) as error:
         return [], f"not installed: {error}"[:200]
-    words = [str(python), str(Path(__file__).with_name("nautilus_client.py")), str(port), str(WARM_S + seconds)]
-    account = {"FRONT_KEY": DEFAULT_KEY.key, "FRONT_SECRET": DEFAULT_KEY.secret}
+    return _of_client([str(python), str(Path(__file__).with_name("nautilus_client.py"))], port, seconds)
+
+
+def _bare(port: int, seconds: float) -> list[float]:
+    """Return the same of a client that does nothing but answer."""
+    found, why = _of_client([sys.executable, "-m", "tests.bench.bare_client"], port, seconds)
+    assert found, why
+    return found
+
+
+def _of_client(command: list[str], port: int, seconds: float) -> tuple[list[float], str]:
+    """Run a client of the front; return the milliseconds from candle to order, and why there are none."""
     done = subprocess.run(
-        [*words, ",".join(_names(port))],
-        env=os.environ | account,
+        [*command, str(port), str(WARM_S + seconds), ",".join(_names(port))],
+        cwd=ROOT,
+        env=os.environ | {"FRONT_KEY": DEFAULT_KEY.key, "FRONT_SECRET": DEFAULT_KEY.secret},
         capture_output=True,
         text=True,
         timeout=seconds + 120,

@@ -53,6 +53,8 @@ def test_a_row_that_the_disk_changed_stops_entries_and_is_named(make_botd: Any) 
     botd.start()
     botd.until(lambda: "does not fit its checksum" in botd.run("health", check=False).stdout, 20)
     assert botd.run("health", check=False).returncode == 1
+    told = botd.health_check("ledger")["detail"]
+    assert "no new positions" in told and "botctl audit verify" in told and "botctl backup" in told
     before = len(botd.json("fills"))
     botd.until(lambda: gate(botd)["detail"].count("ledger") > 0, 20)
     assert len([row for row in botd.json("fills") if row["side"] == "buy"]) <= before
@@ -126,6 +128,7 @@ def test_a_lost_key_of_the_audit_stops_entries_until_it_is_accepted(make_botd: A
     assert missing.returncode == 4 and "where it is lost: botctl audit accept" in missing.stderr
     botd.start()
     botd.until(lambda: "the audit: entry 1" in botd.run("health", check=False).stdout, 20)
+    assert "botctl audit accept" in botd.health_check("ledger")["detail"]
     assert botd.stop() == 0
     made = json.loads(botd.run("audit", "accept", *config, "--reason", "lost", "--yes", "-o", "json").stdout)
     assert made["reason"] == "lost" and made["uid"] == os.getuid() and made["broken_count"] >= 1

@@ -148,7 +148,8 @@ def test_wrong_arguments_of_other_verbs(botd: Botd) -> None:
         (["create", "x"], 2, "Missing option '--strategy'"),
         (["start"], 2, r"which bots\?"),
         (["start", "kept", "--all"], 2, "exclude each other"),
-        (["set", "kept", "perod=9"], 2, "no parameter 'perod'"),
+        (["set", "kept", "perod=9"], 2, "no parameter 'perod'; did you mean period"),
+        (["set", "kept", "stop_los=2%"], 2, "no parameter 'stop_los'; did you mean stop_loss"),
         (["set", "kept", "capital=-1"], 2, "capital must be above zero"),
         (["set", "kept", "stop_loss=3"], 2, "'3' is ambiguous"),
         (["set", "kept", "name=other"], 2, "name cannot be set"),
@@ -237,7 +238,7 @@ def test_closed_and_full_outputs_end_without_a_traceback(botd: Botd) -> None:
 @pytest.mark.parametrize(
     ("text", "says", "hint"),
     [
-        ("mode: paper\nmarket: {source: synthetic\n", r"b\.yaml:3: expected ',' or '}'", ""),
+        ("mode: paper\nmarket: {source: synthetic\n", r"b\.yaml:2: '{' is opened here and never closed", ""),
         ("market:\n\tsource: synthetic\n", r"b\.yaml:2: .*'\\t'", "indent with spaces"),
         ("mode: paper\nmarket:\n  sped: 1\n", r"b\.yaml:3: market\.sped: unknown key; did you mean speed\?", ""),
         ("mode: paper\nmode: live\n", r"b\.yaml:2: mode: written twice \(first in line 1\)", ""),

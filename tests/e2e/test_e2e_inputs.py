@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.e2e.conftest import Botd
-from tests.fakes.input_strategies import TREND, write_trend
+from tests.fakes.input_strategies import TREND, write_tide, write_trend
 from tests.unit.backtest.conftest import walk
 from tests.unit.lab.conftest import csv_of, in_cents
 
@@ -41,3 +43,35 @@ def test_backtest_bot_and_replay_agree_and_why_names_what_is_waited_for(tmp_path
     data = ("--data", str(tmp_path / "eth.csv"), "--symbol", "BTC/USDT", "--data", str(tmp_path / "btc.csv"))
     (row, _) = daemon.json("backtest", "trend", *lane, *data, *words, "--set", "larger=1h", *config)
     assert row["trades"] == len(trades)
+
+
+def test_a_strategy_that_places_its_own_orders_reads_them_alike_in_the_lab_and_as_a_bot(tmp_path: Path) -> None:
+    for name, seed in (("btc", 4), ("eth", 5)):
+        (tmp_path / f"{name}.csv").write_text(csv_of(in_cents(walk(1500, seed=seed))))
+    folder = write_tide(tmp_path / "strategies")
+    files = {"BTC/USDT": str(tmp_path / "btc.csv"), "ETH/USDT": str(tmp_path / "eth.csv")}
+    market = {"source": "replay", "files": files, "speed": 0, "autoplay": False}
+    more = {"risk": {"preset": "off"}, "data_dir": str(tmp_path / "candles"), "strategies_dir": str(folder)}
+    daemon = Botd(tmp_path, {"market": market, **more})
+    daemon.start()
+    words = ("--symbol", "ETH/USDT", "--interval", "1m", "--capital", "10000", "--set", "larger=1h")
+    try:
+        refused = daemon.run("create", "beta", "--strategy", "tide", *words, "--set", "market=X/Y", check=False)
+        assert refused.returncode == 4 and "beta: strategy tide reads X/Y 5m: no symbol 'X/Y'" in refused.stderr
+        daemon.run("create", "alpha", "--strategy", "tide", *words, "--start")
+        daemon.run("market", "play")
+        daemon.run("wait", "--for", "market=ended", "--timeout", "60s")
+        first = daemon.json("why", "alpha", "--at", "2024-01-01T00:05:00Z")
+        assert first["outcome"] == "waiting" and first["gates"][-1]["detail"].startswith(
+            "waits for the candle of ETH/USDT 1h that opened at 2023-12-31T23:00:00Z"
+        )
+        trades = [row for row in daemon.json("trades", "alpha", "-n", "10000") if row["exit_time"]]
+    finally:
+        daemon.stop()
+    data = ("--data", str(tmp_path / "eth.csv"), "--symbol", "BTC/USDT", "--data", str(tmp_path / "btc.csv"))
+    (row, _) = daemon.json("backtest", "tide", *words, *data, "--trades", "--config", str(daemon.config_file))
+    played = [trade for trade in row["trade_list"] if trade["exit_time"]]
+    told = ("entry_time", "exit_time", "exit_reason")
+    assert [[one[key] for key in told] for one in played] == [[one[key] for key in told] for one in trades]
+    assert [float(one["pnl"]) for one in played] == [pytest.approx(float(one["pnl"]), rel=1e-9) for one in trades]
+    assert len(trades) > 10

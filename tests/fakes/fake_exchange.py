@@ -52,8 +52,12 @@ class FakeJournal:
     def fill(self, fill: Fill, realized_pnl: Decimal) -> None:
         self.fills.append(fill)
 
-    def event(self, event: Event) -> None:
-        self.events.append(event)
+    @property
+    def next_event(self) -> int:
+        return len(self.events)
+
+    def event(self, event: Event, at: int | None = None) -> None:
+        self.events.insert(self.next_event if at is None else at, event)
 
     def topics(self) -> list[str]:
         return [event.topic for event in self.events]

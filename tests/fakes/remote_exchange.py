@@ -13,7 +13,14 @@ from typing import Any
 import msgspec
 
 from botd.domain.order import Fill, Order, OrderStatus, OrderType, Report, Side
-from botd.exchange.remote import AccountListener, QueryFailedError, RemoteBalance, RemoteOrder, RemoteTrade
+from botd.exchange.remote import (
+    AccountListener,
+    QueryFailedError,
+    RemoteBalance,
+    RemoteOrder,
+    RemoteTrade,
+    UnlistedError,
+)
 from tests.fakes.fake_exchange import FakeExchange
 
 
@@ -27,6 +34,7 @@ class RemoteFake(FakeExchange):
         self.held = {asset: Decimal(amount) for asset, amount in held.items()}
         self.lose = self.silent = False
         self.broken: set[str] = set()
+        self.unlisted: set[str] = set()
         self.lists: dict[str, tuple[str, str]] = {}
         self.asked: list[str] = []
         self.symbols: dict[str, str] = {}
@@ -127,6 +135,8 @@ class RemoteFake(FakeExchange):
     async def find_trades(self, symbol: str, *, from_id: str | None = None, order_id: str | None = None,
                           since_ms: int | None = None) -> Sequence[RemoteTrade]:  # fmt: skip
         self._answer("trades")
+        if symbol in self.unlisted:
+            raise UnlistedError(symbol)
         return [t for t in self.trades if t.symbol == symbol and order_id in (None, t.exchange_order_id)
                 and (from_id is None or int(t.trade_id) >= int(from_id))]  # fmt: skip
 

@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from botd.domain.candle import Candle
+from botd.domain.candles import Candles
 from botd.domain.instrument import ZERO, Instrument
 from botd.domain.order import Fill, Order, OrderStatus, OrderType, Side
 from botd.strategy.base import EventStrategy
@@ -26,6 +27,7 @@ class FakeContext:
         self.working: dict[str, Order] = {}
         self.placed: list[Order] = []
         self.notes: dict[str, Any] = {}
+        self.candles = Candles.empty("1m")
         self.denying: bool | str = False
         self.slow_cancel = False
 

@@ -24,7 +24,8 @@ from botd.domain.candles import Candles, complete_buckets
 from botd.domain.clock import VirtualClock
 from botd.domain.errors import InvalidError, NotFoundError
 from botd.domain.instrument import Instrument
-from botd.lab.given import Place
+from botd.lab.backtests import notes_of
+from botd.lab.given import Job, Place
 from botd.lab.replay import World as LabWorld
 from botd.lab.replay import run_replay
 from botd.ledger import queries
@@ -242,9 +243,13 @@ def test_candles_of_another_time_are_refused_and_missing_ones_told(registry: Reg
     with pytest.raises(InvalidError, match="BTC/USDT 5m: no candle is there when the strategy asks for one"):
         backtest(apart, "trend", built(registry, {}), Terms(), CLOCK)
     half = history_of(own, other.part(0, 300), "1m")
-    notes = backtest(half, "trend", built(registry, {}), Terms(), CLOCK).notes
+    result = backtest(half, "trend", built(registry, {}), Terms(), CLOCK)
+    notes = result.notes
     assert any("BTC/USDT 5m has no candle for them" in note for note in notes)
     assert any(note.startswith("ABC/USDT 15m: the first signal sees 1 of the ") for note in notes)
+    told = notes_of([(Job(registry.load("trend"), {}, half, Terms()), result)])  # the symbol once
+    assert any(line.startswith("ABC/USDT 15m: the first signal sees 1 of the ") for line in told)
+    assert any(line.startswith("ABC/USDT: no signals at ") for line in told)
 
 
 def test_where_an_input_is_missing_nothing_is_decided(registry: Registry) -> None:

@@ -383,3 +383,15 @@ def test_a_rejected_reason_is_kept_with_both_legs(tmp_path: Path) -> None:
         assert all("insufficient balance" in row["reason"] for row in rows)
 
     scene_of(tmp_path, script, named("-2010", path=OCO, times=1))
+
+
+def test_of_more_than_a_market_order_may_have_that_much_rests_once_and_stays(tmp_path: Path) -> None:
+    async def script(front: BinanceFront, made: Exchange, daemon: Guarded) -> None:
+        daemon.instrument = msgspec.structs.replace(INSTRUMENT, max_quantity=Decimal("0.015"))
+        await until(daemon.rests, 5)
+        await asyncio.sleep(1)
+        assert daemon.rests() and [order.quantity for order in resting(made)] == [Decimal("0.015")] * 2
+        assert len(made.books.lists) == 1 and "botd guards 0.005" in daemon.protection.rows()[0]["detail"]
+
+    most = {"MARKET_LOT_SIZE": {"maxQty": "0.015"}}
+    scene_of(tmp_path, script, ExchangeFault(kind="filters", filters=most))

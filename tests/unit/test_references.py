@@ -39,3 +39,10 @@ def _exists(name: str) -> bool:
 def test_what_a_docstring_points_at_is_there(page: str, name: str) -> None:
     beside = ".".join(Path(page).parts[:-1])
     assert _exists(beside + name if name.startswith(".") else name)
+
+
+def test_a_conftest_is_imported_by_its_whole_name() -> None:
+    """``from conftest`` is whichever of them was imported first: it depends on what else was named beside a test."""
+    short = re.compile(r"^\s*(?:from|import) conftest\b", re.MULTILINE)
+    pages = sorted((ROOT / "tests").rglob("*.py"))
+    assert [page.name for page in pages if short.search(page.read_text(encoding="utf-8"))] == []

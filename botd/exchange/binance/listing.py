@@ -131,6 +131,7 @@ def _instrument(symbol: _Symbol) -> Instrument:
     rules = {rule.filter_type: rule for rule in symbol.filters}
     none = _Filter("")
     price, lot = rules.get("PRICE_FILTER", none), rules.get("LOT_SIZE", none)
+    most = [rule.max_qty for rule in (lot, rules.get("MARKET_LOT_SIZE", none)) if rule.max_qty]
     notional = rules.get("NOTIONAL") or rules.get("MIN_NOTIONAL", none)
     return Instrument(
         symbol=f"{symbol.base_asset}/{symbol.quote_asset}",
@@ -139,7 +140,7 @@ def _instrument(symbol: _Symbol) -> Instrument:
         tick=plain(price.tick_size),
         step=plain(lot.step_size),
         min_quantity=plain(lot.min_qty),
-        max_quantity=plain(lot.max_qty),
+        max_quantity=plain(min(most, default=ZERO)),  # botd sells at market, and its stops do
         min_notional=plain(notional.min_notional),
         max_notional=plain(notional.max_notional),
         max_orders=rules.get("MAX_NUM_ORDERS", none).max_num_orders,

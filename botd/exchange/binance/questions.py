@@ -27,7 +27,7 @@ from botd.exchange.binance.signing import Signer
 from botd.exchange.binance.site import Site
 from botd.exchange.binance.weights import weight_of
 from botd.exchange.governor import Lane
-from botd.exchange.remote import QueryFailedError, RemoteOrder, RemoteTrade
+from botd.exchange.remote import QueryFailedError, RemoteOrder, RemoteTrade, UnlistedError
 
 PAGE = 1000  # rows in one answer, the most that Binance gives
 DAY_MS = 86_400_000  # the longest window of myTrades
@@ -220,7 +220,7 @@ class Questions:
         except RestError as error:
             raise RefusedError(error.message, error.exchange_code) from None
         except NotFoundError as error:
-            raise QueryFailedError(error.message) from None
+            raise UnlistedError(error.message) from None
 
     async def _ask(self, endpoint: str, params: dict[str, Any], base: str = "/api/v3") -> Answer:
         try:

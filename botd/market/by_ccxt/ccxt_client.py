@@ -8,7 +8,6 @@ ccxt's dictionaries do not spread.
 from __future__ import annotations
 
 import asyncio
-import difflib
 import importlib
 import logging
 import math
@@ -20,6 +19,7 @@ from urllib.parse import urlsplit
 from botd.domain.amounts import plain
 from botd.domain.candle import Candle
 from botd.domain.errors import ConfigError
+from botd.domain.hints import did_you_mean
 from botd.domain.instrument import ZERO, Instrument
 
 _TICK_SIZE = 4  # ccxt's word for "precision is the step itself"
@@ -31,10 +31,7 @@ async def make_client(exchange: str, *, testnet: bool, rest: str | None, stream:
     # At DEBUG ccxt would log every url.
     logging.getLogger("ccxt").setLevel(logging.INFO)
     if exchange not in library.exchanges:
-        found = difflib.get_close_matches(exchange, library.exchanges, n=1)
-        raise ConfigError(
-            f"exchange: {exchange!r} has no streams in ccxt", f"did you mean {found[0]}?" if found else ""
-        )
+        raise ConfigError(f"exchange: {exchange!r} has no streams in ccxt", did_you_mean(exchange, library.exchanges))
     client = getattr(library, exchange)(
         {
             "enableRateLimit": True,

@@ -47,7 +47,7 @@ WANT_S = 5.0  # what is wanted is said so often
 WANT_TTL_S = 30.0  # and forgotten so long after
 SILENT_S = 5.0
 """A channel without a word for so long is subscribed to anew."""
-LISTING_S = 600.0  # what may be traded is looked up so often
+LISTING_S = 60.0  # what may be traded is looked up as often as it is published
 TICK_S = 0.25  # how late a gate may be called
 LEADERLESS_S = 3.0  # without a heart-beat for so long nobody publishes
 _CONNECT_S = 3.0  # to connect and to subscribe

@@ -9,7 +9,6 @@ meanwhile. ccxt speaks to the exchange; this page never signs anything.
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from botd.domain.candle import Candle, bucket_start, interval_ms
 from botd.domain.candles import Candles
 from botd.domain.clock import Clock, rfc3339
 from botd.domain.errors import BotdError, BusyError, InvalidError, NotFoundError, UnavailableError
+from botd.domain.hints import did_you_mean
 from botd.market.by_ccxt.candle_poll import CandleDesk
 from botd.market.by_ccxt.ccxt_client import candle_of
 from botd.market.candles import window_of
@@ -268,10 +268,8 @@ class Download:
             if self._interval in (self._client.timeframes or {self._interval: ""}):
                 return
             raise InvalidError(f"{self._client.id} has no {self._interval} candles")
-        near = difflib.get_close_matches(self._symbol, list(self._client.markets), n=1)
-        raise NotFoundError(
-            f"{self._symbol}: no such symbol at {self._client.id}", f"did you mean {near[0]}?" if near else ""
-        )
+        hint = did_you_mean(self._symbol, self._client.markets)
+        raise NotFoundError(f"{self._symbol}: no such symbol at {self._client.id}", hint)
 
     def _say(self, note: str) -> None:
         self._tell(self._done, self._total, note)

@@ -91,6 +91,19 @@ def test_a_price_that_comes_back_to_the_target_later_is_left_to_it_again(remote:
     remote(script)
 
 
+def test_a_stop_reached_just_after_the_target_has_a_patience_of_its_own(remote: Any, quiet: Any) -> None:  # noqa: F811
+    async def script(small: RemoteWorld) -> None:
+        _, stop, _ = await paired(small, quiet)
+        await small.tick(110.1)
+        await small.tick(89.0, 2500)
+        await small.tick(89.0, 2500)
+        assert small.remote.cancels == [] and stop in small.world.gateway.table.doubts
+        await small.tick(89.0, 600)
+        assert small.remote.cancels == [stop]
+
+    remote(script)
+
+
 def test_a_target_lower_than_the_leg_that_rests_is_botds(remote: Any, quiet: Any) -> None:  # noqa: F811
     async def script(small: RemoteWorld) -> None:
         bot, stop, _ = await paired(small, quiet)
@@ -105,7 +118,8 @@ def test_a_target_lower_than_the_leg_that_rests_is_botds(remote: Any, quiet: Any
 def test_the_stops_level_ends_both_legs_before_botd_sells(remote: Any, quiet: Any) -> None:  # noqa: F811
     async def script(small: RemoteWorld) -> None:
         bot, stop, target = await paired(small, quiet)
-        await small.tick(89.0)
+        for _ in range(4):
+            await small.tick(89.0, 1100)
         assert small.remote.cancels == [stop] and len(small.remote.sent) == 3
         end(small, stop)
         await small.settle()
@@ -227,14 +241,16 @@ def test_a_sale_that_waits_for_its_legs_outlives_a_restart(remote: Any, quiet: A
         before = small.remote
         small.open()
         small.connect()
+        gateway, may_sell = small.world.gateway, small.world.gateway.may_sell
+        gateway.may_sell = lambda symbol: False
         small.remote.orders = before.orders
         await small.tick(100)
         if not ended:
             end(small, stop, target)
         small.world.orchestrator.supervise()
         await small.settle()
-        assert small.remote.sent == []  # not before market and account were read: it may have been sold meanwhile
-        small.world.orchestrator.market_ready()
+        assert small.remote.sent == []  # not before the trades were read: it may have been sold meanwhile
+        gateway.may_sell = may_sell
         small.world.orchestrator.supervise()
         await until(lambda: small.remote.sent)
         small.remote.trade(small.remote.sent[0], "1")
@@ -293,7 +309,7 @@ def test_what_rests_is_said(remote: Any, quiet: Any) -> None:  # noqa: F811
         row = small.world.views.position(bot)
         assert row is not None
         assert (row["guard"], row["guard_detail"]) == ("exchange", "stop and target rest on the exchange")
-        assert small.world.views.why(bot, None, latest=True)["notes"]["guard"] == row["guard_detail"]
+        assert small.world.views.why(bot, None)["notes"]["guard"] == row["guard_detail"]
         said = f"{bot.name} holds 1 BTC, stop 90 rests on the exchange, target 110 rests on the exchange"
         assert small.world.orchestrator.wind_down() == [said]
 

@@ -8,6 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from botd.bot.lifecycle import BotState
@@ -119,6 +120,7 @@ def test_a_leg_that_fills_while_an_exit_waits_for_it_is_the_exit(remote: Any, qu
     async def script(small: RemoteWorld) -> None:
         bot = begun(small, quiet, stop_loss=Decimal("0.1"))
         leg = await small.protected(bot)
+        bot.sell_all("signal", 100.0)
         for price in (89.0, 88.0, 87.0):  # the guard sees it too
             await small.tick(price)
         assert small.remote.cancels == [leg]
@@ -133,11 +135,73 @@ def test_a_leg_that_fills_in_part_leaves_the_rest_to_the_exit(remote: Any, quiet
     async def script(small: RemoteWorld) -> None:
         bot = begun(small, quiet, stop_loss=Decimal("0.1"))
         leg = await small.protected(bot)
-        await small.tick(89.0)
+        bot.sell_all("signal", 100.0)
         small.remote.trade(leg, "0.25")
         small.remote.finish(leg, OrderStatus.CANCELED)
         await until(lambda: len(small.remote.sent) == 3)
         assert small.remote.orders[small.remote.sent[2]].quantity == Decimal("0.75")
+
+    remote(script)
+
+
+def test_the_guard_leaves_a_stop_that_rests_to_the_exchange(remote: Any, quiet: Any) -> None:
+    async def script(small: RemoteWorld) -> None:
+        bot = begun(small, quiet, stop_loss=Decimal("0.1"))
+        leg = await small.protected(bot)
+        for price in (90.0, 89.0, 88.0):
+            await small.tick(price)
+        assert small.remote.cancels == [] and len(small.remote.sent) == 2
+        assert leg in small.world.gateway.table.doubts  # it is asked whether it has sold
+        small.remote.trade(leg, "1")
+        await small.tick(87.0)
+        await small.settle()
+        assert not bot.holds and small.remote.cancels == [] and len(small.remote.sent) == 2
+
+    remote(script)
+
+
+def test_a_stop_below_which_the_price_stays_while_its_leg_does_not_sell_is_sold_by_botd(
+    remote: Any, quiet: Any
+) -> None:
+    async def script(small: RemoteWorld) -> None:
+        bot = begun(small, quiet, stop_loss=Decimal("0.1"))
+        leg = await small.protected(bot)
+        for seconds in range(4):
+            assert small.remote.cancels == [], f"after {seconds} s"
+            await small.tick(89.0, 1100)
+        assert small.remote.cancels == [leg]
+        small.remote.finish(leg, OrderStatus.CANCELED)
+        await until(lambda: len(small.remote.sent) == 3)
+        small.remote.trade(small.remote.sent[2], "1")
+        await small.settle()
+        assert not bot.holds and len(small.remote.sent) == 3
+
+    remote(script)
+
+
+@pytest.mark.parametrize("why", ["the leg is lower", "the leg is not seen", "the leg is gone"])
+def test_a_stop_that_does_not_rest_where_the_price_is_is_botds_at_once(remote: Any, quiet: Any, why: str) -> None:
+    async def script(small: RemoteWorld) -> None:
+        bot = begun(small, quiet, stop_loss=Decimal("0.1"))
+        if why == "the leg is not seen":
+            await small.bought(bot)
+            small.remote.silent = True
+            await until(lambda: len(small.remote.sent) == 2)
+            leg = small.remote.sent[1]
+        else:
+            leg = await small.protected(bot)
+        if why == "the leg is lower":
+            bot.book.position.stop = 95.0
+            bot.guard.watch(bot.book.position)
+        elif why == "the leg is gone":
+            object.__setattr__(small.world.desk, "protect", lambda: None)
+            small.remote.finish(leg, OrderStatus.CANCELED)
+        await small.tick(94.0 if why == "the leg is lower" else 89.0)
+        if why == "the leg is gone":
+            await until(lambda: len(small.remote.sent) == 3)
+            assert small.remote.orders[small.remote.sent[2]].type is OrderType.MARKET
+        else:
+            assert small.remote.cancels == [leg]
 
     remote(script)
 
@@ -154,6 +218,66 @@ def test_an_exit_the_exchange_refuses_is_followed_by_protection_again(remote: An
         small.remote.tell(small.remote.sent[2], status="rejected")
         await until(lambda: len(small.remote.sent) == 4)
         assert small.remote.orders[small.remote.sent[3]].type is OrderType.STOP_LOSS and bot.holds
+
+    remote(script)
+
+
+@pytest.mark.parametrize("sold", [True, False])
+def test_after_a_restart_nothing_is_sold_before_the_symbols_trades_were_read(
+    remote: Any, quiet: Any, sold: bool
+) -> None:
+    async def script(small: RemoteWorld) -> None:
+        bot = begun(small, quiet, stop_loss=Decimal("0.1"))
+        leg = await small.protected(bot)
+        read: set[str] = set()
+        small.world.gateway.may_sell = lambda symbol: symbol in read
+        assert bot.sellable() == 0
+        for _ in range(6):
+            await small.tick(89.0, 1100)
+        small.world.orchestrator.supervise()
+        await small.settle()
+        assert small.remote.cancels == [] and len(small.remote.sent) == 2 and bot.exit.under_way
+        if sold:
+            small.remote.trade(leg, "1")
+        read.add("BTC/USDT")
+        small.world.orchestrator.supervise()
+        await small.settle()
+        assert small.remote.cancels == ([] if sold else [leg])
+        if not sold:
+            small.remote.finish(leg, OrderStatus.CANCELED)
+            await until(lambda: len(small.remote.sent) == 3)
+            small.remote.trade(small.remote.sent[2], "1")
+            await small.settle()
+        assert not bot.holds and not bot.exit.under_way and len(small.remote.sent) == (2 if sold else 3)
+
+    remote(script)
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_what_one_order_may_not_have_is_sold_by_the_next_until_one_sells_nothing(
+    remote: Any, quiet: Any, refused: bool
+) -> None:
+    async def script(small: RemoteWorld) -> None:
+        bot = begun(small, quiet)
+        await small.bought(bot)
+        bot.instrument = msgspec.structs.replace(bot.instrument, max_quantity=Decimal("0.4"))
+        assert bot.sell_all("signal", 100.0) is not None
+        await until(lambda: len(small.remote.sent) == 2)
+        small.world.orchestrator.supervise()
+        assert small.remote.cancels == []  # the first goes on
+        small.remote.trade(small.remote.sent[1], "0.4")
+        await until(lambda: len(small.remote.sent) == 3)
+        if refused:
+            small.remote.tell(small.remote.sent[2], status="rejected")
+            small.world.orchestrator.supervise()
+            await small.settle()
+            assert len(small.remote.sent) == 3 and not bot.exit.under_way and bot.holds
+            return
+        small.remote.trade(small.remote.sent[2], "0.4")
+        await until(lambda: len(small.remote.sent) == 4)
+        small.remote.trade(small.remote.sent[3], "0.2")
+        await small.settle()
+        assert not bot.holds and len(small.remote.sent) == 4 and not bot.exit.under_way
 
     remote(script)
 

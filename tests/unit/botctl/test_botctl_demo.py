@@ -10,6 +10,10 @@ import sys
 import time
 from pathlib import Path
 
+from botctl.cells import Column, money
+from botctl.output import table
+from botctl.session import Session
+
 COMMAND = [sys.executable, "-m", "botctl.cli", "demo", "--seconds"]
 
 
@@ -50,6 +54,19 @@ def test_on_a_terminal_every_frame_fits_and_takes_the_place_of_the_one_before(tm
         drawn = frame.partition("\n\n$ ")[0]
         assert max(map(len, drawn.splitlines())) <= 80
         assert drawn.splitlines()[2].split()[:1] == ["NAME"]
+
+
+def test_the_columns_of_a_table_drawn_again_stay_where_they_are():
+    columns = [Column("name"), Column("symbol"), Column("equity", form=money), Column("note", prose=9, one_line=True)]
+    rows = [
+        {"name": "alpha", "symbol": "BTC/USDT", "equity": equity, "note": note}
+        for equity, note in (("9.5", "warming up"), ("10000", ""), ("9.5", ""), ("123456.5", "x"))
+    ]
+    widest: dict[str, str] = {}
+    titles = [table(Session(), [row], columns, widest=widest).splitlines() for row in rows]
+    assert [len(lines) for lines in titles] == [2] * 4
+    assert [lines[0].index("EQUITY") for lines in titles] == [17, 20, 20, 21]  # wider only, never narrower
+    assert table(Session(), rows[2:3], columns).splitlines()[0].index("EQUITY") == 17
 
 
 def test_ctrl_c_cleans_up_too(tmp_path):

@@ -6,7 +6,8 @@ import importlib
 
 import pytest
 
-from botctl.cells import Column, exact, moment
+from botctl.cells import Column, dated, dated_to_the_minute, exact, moment, render
+from botctl.commands.data import LANES
 from botctl.fitting import display_width, first_lines, fit, lines_taken, padded, shorten
 from tests.unit.botctl.conftest import bot_row
 
@@ -105,6 +106,34 @@ def test_times_lose_their_year_then_their_seconds_all_alike_and_are_never_cut(wi
     kept, _ = fit(columns, cells, width)  # 19 + 2 + 19 + 2 + 5 = 47 as they are; with 14: 37, with 11: 31
     assert kept == [0, 1, 2]
     assert cells == [[shown, shown, "1.5"], [shown, "-", "2"]]
+
+
+@pytest.mark.parametrize(
+    ("form", "width", "shown"),
+    [
+        (dated, 46, "2026-08-02 23:45:10"),
+        (dated, 40, "2026-08-02 23:45"),
+        (dated, 39, "2026-08-02"),
+        (dated, 28, "2026-08-02"),
+        (dated_to_the_minute, 40, "2026-08-02 23:45"),
+    ],
+)
+def test_dates_keep_their_year_and_lose_their_seconds_first(form, width, shown):
+    columns = [Column("first", form=form), Column("last", form=form), Column("rows", form=exact)]
+    cells = [["2026-08-02 23:45:10"] * 2 + ["1.5"], ["2026-08-02 23:45:10", "-", "2"]]
+    kept, _ = fit(columns, cells, width)  # 19 + 2 + 19 + 2 + 4 = 46 as they are; with 16: 40, with 10: 28
+    assert kept == [0, 1, 2]
+    assert cells == [[shown, shown, "1.5"], [shown, "-", "2"]]
+
+
+@pytest.mark.parametrize("interval", ["1m", "15m"])
+def test_what_is_stored_tells_its_years_on_80_columns(interval):
+    row = {"exchange": "binance", "symbol": "BTC/USDT", "interval": interval, "rows": 1_234_567, "gaps": [1] * 12}
+    row |= {"first": "2021-01-01T00:00:00Z", "last": "2024-08-31T23:59:00Z", "missing": 1234, "bytes": 9e6}
+    columns = [column for column in LANES if not column.wide]
+    cells = [[render(column, {**row, "status": "ok"}) for column in columns]]
+    fit(columns, cells, 80)
+    assert "2021-01-01" in cells[0] and "2024-08-31" in cells[0]
 
 
 def test_wide_characters_count_two_and_combining_ones_none():

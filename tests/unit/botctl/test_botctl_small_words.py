@@ -107,3 +107,18 @@ def test_a_ledger_of_another_daemon_than_the_endpoints_is_not_read(botctl, tmp_p
     for verb in (("replay", "alpha"), ("audit", "verify"), ("audit", "show"), ("audit", "export")):
         done = botctl("--endpoint", str(tmp_path / "month" / "control.sock"), *verb)
         assert done.code == 2 and "belongs to the botd at" in done.err and "--config" in done.err
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("demo", "--seconds", "x"), "'--seconds': 'x' is not a number from 1 to 600"),
+        (("demo", "--seconds", "0"), "'--seconds': 0.0 is not a number from 1 to 600"),
+        (("events", "-n", "few"), "'-n': 'few' is not a whole number of at least 0"),
+        (("sweep", "rsi", "--symbol", "A/B", "--interval", "1m", "--seed", "1.5"), "'1.5' is not a whole number"),
+    ],
+)
+def test_a_number_that_does_not_fit_is_told_what_it_must_be(botctl, words, told):
+    done = botctl(*words)
+    first, hint = done.err.splitlines()
+    assert (done.code, done.out) == (2, "") and first.endswith(told) and hint.startswith("  hint: botctl ")

@@ -42,6 +42,16 @@ def test_start_says_which_socket_and_which_state(botctl: Botctl, started, month:
     assert f"state in {tmp_path}/.local/state/botd\n" in result.err and "export" not in result.err
 
 
+def test_start_warns_of_what_botd_finds_in_its_ledger(botctl: Botctl, botd, started, month: Path, monkeypatch) -> None:
+    monkeypatch.delenv("BOTCTL_ENDPOINT")
+    month.write_text(f"state_dir: ./month\ncontrol: {{socket: {botd.path}}}\n")
+    answers = iter([{"ledger_checked": False, "warnings": ["it is being checked"]}, {"ledger_checked": True}])
+    botd.handlers["hello"] = lambda args: {**next(answers), "warnings": ["ledger is damaged: a row; do this"]}
+    result = botctl("daemon", "start", "--config", str(month))
+    assert result.code == 0 and result.err.endswith("botctl: warning: ledger is damaged: a row; do this\n")
+    assert len(botd.asked("hello")) == 2
+
+
 def test_an_endpoint_of_another_daemon_is_refused(botctl: Botctl, started, month: Path, monkeypatch, tmp_path) -> None:
     monkeypatch.setenv("BOTCTL_ENDPOINT", f"{tmp_path}/month/control.sock")
     result = botctl("daemon", "start")

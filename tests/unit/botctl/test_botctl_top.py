@@ -70,6 +70,8 @@ def test_the_filter_is_typed_kept_by_enter_and_dropped_by_escape(board):
     for key in ["/", "r", "s", "x", "backspace", "i", "enter"]:
         assert board.press(key) is None
     assert (board.filter, names(board)) == ("rsi", ["alpha", "gamma"])
+    footer = "".join(piece for piece, _ in frame(board, 80, 24)[-1])
+    assert footer.startswith("filter: rsi  Escape drops it  ") and footer.endswith("? help  q quit")
     board.press("escape")
     assert len(names(board)) == 4
 

@@ -9,6 +9,7 @@ import pytest
 from botctl.cli import VERBS
 from botctl.completion import complete_strategy
 from botctl.details import details
+from tests.unit.botctl.conftest import bot_row
 
 CONTROL = {"control": "trading_state", "limit": "on", "value": "on", "scope": "account", "state": "tripped"}
 TRIPPED = {**CONTROL, "tripped": ["symbol:BTC/USDT", "bot:alpha"], "until": None, "help": "by a person"}
@@ -44,6 +45,46 @@ def test_risk_show_says_what_is_halted_since_when_by_whom_and_why(botctl, botd):
 def test_risk_show_says_that_nothing_is_halted(botctl, botd, more):
     botd.handlers["risk.show"] = lambda args: {"rows": [{**CONTROL, "state": "ok", "tripped": []}], **more}
     assert botctl("risk", "show").err == "nothing is halted or reduced\n"
+
+
+def test_risk_show_says_what_a_control_does_once(botctl, botd):
+    told = {"state": "ok", "tripped": [], "help": "a violent minute"}
+    rows = [{**CONTROL, **told, "control": "volatility_halt", "limit": limit} for limit in ("move", "sigma", "pause")]
+    rows += [{**CONTROL, **told, "control": "other", "help": "another thing"}]
+    botd.handlers["risk.show"] = lambda args: {"rows": rows}
+    shown = botctl("risk", "show").out
+    assert (shown.count("volatility_halt"), shown.count("a violent minute"), shown.count("another thing")) == (3, 1, 1)
+    assert botctl("risk", "show", "-o", "tsv").out.count("a violent minute") == 3
+
+
+def test_show_has_no_empty_lines_of_what_only_a_live_market_tells(botctl, botd):
+    heard = {"candles_told": None, "candles_s": None, "candles_longest_ms": None, "told_late_ms": None}
+    botd.handlers["show"] = lambda args: bot_row("alpha", denied=None, **heard)
+    shown = botctl("show", "alpha").out
+    assert "candles" not in shown and "told" not in shown and "denied" in shown
+    botd.handlers["show"] = lambda args: bot_row("alpha", **{**heard, "candles_told": 7, "told_late_ms": 3})
+    assert [line.split() for line in botctl("show", "alpha").out.splitlines() if "told" in line] == [
+        ["candles", "told", "7"],
+        ["told", "late", "3", "ms"],
+    ]
+
+
+def test_events_show_amounts_as_other_tables_do(botctl, botd):
+    data = {"quantity": "0.01626", "price": "60186.568244999995", "fee": "0.9786335996636999", "lost": 0.1 + 0.2}
+    row = {"seq": 1, "epoch": "e1", "ts": "2026-01-01T00:00:00Z", "topic": "order.fill", "bot": "a", "data": data}
+    botd.handlers["events"] = lambda args: {"rows": [row], "next": None, "seq": 1, "epoch": "e1"}
+    assert "quantity=0.01626,price=60186.57,fee=0.97863360,lost=0.3\n" in botctl("events").out
+    assert json.loads(botctl("events", "-o", "json").out)[0]["data"] == data
+    assert "price=60186.568244999995" in botctl("events", "-o", "tsv").out
+
+
+def test_why_says_which_decision_it_shows_and_what_is_no_number_yet(botctl, botd):
+    note = "the last decision kept before 2026-01-01T14:00:00Z is of 2026-01-01T13:35:00Z"
+    row = {"name": "a", "at": "2026-01-01T13:35:00Z", "outcome": "hold", "gates": [], "note": note}
+    botd.handlers["why"] = lambda args: {**row, "notes": {"close": 1.5, "trend": None}}
+    lines = botctl("why", "a", "--at", "2026-01-01T14:00:00Z").out.splitlines()
+    assert lines == ["a  2026-01-01T13:35:00Z  hold", note, "", "close  1.5", "trend  not defined yet"]
+    assert json.loads(botctl("why", "a", "-o", "json").out)["notes"]["trend"] is None
 
 
 def test_times_of_the_market_are_times_in_json(botctl, botd):

@@ -138,6 +138,21 @@ def test_a_cancel_without_effect_is_asked_again_but_not_at_once() -> None:
     assert '"times":2' in (room.gateway.drain_cancels()[placed.client_order_id] or "")
 
 
+@pytest.mark.parametrize("step_ms", [3_600_000, -3_600_000])
+def test_a_step_of_the_wall_clock_neither_hastens_nor_holds_up_the_next_cancel(step_ms: int) -> None:
+    room = RemoteRoom()
+    placed = room.order()
+    room.gateway.cancel(placed)
+    monotonic, room.clock._now_ms = room.clock.monotonic(), room.clock._now_ms + step_ms
+    room.clock._start_ms += step_ms
+    assert room.clock.monotonic() == monotonic
+    room.gateway.cancel_again(placed)
+    assert len(room.exchange.cancels) == 1
+    room.wait(5)
+    room.gateway.cancel_again(placed)
+    assert len(room.exchange.cancels) == 2
+
+
 def test_a_cancel_is_remembered_over_a_restart() -> None:
     before, after = RemoteRoom(), RemoteRoom()
     placed = before.order()
@@ -204,6 +219,27 @@ def test_what_led_to_an_intent_is_durable_before_it(tmp_path: Path) -> None:
         await heard.wait()
         assert await ledger.query("SELECT trade_id FROM fills") == [{"trade_id": "1"}]
         assert (await durable.by_client_id(sale.client_order_id)) is not None
+        await ledger.close()
+
+    asyncio.run(script())
+
+
+def test_intents_of_a_moment_share_the_sync_that_ends_it(tmp_path: Path) -> None:
+    async def script() -> None:
+        ledger = open_ledger(tmp_path)
+        durable, heard = DurableOrders(ledger), []
+        durable.commit_causes = ledger.commit  # type: ignore[assignment]
+        before = ledger.statistics()["transactions"]
+        for number in (1, 2):
+            durable.commit_intent([order(number, 1)], heard.append)
+        ledger.journal.fill(fill(1), Decimal(0))
+        assert durable.waiting
+        ledger.commit()
+        durable.commit_waiting()
+        assert not durable.waiting
+        while len(heard) < 2:
+            await asyncio.sleep(0.001)
+        assert heard == [None, None] and ledger.statistics()["transactions"] == before + 1
         await ledger.close()
 
     asyncio.run(script())

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from botd.domain.amounts import short
 from botd.domain.instrument import Instrument
 from botd.domain.order import Order, OrderStatus, OrderType, Purpose, Side
 from botd.execution.positions import Levels
@@ -69,6 +70,7 @@ class Protected:
 
     def __init__(self, **rules: Any) -> None:
         self.room = RemoteRoom(USDT="1000", BTC="2")
+        self.room.reconciler.ready = True  # the account was read
         self.holding = Holding(self.room)
         self.no_pairs = ""
         self.holdings = [self.holding]
@@ -189,6 +191,38 @@ def test_no_leg_is_placed_beside_an_exit_and_an_exits_leg_is_left_to_it() -> Non
         it.holding.selling, it.holding.level = True, 99.0
         await it.go(20)
         assert len(it.room.exchange.sent) == 1 and it.room.exchange.cancels == []
+
+    run(script())
+
+
+@pytest.mark.parametrize(
+    ("limit", "goal", "quantity"),
+    [
+        ({"max_quantity": Decimal("1.5")}, None, "1.5"),
+        ({"max_quantity": Decimal("1.5")}, 105.0, "1.5"),
+        ({"max_notional": Decimal(105)}, None, "1.105"),
+        ({"max_notional": Decimal(105)}, 105.0, "1.000"),
+    ],
+)
+def test_of_more_than_one_order_may_have_that_much_rests_and_botd_guards_the_rest(
+    limit: dict[str, Decimal], goal: float | None, quantity: str
+) -> None:
+    async def script() -> None:
+        it = Protected()
+        it.holding.instrument = msgspec.structs.replace(BTC, **limit)
+        it.holding.goal = goal
+        await it.go(30)
+        legs = 1 if goal is None else 2
+        assert [held for _, held in it.legs()] == [Decimal(quantity)] * legs and len(it.room.exchange.sent) == legs
+        assert it.room.exchange.cancels == [] and it.state.place == "exchange"
+        rest = 2 - Decimal(quantity)
+        assert it.protection.rows()[0]["detail"] == f"botd guards {short(rest)} beyond what one order may have"
+        it.holding.held = Decimal("0.5")
+        it.protection.step()
+        for key in list(it.room.exchange.sent):
+            it.room.exchange.finish(key, OrderStatus.CANCELED)
+        await it.go(2)
+        assert {held for _, held in it.legs()} == {Decimal("0.5")} and it.protection.rows()[0]["detail"] == ""
 
     run(script())
 
@@ -319,5 +353,23 @@ def test_a_position_that_ended_leaves_no_row() -> None:
         it.holdings = []
         it.protection.step()
         assert it.protection.drain_changes() == {"1": None} and it.protection.rows() == []
+
+    run(script())
+
+
+def test_after_a_restart_a_leg_waits_for_the_symbols_trades_and_for_nothing_else() -> None:
+    async def script() -> None:
+        it = Protected()
+        it.room.reconciler.ready = False
+        it.room.reconciler.account.opened_ms = 1
+        it.room.exchange.broken = {"trades"}
+        for _ in range(20):
+            await it.room.reconciler.step()
+            await it.go(1)
+        assert it.room.exchange.sent == [] and it.state.place == "placing" and it.state.seconds >= 19
+        it.room.exchange.broken = set()
+        await it.room.reconciler.look_now()  # balances that differ may take a minute to explain: no leg waits for that
+        it.protection.step()
+        assert not it.room.reconciler.ready and it.legs() == [(Decimal("95.00"), Decimal(2))]
 
     run(script())

@@ -47,6 +47,34 @@ def test_at_the_start_nothing_is_ready_until_everything_was_read() -> None:
     run(script())
 
 
+def test_a_symbol_that_was_delisted_since_keeps_nobody_from_reading_the_others() -> None:
+    async def script() -> None:
+        room = await opened()
+        after = RemoteRoom()
+        room.reconciler.account.move_cursor("AAA/USDT", "7")
+        after.reconciler.restore({k: row for k, row in room.reconciler.drain_changes().items() if row is not None})
+        after.exchange.unlisted = {"AAA/USDT"}
+        assert not after.gateway.may_sell("BTC/USDT")
+        await after.reconciler.step()
+        assert after.reconciler.ready and after.gateway.may_sell("BTC/USDT")
+
+    run(script())
+
+
+def test_where_the_trades_of_one_symbol_cannot_be_read_those_after_it_are_read_the_next_time() -> None:
+    async def script() -> None:
+        room = await opened()
+        room.reconciler.trades.active = {"AAA/USDT", "BTC/USDT"}
+        room.exchange.broken = {"trades"}
+        await room.look()
+        assert room.reconciler.trades.active == {"AAA/USDT", "BTC/USDT"}
+        room.exchange.broken = set()
+        await room.look()
+        assert room.exchange.asked.count("trades") == 3 and not room.reconciler.trades.active
+
+    run(script())
+
+
 def test_open_orders_every_30_s_and_every_5_without_the_stream_balances_every_60() -> None:
     async def script() -> None:
         room = RemoteRoom()
@@ -170,6 +198,24 @@ def test_an_order_forgotten_here_and_kept_in_the_ledger_is_taken_up_with_its_lat
         assert [fill.quantity for fill in fresh.owner.fills] == [BTC]
         assert fresh.owner.resurrected == [(order.client_order_id, "canceled")]
         assert fresh.exchange.symbols[order.client_order_id] == "BTC/USDT" and fresh.reconciler.explain().match
+
+    run(script())
+
+
+def test_an_ended_order_whose_late_fill_is_booked_does_not_count_as_one_that_may_work() -> None:
+    async def script() -> None:
+        room = await opened()
+        order = room.order()
+        room.exchange.trade(order.client_order_id, "0.5", told=False)
+        room.exchange.finish(order.client_order_id, OrderStatus.CANCELED, told=False)
+        room.gateway.table.finish(order, OrderStatus.CANCELED, "told without its fill")
+        fresh = RemoteRoom()
+        fresh.kept = {order.client_order_id: KeptOrder(order, frozenset())}
+        fresh.reconciler.account.opened_ms, fresh.exchange.trades = 1, room.exchange.trades
+        fresh.reconciler.trades.active = {"BTC/USDT"}
+        order.exchange_order_id = room.exchange.trades[0].exchange_order_id
+        await fresh.reconciler.step()
+        assert [fill.quantity for fill in fresh.owner.fills] == [BTC] and fresh.exchange.symbols == {}
 
     run(script())
 

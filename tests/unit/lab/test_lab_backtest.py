@@ -18,7 +18,9 @@ from botd.backtest.run import backtest
 from botd.backtest.terms import Terms
 from botd.domain.candles import Candles
 from botd.domain.clock import VirtualClock
+from botd.lab.plot import COLUMNS
 from botd.report.benchmark import alpha_beta, month_starts, months
+from botd.report.charts import outline
 from botd.strategy.registry import Registry, StrategyInfo
 from tests.unit.backtest.conftest import walk
 from tests.unit.lab.conftest import Lab, csv_of, in_cents
@@ -162,6 +164,14 @@ def test_alpha_and_beta_of_holding_twice_are_none_and_two() -> None:
     assert alpha_beta(close[:1], close[:1], "1m") == {"alpha_pct": None, "beta": None}
 
 
+def test_alpha_says_that_it_is_a_years_wherever_people_read_it(lab: Lab) -> None:
+    close = walk(500).close
+    lost = alpha_beta(np.linspace(1.0, 0.9, 500), close, "1m")["alpha_pct"]
+    assert lost is not None and lost < -100  # the mean of hours times a year's candles: no loss can be compounded so
+    assert "alpha a year" in lab.run("backtest", "rsi", *LANE).out
+    assert "ALPHA A YEAR" in lab.run("backtest", "rsi", "macd", *LANE, "-o", "wide").out
+
+
 def test_months_multiply_to_the_whole_return() -> None:
     rows = walk(200_000)
     time = np.r_[rows.time[:40_000], rows.time[120_000:]]  # January, March to May
@@ -249,3 +259,10 @@ def test_a_plot_is_a_picture(lab: Lab) -> None:
     pytest.importorskip("matplotlib", reason="matplotlib is not installed (extra lab)")
     lab.json("backtest", "rsi", *LANE, "--plot", "p.png")
     assert Path("p.png").read_bytes().startswith(b"\x89PNG") and Path("p.png").stat().st_size > 10_000
+
+
+def test_a_plot_of_a_long_curve_keeps_its_extremes() -> None:
+    values = np.zeros(1_000_000)
+    values[123_457], values[765_431] = 9.0, -4.0
+    rows = outline(values, COLUMNS)
+    assert len(rows) <= 3 * COLUMNS + 2 and {0, 123_457, 765_431, 999_999} <= set(rows)

@@ -48,6 +48,13 @@ def test_stops_and_sizes_have_ranges_too(rsi: StrategyInfo) -> None:
     assert chosen.params == {"period": "7"}
 
 
+@pytest.mark.parametrize("text", ["5-20", "5..20", "5 to 20", "1"])
+def test_what_is_neither_a_value_nor_a_range_is_told_how_a_range_is_written(rsi: StrategyInfo, text: str) -> None:
+    with pytest.raises(InvalidError, match=f"period must be an integer from 2 to 500, not {text}") as caught:
+        axes_of(rsi, {"period": text})
+    assert caught.value.hint == "a range is --range period=low:high:step, or period=a,b,c"
+
+
 @pytest.mark.parametrize(
     ("ranges", "fact"),
     [

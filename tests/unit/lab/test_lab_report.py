@@ -53,7 +53,16 @@ def test_the_page_has_all_its_parts_and_needs_nothing_else(lab: Lab) -> None:
     assert shape.counts["circle"] == row["rows"][0]["trades"]
     for word in ("Equity", "Drawdown", "Months", "Trades", "Distribution", "buy and hold", "period", "stop_loss"):
         assert word in shape.words
-    for key in ("sharpe", "sortino", "calmar", "sqn", "alpha_pct", "beta", "skipped_min_notional", "exposure_pct"):
+    for key in (
+        "sharpe",
+        "sortino",
+        "calmar",
+        "sqn",
+        "alpha_pct, a year",
+        "beta",
+        "skipped_min_notional",
+        "exposure_pct",
+    ):
         assert f">{key}<" in text
 
 

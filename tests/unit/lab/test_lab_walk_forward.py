@@ -62,6 +62,21 @@ def test_a_window_is_a_backtest_with_the_equity_of_the_one_before(lab: Lab, rows
     assert total["buy_and_hold_pct"] is not None and total["beta"] is not None
 
 
+def test_the_pnl_of_the_windows_adds_up_to_the_totals_open_positions_included(
+    lab: Lab, rows: list[dict[str, Any]]
+) -> None:
+    *windows, total = rows
+    assert any(float(row["unrealized_pnl"]) for row in windows)
+    for row in rows:
+        both = float(row["realized_pnl"]) + float(row["unrealized_pnl"])
+        assert float(row["pnl"]) == pytest.approx(both, abs=1e-6)
+    assert sum(float(row["pnl"]) for row in windows) == pytest.approx(float(total["pnl"]), abs=1e-6)
+    assert float(total["equity"]) == pytest.approx(10_000 + float(total["pnl"]), abs=1e-6)
+    shown = lab.run("walk-forward", *WORDS, "--train", "1d", "--test", "12h", "--by", "return_pct").out.splitlines()
+    column = [float(line.split()[-1].replace(",", "")) for line in shown[1:]]
+    assert shown[0].split()[-1] == "PNL" and sum(column[:-1]) == pytest.approx(column[-1], abs=0.05)
+
+
 def test_anchored_training_begins_at_the_first_candle(lab: Lab) -> None:
     rows = lab.json("walk-forward", *WORDS, "--train", "1d", "--test", "1d", "--anchored")
     assert {row["train_from"] for row in rows[:-1]} == {"2024-01-01T00:00:00Z"} and len(rows) == 5

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 from market_world import MINUTE, T0, naive_buckets, rows_at
 
 from botd.domain.candle import Candle
-from botd.domain.candles import Candles, complete_buckets
+from botd.domain.candles import Candles, complete_buckets, finest_decimal
 from botd.market.candles import CandleArray, candle_list
 
 _minutes = st.lists(st.integers(0, 400), min_size=1, max_size=300, unique=True).map(sorted)
@@ -76,3 +78,11 @@ def test_a_bucket_with_a_missing_candle_is_none() -> None:
     for row in rows_at([0, 1, 3, 4]):
         store.append(row)
     assert store.bucket(T0, 5) is None
+
+
+@pytest.mark.parametrize(
+    ("values", "finest"),
+    [([1.5, 2.25], "0.01"), ([100.0, 3.0], "1"), ([0.1] * 2000 + [0.00012], "0.00001"), ([1 / 3], "1E-12")],
+)
+def test_the_finest_decimal_is_that_of_any_value(values: list[float], finest: str) -> None:
+    assert finest_decimal(np.array(values)) == Decimal(finest)

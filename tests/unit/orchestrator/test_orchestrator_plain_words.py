@@ -134,7 +134,7 @@ def test_why_of_a_failed_bot_shows_the_error_and_a_restart_names_it(run: Any, by
         bot = small.add(by_signals(ByClose()))
         bot.fail(ZeroDivisionError("division by zero"))
         assert bot.state in (BotState.BACKOFF, BotState.FAILED)
-        told = small.world.views.why(bot, bot.last_decision, latest=True)
+        told = small.world.views.why(bot, bot.last_decision)
         assert told["outcome"] == bot.state.value and "division by zero" in told["gates"][0]["detail"]
         assert not told["gates"][0]["passed"]
 

@@ -68,6 +68,29 @@ def test_a_candle_that_changes_nothing_needs_no_commit_of_its_own(run: Any) -> N
     run(script)
 
 
+def test_intents_that_wait_go_right_behind_the_moment_that_made_them(run: Any, monkeypatch: Any) -> None:
+    """However fast moments follow each other: an order is worth less with every millisecond."""
+
+    class Waiting:
+        waiting = True
+
+        def commit_waiting(self) -> None:
+            told.append("intents")
+
+    told: list[str] = []
+
+    async def script(small: SmallWorld) -> None:
+        settlement, commit = small.world.settlement, small.world.ledger.commit
+        monkeypatch.setattr(small.world.ledger, "commit", lambda: told.append("moment") or commit())
+        settlement._intents = Waiting()
+        for moment in range(3):
+            small.world.journal.keyed("test", {"moment": str(moment)})
+            settlement.settle(START + moment * MINUTE)
+        assert told == ["moment", "intents"] * 3
+
+    run(script)
+
+
 def test_the_feed_waits_for_a_ledger_that_falls_behind(run: Any) -> None:
     async def script(small: SmallWorld) -> None:
         settlement, ledger = small.world.settlement, small.world.ledger

@@ -28,8 +28,11 @@ def test_the_state_directory_is_made_for_its_owner_only(tmp_path: Path) -> None:
 
 def test_a_second_botd_in_the_same_directory_is_refused_by_pid(tmp_path: Path) -> None:
     locks = acquire(tmp_path, tmp_path / "one.sock")
-    with pytest.raises(RunningError, match=rf"another botd \(pid {os.getpid()}\) holds .*botd\.lock"):
+    with pytest.raises(RunningError, match=rf"another botd \(pid {os.getpid()}\) holds .*botd\.lock") as refused:
         acquire(tmp_path, tmp_path / "two.sock")
+    assert (
+        "a state_dir of its own" in refused.value.hint and "--" not in refused.value.hint
+    )  # botctl has no such option
     assert holder(tmp_path) == os.getpid()
     locks.release()
     assert holder(tmp_path) is None

@@ -19,8 +19,10 @@ from botd.market.simulated.samples import sample_candles
 from botd.strategy.base import Input, Signals, SignalStrategy
 from botd.strategy.comparisons import above
 from botd.strategy.examination import examine
-from botd.strategy.inputs import missing, readiness, reads_of, sampled, signals_of, with_inputs
+from botd.strategy.inputs import missing, readiness, reads_of, sampled, signals_of, too_few, with_inputs
 from botd.strategy.parameters import symbol
+from botd.strategy.registry import Registry
+from botd.strategy.warmup import defined_from
 from tests.fakes.backtest_cases import random_candles
 
 START, MINUTE = 1_704_067_200_000, 60_000
@@ -158,6 +160,21 @@ def test_nothing_is_said_while_an_input_is_missing() -> None:
     assert quiet == {0, 1, 2, 3, 9, 10, 11, 12, 13}  # the first closes with minute 4; the missing one would with 9
     assert missing(candles.part(0, 10)) == "the candle of 5m that opened at 2024-01-01T00:05:00Z"
     assert missing(candles) == "" and not readiness(candles).all()
+
+
+def test_an_input_of_fewer_candles_than_are_read_is_named_with_both_counts() -> None:
+    reader = Reader(Input("5m", 4), Input("15m", 1))
+    candles = with_inputs(reader, minutes(17))
+    assert too_few(candles) == "3 of the 4 candles of 5m that it reads so far"
+    assert too_few(with_inputs(reader, minutes(25))) == "" and too_few(minutes(3)) == ""
+
+
+def test_the_notes_of_a_strategy_say_with_how_many_candles_they_are_numbers() -> None:
+    rsi = Registry.standard().load("rsi")
+    assert defined_from(rsi.build({}), minutes(2), 500) == 15  # type: ignore[arg-type]
+    assert defined_from(rsi.build({"period": 30}), minutes(2), 500) == 31  # type: ignore[arg-type]
+    assert defined_from(Reader(), minutes(2), 500) == 0, "it has no notes"
+    assert defined_from(rsi.build({}), minutes(0), 500) == 0  # type: ignore[arg-type]
 
 
 def test_a_strategy_is_not_asked_where_no_input_is_there() -> None:

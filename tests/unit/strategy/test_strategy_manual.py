@@ -14,6 +14,7 @@ from botd.strategy.base import EventStrategy, SignalStrategy
 from botd.strategy.examination import examine
 from botd.strategy.inputs import sampled
 from botd.strategy.registry import Registry
+from tests.fakes.strategy_context import FakeContext
 
 PAGE = Path(__file__).parents[3] / "man" / "botd-strategies.7"
 EXAMPLES = re.findall(r"^\.RS\n(.*?)^\.RE", PAGE.read_text(), re.DOTALL | re.MULTILINE)
@@ -40,3 +41,19 @@ def test_parameters_of_the_examples_have_bounds(registry: Registry) -> None:
 def test_the_signals_of_the_example_look_back_only_and_its_warm_up_is_long_enough(registry: Registry) -> None:
     dip = registry.load("dip").build({})
     assert examine("dip", dip, sampled("dip", dip, "5m", sample_candles)) > 50
+
+
+def test_the_orders_of_the_example_follow_the_hours_that_it_reads(registry: Registry) -> None:
+    ladder = registry.load("ladder").build({"market": "ETH/USDT"})
+    assert isinstance(ladder, EventStrategy)
+    rows = sampled("ladder", ladder, "5m", sample_candles)
+    placed = []
+    for row in range(240, len(rows), 50):
+        context = FakeContext(ladder, float(rows.close[row]))
+        context.candles = rows.part(row, row + 1)
+        hours = [context.candles.at("1h"), context.candles.at("1h", symbol="ETH/USDT")]
+        assert [len(one) for one in hours] == [10, 10]
+        ladder.on_candle(context, context.candles.candle(0))
+        placed.append(len(context.placed))
+        assert placed[-1] == all(one.close[-1] > one.close.mean() for one in hours)
+    assert 0 < sum(placed) < len(placed)

@@ -11,6 +11,7 @@ import strategies
 from botd.domain.errors import ConflictError, InvalidError, NotFoundError
 from botd.strategy.registry import Registry
 from botd.strategy.scaffold import scaffold
+from tests.fakes.input_strategies import write_trend
 
 BUILTIN = Path(strategies.__file__).parent
 OWN = scaffold("mine")["mine.py"]
@@ -49,6 +50,19 @@ def test_all_built_in_strategies_load_with_the_parameters_of_the_contract(regist
     assert {name: {p["name"]: p["default"] for p in row["parameters"]} for name, row in rows.items()} == contract
     assert {name for name, row in rows.items() if row["kind"] == "event"} == {"dca", "grid"}
     assert all(row["summary"].endswith(".") and row["builtin"] for row in rows.values())
+
+
+def test_what_is_listed_says_what_a_strategy_warms_up_on_and_reads_with_its_defaults(registry, user_dir):
+    write_trend(user_dir)
+    write(user_dir, "mine", OWN)
+    rows = {row["name"]: row for row in registry.describe()}
+    assert (rows["rsi"]["warmup"], rows["rsi"]["inputs"]) == (registry.load("rsi").build({}).warmup(), [])
+    assert (rows["mine"]["warmup"], rows["grid"]["warmup"], rows["grid"]["inputs"]) == (20, None, [])
+    trend = registry.load("trend").build({})
+    assert rows["trend"]["inputs"] == [
+        {"symbol": one.symbol, "interval": one.interval, "candles": one.candles} for one in trend.inputs()
+    ]
+    assert [one["symbol"] for one in rows["trend"]["inputs"]] == [None, "BTC/USDT"]
 
 
 def test_a_build_has_checked_values_as_attributes(registry):

@@ -1,0 +1,53 @@
+"""What botctl panic sells where one order may not have it all: as many orders as it takes, a row each."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from botd.domain.clock import WallClock
+from botd.domain.position import Position
+from botd.exchange.binance.order_desk import OrderDesk
+from botd.exchange.binance.questions import Questions
+from botd.exchange.binance.signing import make_signer
+from botd.exchange.binance.site import Site
+from botd.panic import Books, Panic
+from tests.fakes.binance.exchange import DEFAULT_KEY, ExchangeFault
+from tests.fakes.binance.exchange.wire import Exchange
+from tests.fakes.live_account import BTC, play, venue
+
+
+@pytest.mark.parametrize(
+    ("held", "free", "sold"),
+    [
+        ("0.9", "0.9", ["0.4", "0.4", "0.1"]),
+        ("0.8", "0.8", ["0.4", "0.4"]),
+        ("0.80000001", "1", ["0.4", "0.4"]),  # dust is left
+        ("0.3", "1", ["0.3"]),
+    ],
+)
+def test_what_one_order_may_not_have_is_sold_by_several(held: str, free: str, sold: list[str]) -> None:
+    async def scene() -> None:
+        made = Exchange({"USDT": "0", "BTC": free})
+        async with venue(made) as front:
+            made.inject(ExchangeFault(kind="filters", filters={"MARKET_LOT_SIZE": {"maxQty": "0.4"}}))
+            clock = WallClock()
+            site = Site(clock, rest=front.rest_url, ws_api=front.ws_url)
+            signer = make_signer(DEFAULT_KEY.key, DEFAULT_KEY.secret)
+            position = Position(bot=7, symbol=BTC, quantity=Decimal(held))
+            books = Books(instance="ABCDE", held=[position])
+            try:
+                panic = Panic(site, Questions(site, signer), clock, books, 10.0)
+                found = await panic.run(True, lambda **hooks: OrderDesk(site, signer, clock=clock, **hooks))
+            finally:
+                await site.close()
+            trades: dict[int, Decimal] = {}
+            for trade in made.books.trades:
+                trades[trade.order_id] = trades.get(trade.order_id, Decimal(0)) + trade.quantity
+            assert sorted(trades.values(), reverse=True) == [Decimal(each) for each in sold]
+            results = [row["result"] for row in found["rows"]]
+            assert found["done"] and results[: len(sold)] == ["sold"] * len(sold)
+            assert set(results[len(sold) :]) <= {"dust"}
+
+    play(scene)
