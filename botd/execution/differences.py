@@ -83,10 +83,10 @@ def came_in(lasting: Mapping[str, Decimal], unsettled: Iterable[Order]) -> bool:
 
 
 def may_come_of(orders: Iterable[Order], differences: Mapping[str, Decimal]) -> bool:
-    """Tell whether a fill of one of these orders would move a balance the way it differs."""
+    """Tell whether a fill of one of these orders may be what differs: it moves the base asset, whatever else came."""
     for order in orders:
-        base, quote = split_symbol(order.symbol)
-        brings, takes = (base, quote) if order.side is Side.BUY else (quote, base)
-        if differences.get(brings, 0) > 0 or differences.get(takes, 0) < 0:
+        base, _ = split_symbol(order.symbol)
+        moved = differences.get(base, 0)
+        if moved > 0 if order.side is Side.BUY else moved < 0:
             return True
     return False

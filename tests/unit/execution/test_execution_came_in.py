@@ -171,9 +171,9 @@ def test_what_came_in_is_what_no_order_in_doubt_can_have_brought(
     [
         ((), {"USDT": "5"}, False),
         ((Side.BUY,), {"USDT": "430"}, False),  # a purchase takes: nothing is waited for
-        ((Side.BUY,), {"USDT": "-100"}, True),
-        ((Side.BUY,), {"BTC": "1", "USDT": "330"}, True),  # it may be hidden behind a deposit
-        ((Side.SELL,), {"USDT": "100"}, True),
+        ((Side.BUY,), {"USDT": "-100"}, False),  # it would have brought something too
+        ((Side.BUY,), {"BTC": "1", "USDT": "330"}, True),  # what it took may be hidden behind a deposit
+        ((Side.SELL,), {"USDT": "100"}, False),  # nothing is missing that it would have sold
         ((Side.SELL,), {"BTC": "-1"}, True),
         ((Side.SELL,), {"USDT": "-5"}, False),
         ((Side.BUY, Side.SELL), {"ETH": "1"}, False),
