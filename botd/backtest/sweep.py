@@ -31,7 +31,7 @@ from botd.domain.errors import BotdError, InvalidError
 from botd.strategy.base import SignalStrategy
 from botd.strategy.registry import StrategyInfo
 
-BATCH_ROWS = 1_500_000
+BATCH_ROWS = 500_000
 """Candles times sets that are played in one call: long beside the call, short beside the sweep."""
 
 Tell = Callable[[int, int], None]
