@@ -23,9 +23,9 @@ from botd.orchestrator.specs import as_mapping
 from botd.strategy.registry import Registry
 from botd.world import World
 from tests.fakes.input_strategies import two_markets, write_tide
+from tests.fakes.recorded_candles import recorded
 from tests.integration.test_backtest_inputs import (
     CLOCK,
-    DATA,
     OTHER,
     OWN,
     assert_same_trades,
@@ -71,11 +71,8 @@ def test_random_cases_trade_alike_by_engine_and_replay(tmp_path: Path, registry:
 
 def test_a_recorded_market_trades_alike(tmp_path: Path, registry: Registry) -> None:
     """SOL by its own hours and by ETH, five-minute candles of 2024."""
-    path = DATA / "SOLUSDT-5m-2024-07_08.csv.gz"
-    if not path.exists():
-        pytest.skip(f"no recorded candles in {DATA}; set BOTD_TEST_DATA")
-    rows = from_file(path, OWN, "5m").candles.tail(3000)
-    other = from_file(DATA / "ETHUSDT-5m-2024-07_08.csv.gz", OTHER, "5m").candles.tail(3000)
+    rows = from_file(recorded("SOLUSDT-5m-2024-07_08"), OWN, "5m").candles.tail(3000)
+    other = from_file(recorded("ETHUSDT-5m-2024-07_08"), OTHER, "5m").candles.tail(3000)
     history = replace(from_candles(rows, OWN, grid_of(OWN)), inputs={(OTHER, "5m"): other})
     spec = bot_of(registry, history, larger="1h")
     market = {**files_of(tmp_path, rows, other), "interval": "5m"}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 from dataclasses import replace
 from decimal import Decimal
@@ -36,8 +35,8 @@ from botd.strategy.registry import Registry
 from botd.world import World
 from tests.fakes.backtest_cases import random_terms
 from tests.fakes.input_strategies import two_markets, write_trend
+from tests.fakes.recorded_candles import recorded
 
-DATA = Path(os.environ.get("BOTD_TEST_DATA", Path(__file__).parents[3] / "shared" / "data")) / "ohlcv"
 CLOCK = VirtualClock()
 OWN, OTHER = "ABC/USDT", "BTC/USDT"
 BALANCE = "1000000"
@@ -204,11 +203,8 @@ def test_kernel_and_engine_on_many_random_cases(registry: Registry) -> None:
 
 def test_two_recorded_months_trade_alike(tmp_path: Path, registry: Registry) -> None:
     """SOL by its own hours and by ETH's, five-minute candles of July and August 2024."""
-    path = DATA / "SOLUSDT-5m-2024-07_08.csv.gz"
-    if not path.exists():
-        pytest.skip(f"no recorded candles in {DATA}; set BOTD_TEST_DATA")
-    rows = from_file(path, OWN, "5m").candles.tail(6000)
-    other = from_file(DATA / "ETHUSDT-5m-2024-07_08.csv.gz", OTHER, "5m").candles
+    rows = from_file(recorded("SOLUSDT-5m-2024-07_08"), OWN, "5m").candles.tail(6000)
+    other = from_file(recorded("ETHUSDT-5m-2024-07_08"), OTHER, "5m").candles
     history = replace(from_candles(rows, OWN, grid_of(OWN)), inputs={(OTHER, "5m"): other})
     terms = Terms(capital=Decimal(1000), stop_loss=Decimal("0.02"))
     params = registry.load("trend").plain({"fast": 8, "slow": 6, "larger": "1h", "market": OTHER})

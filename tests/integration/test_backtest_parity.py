@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import random
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,8 +19,8 @@ from botd.domain.clock import VirtualClock
 from botd.strategy.base import Signals, SignalStrategy
 from botd.strategy.registry import Registry
 from tests.fakes.backtest_cases import case_of, random_candles, random_terms
+from tests.fakes.recorded_candles import recorded
 
-DATA = Path(os.environ.get("BOTD_TEST_DATA", Path(__file__).parents[3] / "shared" / "data")) / "ohlcv"
 FILES = {
     "BTCUSDT-1m-2024-08": "BTC/USDT",
     "ETHUSDT-5m-2024-07_08": "ETH/USDT",
@@ -89,10 +87,7 @@ def test_random_parameters_of_each_strategy(name: str) -> None:
 
 @pytest.mark.parametrize("file", FILES)
 def test_the_signal_strategies_on_recorded_months(file: str) -> None:
-    path = DATA / f"{file}.csv.gz"
-    if not path.exists():
-        pytest.skip(f"no recorded candles in {DATA}; set BOTD_TEST_DATA")
-    history = from_file(path, FILES[file], file.split("-")[1])
+    history = from_file(recorded(file), FILES[file], file.split("-")[1])
     registry = Registry.standard()
     for name, how in BOTS.items():
         strategy = registry.load(name).build({})

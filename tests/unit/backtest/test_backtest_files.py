@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,8 @@ from botd.backtest.terms import Terms
 from botd.strategy.registry import Registry
 from tests.fakes.backtest_cases import Case, assert_same
 from tests.fakes.plain_loop import read_rows, signals
+from tests.fakes.recorded_candles import DATA, NONE_RECORDED
 
-DATA = Path(os.environ.get("BOTD_TEST_DATA", Path(__file__).parents[4] / "shared" / "data")) / "ohlcv"
 FILES = sorted(DATA.glob("*.csv.gz")) if DATA.is_dir() else []
 BOTS: dict[str, dict[str, Any]] = {
     "rsi": {"stop_loss": "0.02", "take_profit": "0.04"},
@@ -30,7 +29,7 @@ BOTS: dict[str, dict[str, Any]] = {
 
 def test_there_are_recorded_files() -> None:
     if not FILES:
-        pytest.skip(f"no recorded candles in {DATA}; set BOTD_TEST_DATA")
+        pytest.skip(NONE_RECORDED)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name.removesuffix(".csv.gz"))
