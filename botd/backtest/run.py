@@ -21,7 +21,7 @@ import numpy as np
 import talib
 from numpy.typing import NDArray
 
-from botd.backtest.compiler import keep_memory
+from botd.backtest.compiler import keep_memory, loading
 from botd.backtest.history import History
 from botd.backtest.kernel import END_OF_DATA, REASONS, Arrays, Numbers, Outcome, Room, make_room, sealed, walk
 from botd.backtest.sums import Sums, curve_sums, sum_up, trade_sums
@@ -182,7 +182,9 @@ def load_kernel() -> None:
     rows = Candles("1m", np.array([60_000, 120_000]), ones, ones, ones, ones, ones)
     instrument = Instrument(symbol="A/B", base="A", quote="B", tick=Decimal(1), step=Decimal(1))
     nothing = sealed(np.zeros(2, np.bool_))
-    play(tape_of(History(rows, instrument)), Decisions(nothing, nothing), _NO_ATR, Terms(), make_room(2, 1))
+    tape = tape_of(History(rows, instrument))
+    with loading():
+        play(tape, Decisions(nothing, nothing), _NO_ATR, Terms(), make_room(2, 1))
 
 
 def decide(history: History, name: str, strategy: SignalStrategy) -> Decisions:

@@ -49,6 +49,16 @@ def test_code_that_is_kept_is_not_compiled_again() -> None:
     assert python(HITS) == "1 0"
 
 
+def test_what_loading_leaves_is_never_searched_for_garbage_and_the_search_goes_on_afterwards() -> None:
+    alone = "import gc, sys, numpy, talib, botd.strategy.base, botd.domain.errors; before = len(gc.get_objects()); "
+    told = python(
+        f"{alone} {PLAY} print(gc.isenabled(), len(gc.get_objects()) < before, gc.get_freeze_count() > before)"
+    )
+    assert told == "True True True"
+    told = python(f"import gc; gc.disable(); {PLAY} print(gc.isenabled())")
+    assert told == "False"  # whoever wants none has none
+
+
 def test_a_formula_that_changed_has_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sources = []
     for number, path in enumerate(compiler.SOURCES):
