@@ -4,8 +4,9 @@
 
 Every set gives what :func:`botd.backtest.run.backtest` gives for it, to the last bit. Sets that have the same
 parameters share their signals, and all share their indicators (:mod:`botd.backtest.indicators`). This thread asks the
-strategy, others play meanwhile what it decided, a batch in one call that needs no GIL. A part of the sets is a unit of
-work for another process or machine.
+strategy, others play meanwhile what it decided, a batch in one call that needs no GIL; it plays too while they have
+enough, for a thread more than there are processors would only take turns with it. A part of the sets is a unit of work
+for another process or machine.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ def sweep(
 def outcomes(
     history: History, info: StrategyInfo, sets: Sequence[Set], *, threads: int | None = None
 ) -> Iterator[tuple[int, Outcome]]:
-    """Yield (number of the set, its outcome) as they come; ``threads`` play, as many as there are processors.
+    """Yield (number of the set, its outcome) as they come; ``threads`` play, this one among them: one a processor.
 
     InvalidError for an event strategy. A set that does not fit the strategy, or that fails, has its ``error``. Who
     stops asking early keeps what came; what is being played is waited for, which takes no time to speak of.
@@ -79,17 +80,22 @@ def outcomes(
         raise InvalidError(f"strategy {info.name} places its own orders", "sweep signal strategies by the kernel")
     load_kernel()
     work = _Work(history, info, sets)
-    threads = threads or os.cpu_count() or 1
-    waiting: deque[tuple[list[int], Future[list[Sums]]]] = deque()
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="sweep")
+    others = (threads or os.cpu_count() or 1) - 1
+    waiting: deque[tuple[list[int], Batch, Future[list[Sums]]]] = deque()
+    pool = ThreadPoolExecutor(max(1, others), thread_name_prefix="sweep")
     try:
         with remembering(info.cls, work.indicators):
             for numbers, batch in work.batches():
-                waiting.append((numbers, pool.submit(play_batch, work.tape.time, work.tape.arrays, batch)))
-                while len(waiting) > 2 * threads or (waiting and waiting[0][1].done()):
-                    yield from work.outcomes(*waiting.popleft())
+                if len(waiting) < 4 * others:
+                    waiting.append((numbers, batch, pool.submit(work.play, batch)))
+                else:  # they have enough to do
+                    yield from work.outcomes(numbers, work.play(batch))
+                while waiting and waiting[0][2].done():
+                    numbers, _, played = waiting.popleft()
+                    yield from work.outcomes(numbers, played.result())
         while waiting:
-            yield from work.outcomes(*waiting.popleft())
+            numbers, batch, played = waiting.pop()
+            yield from work.outcomes(numbers, work.play(batch) if played.cancel() else played.result())
         yield from work.failed
     finally:
         pool.shutdown(cancel_futures=True)
@@ -129,9 +135,13 @@ class _Work:
         if numbers:
             yield numbers, self._batch(numbers, said)
 
-    def outcomes(self, numbers: list[int], played: Future[list[Sums]]) -> Iterator[tuple[int, Outcome]]:
-        """Yield what a batch gave, once it is there."""
-        for number, sums in zip(numbers, played.result(), strict=True):
+    def play(self, batch: Batch) -> list[Sums]:
+        """Play a batch."""
+        return play_batch(self.tape.time, self.tape.arrays, batch)
+
+    def outcomes(self, numbers: list[int], played: list[Sums]) -> Iterator[tuple[int, Outcome]]:
+        """Yield what a batch gave."""
+        for number, sums in zip(numbers, played, strict=True):
             one = self._sets[number]
             yield number, Outcome(one, made_of(sums, self.tape, one.terms))
 
