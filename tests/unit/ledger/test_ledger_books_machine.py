@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from functools import reduce
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -29,6 +30,9 @@ class Books(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         self.fills: list[tuple[Fill, Decimal | None, bool]] = []
+        self.lines: list[Posting] = []
+        self.posted: dict[tuple[str, str], Decimal] = {}
+        self.worth = ZERO
         self.book, self.lots = self._fresh()
 
     @rule(price=_prices, share=_shares, fee_asset=_fee_assets, fee=st.integers(0, 100))
@@ -71,23 +75,21 @@ class Books(RuleBasedStateMachine):
     @invariant()
     def postings_sum_to_zero_and_to_the_holding(self) -> None:
         """A1: every asset's postings cancel out; what the bot holds is what was posted to it, dust included."""
-        lines = [line for fill, _, _ in self.fills for line in postings(fill)]
         for asset in ("BTC", "USDT", "BNB"):
-            assert sum((line.amount for line in lines if line.asset == asset), ZERO) == 0
-        held = balances(lines).get((bot_account(1), "BTC"), ZERO)
-        assert held == self.book.position.quantity + self.book.dust == moved(lines, "BTC")
-        assert all(isinstance(line, Posting) and line.account in (bot_account(1), MARKET, FEES) for line in lines)
+            assert reduce(EXACT.add, (amount for (_, name), amount in self.posted.items() if name == asset), ZERO) == 0
+        held = self.posted.get((bot_account(1), "BTC"), ZERO)
+        assert held == self.book.position.quantity + self.book.dust
 
     @invariant()
     def money_is_what_was_posted(self) -> None:
         """Cash is the posted quote, within the last digit that is booked, less what BNB fees were worth."""
-        lines = [line for fill, _, _ in self.fills for line in postings(fill)]
-        worth = sum((money(value) for _, value, _ in self.fills if value is not None), ZERO)
-        posted = balances(lines).get((bot_account(1), "USDT"), ZERO)
-        assert abs(CAPITAL + posted - worth - self.book.cash) <= Decimal("1e-16") * (2 * len(self.fills) + 1)
+        posted = self.posted.get((bot_account(1), "USDT"), ZERO)
+        assert abs(CAPITAL + posted - self.worth - self.book.cash) <= Decimal("1e-16") * (2 * len(self.fills) + 1)
 
     def teardown(self) -> None:
-        """A6: replaying the fills gives the live book, byte for byte."""
+        """A6: replaying the fills gives the live book, byte for byte, and all postings what they gave one by one."""
+        assert balances(self.lines) == self.posted
+        assert moved(self.lines, "BTC") == self.posted.get((bot_account(1), "BTC"), ZERO)
         book, lots = self._fresh()
         for number, (fill, worth, dust) in enumerate(self.fills):
             book.apply(fill, reason="signal", bar=number, fee_value_quote=worth)
@@ -120,6 +122,12 @@ class Books(RuleBasedStateMachine):
         self.book.apply(fill, reason="signal", bar=len(self.fills), fee_value_quote=worth)
         self.lots.apply(fill, fee_value_quote=worth)
         self.fills.append((fill, worth, False))
+        self.worth = EXACT.add(self.worth, money(worth) if worth is not None else ZERO)
+        for line in postings(fill):
+            assert isinstance(line, Posting) and line.account in (bot_account(1), MARKET, FEES)
+            self.lines.append(line)
+            before = self.posted.get((line.account, line.asset), ZERO)
+            self.posted[line.account, line.asset] = EXACT.add(before, line.amount)
 
 
 def _state(book: BotBook) -> tuple[object, ...]:
