@@ -16,7 +16,7 @@ from botctl.output import output_options, show_rows, silent
 from botctl.places import OF_THE_LEDGER, refuse_another_daemon
 from botctl.session import Session
 
-COLUMNS = [
+TRADES = [
     Column("verdict"),
     Column("entry_time", "ENTRY", moment),
     Column("rules_entry_time", "RULES", moment),
@@ -30,6 +30,20 @@ COLUMNS = [
     Column("rules_pnl", "RULES", gain, drop=3),
     Column("difference_pct", "DIFFERENCE", percent),
 ]
+
+ORDERS = [
+    Column("verdict"),
+    Column("time", form=moment),
+    Column("rules_time", "RULES", moment, drop=3),
+    Column("side"),
+    Column("rules_side", "RULES", drop=4),
+    Column("quantity", form=exact, right=True),
+    Column("rules_quantity", "RULES", exact, right=True, drop=1),
+    Column("price", form=exact, right=True),
+    Column("rules_price", "RULES", exact, right=True, drop=2),
+    Column("difference_pct", "DIFFERENCE", percent),
+]
+"""Of a bot that places its own orders: a row an order that filled."""
 
 
 @click.command("replay")
@@ -45,7 +59,7 @@ def replay_command(session: Session, name: str, tolerance: str, data: Path | Non
 
     Reads the ledger of the configuration, and the candles of its market: the replayed file, the synthetic market, or
     the local store (botctl data download). Begins where the bot was last changed (botctl set). missing: the rules trade
-    and the bot did not; extra: the other way round.
+    and the bot did not; extra: the other way round. Of a strategy that places its own orders, each order that filled.
 
     \b
     Example:
@@ -56,10 +70,11 @@ def replay_command(session: Session, name: str, tolerance: str, data: Path | Non
     found = offline("lab_replay", config, name, float(tolerance), data)
     for note in found["notes"]:
         session.say(note)
-    empty = f"{name}: no trade from {found['first']} to {found['last']}, neither by the bot nor by the rules"
+    what, columns, key = ("trades", TRADES, "entry_time") if found["of"] == "trades" else ("orders", ORDERS, "time")
+    empty = f"{name}: no {what} from {found['first']} to {found['last']}, neither by the bot nor by the rules"
     if not silent(session):
-        show_rows(session, found["rows"], COLUMNS, name="entry_time", empty=empty)
-    told = f"{found['did']} trades, {found['rules']} by the rules, {found['differences']} not the same"
+        show_rows(session, found["rows"], columns, name=key, empty=empty)
+    told = f"{found['did']} {what}, {found['rules']} by the rules, {found['differences']} not the same"
     if found["differences"]:
         session.warn(f"{name}: {told}")
         return FAILED

@@ -280,6 +280,7 @@ class _Journal:
     def fill(self, fill: Fill, realized_pnl: Decimal) -> None:
         seat = self._engine.of(fill.bot)
         seat.traded += fill.notional
+        seat.fills.append(fill)
         seat.turns.append((seat.track.row, float(seat.bot.book.cash), float(seat.bot.book.position.quantity)))
 
     def order(self, order: Order) -> None:

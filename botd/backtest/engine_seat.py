@@ -25,7 +25,7 @@ from botd.bot.evaluation import Evaluation
 from botd.bot.lifecycle import TRADING
 from botd.domain.candle import Candle
 from botd.domain.errors import InvalidError
-from botd.domain.order import Order, OrderType, Side
+from botd.domain.order import Fill, Order, OrderType, Side
 from botd.domain.position import Trade
 from botd.report.statistics import Account, Curve, statistics
 from botd.strategy.base import Signals, SignalStrategy
@@ -77,6 +77,7 @@ class Seat:
         self.trades: list[Trade] = []
         self.turns: list[tuple[int, float, float]] = []
         """(row, cash and holding after it) of every fill."""
+        self.fills: list[Fill] = []
         self._heard = 0
         """Of how many of them the strategy has been told."""
         self.traded = Decimal(0)
@@ -150,7 +151,7 @@ class Seat:
         curve = Curve(candles.time[history.begin :], equity, exposure)
         told = statistics(curve, self.trades, account, candles.interval)
         notes = (*history.notes, *self._notes)
-        return Result(self.bot.name, history, terms, room, len(room.entry_row), told, seconds, notes)
+        return Result(self.bot.name, history, terms, room, len(room.entry_row), told, seconds, notes, tuple(self.fills))
 
     def _curve(self, history: History) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return equity and exposure at every close: cash and holding change with fills only."""

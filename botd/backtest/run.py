@@ -31,6 +31,7 @@ from botd.domain.candles import Candles
 from botd.domain.clock import Clock, rfc3339
 from botd.domain.errors import InvalidError
 from botd.domain.instrument import Instrument
+from botd.domain.order import Fill
 from botd.domain.position import Trade
 from botd.report.statistics import Account, buy_and_hold_pct, figures
 from botd.strategy.base import SignalStrategy
@@ -74,7 +75,7 @@ class Result:
     """A backtest that was played. ``time``, ``equity`` and ``exposure`` have a row a candle traded on.
 
     ``statistics`` has the keys of a ``stats`` row except ``name``. The arrays of trades are in ``room``: its first
-    ``count`` rows, of which the last may be a position still open (``end_of_data``).
+    ``count`` rows, of which the last may be a position still open (``end_of_data``). ``fills`` are the event engine's.
     """
 
     name: str
@@ -85,6 +86,7 @@ class Result:
     statistics: dict[str, Any]
     seconds: float
     notes: tuple[str, ...]
+    fills: tuple[Fill, ...] = ()
 
     @property
     def time(self) -> Ints:

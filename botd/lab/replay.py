@@ -1,15 +1,17 @@
 """``botctl replay BOT``: what a bot did, in the ledger, beside what the rules say on the same candles.
 
 The rules are played from the first candle that the bot could decide on as it is now (its creation, the last change of
-its spec, the end of what it held then) to the last that it saw. Trades belong together where their entries lie in the
-same candle. What a person did (stop, close, halt) and what risk
+its spec, the end of what it held then) to the last that it saw. Of a strategy of signals closed trades are compared;
+they belong together where their entries lie in the same candle. Of one that places its own orders, which may never be
+flat, orders that filled: they belong together by candle and side. What a person did (stop, close, halt) and what risk
 denied are differences too: they are told, not explained. The ledger is only read.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -19,6 +21,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from botd.backtest.engine import run as run_engine
 from botd.backtest.history import History, from_candles, from_file, from_store
 from botd.backtest.run import backtest
 from botd.backtest.terms import Terms
@@ -27,6 +30,7 @@ from botd.domain.candle import interval_ms
 from botd.domain.candles import Candles, complete_buckets
 from botd.domain.clock import WallClock, parse_time, rfc3339
 from botd.domain.errors import DeniedError, InvalidError, NotFoundError
+from botd.domain.order import Fill
 from botd.lab.given import Place, store_of
 from botd.lab.inputs import Rows, rows_from, with_inputs
 from botd.market.simulated.synthetic import SyntheticSource
@@ -36,8 +40,25 @@ from botd.strategy.inputs import Read
 from botd.strategy.warmup import warmup_of
 
 Row = dict[str, Any]
-_COMPARED = ("quantity", "entry_price", "exit_price")
 _MOST_SYNTHETIC = 5_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """What a row is of: where it belongs in time, what may differ by the tolerance, what must be equal."""
+
+    time: str
+    numbers: tuple[str, ...]
+    words: tuple[str, ...]
+    told: tuple[str, ...] = ()
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return (self.time, *self.told, *self.numbers, *self.words)
+
+
+_TRADES = _Kind("entry_time", ("quantity", "entry_price", "exit_price"), ("exit_reason",), ("exit_time", "pnl"))
+_ORDERS = _Kind("time", ("quantity", "price"), ("side",))
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,29 +76,39 @@ class World:
 
 
 def run_replay(place: Place, world: World, name: str, tolerance: float, data: Path | None) -> dict[str, Any]:
-    """Return ``rows``, one a trade of either side, and ``differences``: how many are not the same."""
+    """Return ``rows``, one a trade (or order) of either side, and ``differences``: how many are not the same."""
     with closing(_open(world.ledger)) as connection:
         number, spec, created = _bot(connection, name)
         begin, why = _begin(connection, name, created)
         every = list(_trades(connection, number))
+        filled = list(_filled(connection, number))
+        held_since = _held_since(connection, number)
         seen = _last_seen(connection, number)
     begin = max([begin, *(row["exit_time_ms"] for row in every if row["entry_time_ms"] < begin)])
-    did = [row for row in every if row["entry_time_ms"] >= begin]
     had = spec.capital + sum((Decimal(row["pnl"]) for row in every if row["entry_time_ms"] < begin), Decimal(0))
-    info = place.registry.load(spec.strategy)
-    strategy = info.build(spec.params)
-    if not isinstance(strategy, SignalStrategy):
-        raise DeniedError(f"{name}: {spec.strategy} places its own orders; the rules of signals do not say which")
+    strategy = place.registry.load(spec.strategy).build(spec.params)
     terms = replace(Terms.of(spec, world.costs), capital=had)
     warmup = max(warmup_of(spec.strategy, strategy), terms.warmup)
     history = _history(place, world, spec, warmup, begin, seen, data)
     history = with_inputs(history, [(spec.strategy, strategy)], _input_rows(place, world, spec, data))
-    result = backtest(history, spec.strategy, strategy, terms, WallClock())
-    says = [row for row in result.trade_list() if row["exit_time"] is not None]
-    rows = _compared(did, says, interval_ms(spec.interval), tolerance)
+    length = interval_ms(spec.interval)
+    if isinstance(strategy, SignalStrategy):
+        kind, did = _TRADES, [row for row in every if row["entry_time_ms"] >= begin]
+        result = backtest(history, spec.strategy, strategy, terms, WallClock())
+        says = [row for row in result.trade_list() if row["exit_time"] is not None]
+    else:
+        if held_since is not None and held_since < begin:
+            raise DeniedError(f"{name}: {why}, and it holds what it bought before", "compare when that is sold")
+        alone = msgspec.structs.replace(spec, capital=had, mode="paper")
+        (result,) = run_engine([history], [alone], place.registry, WallClock(), terms=terms)
+        kind, end = _ORDERS, int(result.time[-1]) + length
+        did = [row for row in filled if begin <= row["time_ms"] < end]
+        says = list(_by_order(_fill_row(fill) for fill in result.fills))
+    rows = _compared(did, says, length, tolerance, kind)
     return {
         "rows": rows,
         "bot": name,
+        "of": "trades" if kind is _TRADES else "orders",
         "first": rfc3339(int(result.time[0])),
         "last": rfc3339(int(result.time[-1])),
         "did": len(did),
@@ -127,6 +158,44 @@ def _trades(connection: sqlite3.Connection, number: int) -> Iterator[Row]:
     for values in connection.execute(query, (number,)):
         row = dict(zip(keys, values, strict=True))
         yield {**row, "entry_time": rfc3339(row["entry_time_ms"]), "exit_time": rfc3339(row["exit_time_ms"])}
+
+
+def _filled(connection: sqlite3.Connection, number: int) -> Iterator[Row]:
+    """Yield the bot's orders that filled, in the order of their first fills."""
+    keys = ("client_order_id", "time_ms", "side", "quantity", "price")
+    query = f"SELECT {','.join(keys)} FROM fills WHERE bot = ? ORDER BY time_ms, id"
+    fills = (dict(zip(keys, values, strict=True)) for values in connection.execute(query, (number,)))
+    yield from _by_order(
+        {**fill, "quantity": Decimal(fill["quantity"]), "price": Decimal(fill["price"])} for fill in fills
+    )
+
+
+def _fill_row(fill: Fill) -> Row:
+    return {key: getattr(fill, key) for key in ("client_order_id", "time_ms", "side", "quantity", "price")}
+
+
+def _by_order(fills: Iterable[Row]) -> Iterator[Row]:
+    """Yield a row an order: what filled of it, at which price on average, and when it began to."""
+    orders: dict[str, list[Row]] = {}
+    for fill in fills:
+        orders.setdefault(fill["client_order_id"], []).append(fill)
+    for parts in orders.values():
+        quantity = sum((part["quantity"] for part in parts), Decimal(0))
+        price = sum((part["quantity"] * part["price"] for part in parts), Decimal(0)) / quantity
+        yield {
+            "time_ms": parts[0]["time_ms"],
+            "time": rfc3339(parts[0]["time_ms"]),
+            "side": str(parts[0]["side"]),
+            "quantity": f"{quantity.normalize():f}",
+            "price": f"{price.normalize():f}",
+        }
+
+
+def _held_since(connection: sqlite3.Connection, number: int) -> int | None:
+    """Return when the position began that the bot has, None where it has none."""
+    query = "SELECT quantity, entry_time_ms FROM positions WHERE bot = ?"
+    held = [int(since) for quantity, since in connection.execute(query, (number,)) if Decimal(quantity) > 0]
+    return min(held, default=None)
 
 
 def _last_seen(connection: sqlite3.Connection, number: int) -> int | None:
@@ -196,22 +265,23 @@ def _input_rows(place: Place, world: World, spec: BotSpec, data: Path | None) ->
     return of_the_market if world.source in ("replay", "synthetic") else stored
 
 
-def _compared(did: Sequence[Row], says: Sequence[Row], length: int, tolerance: float) -> list[Row]:
-    """Return a row a trade of either side, in the order of their entries."""
-    by_candle: dict[int, list[Row | None]] = {}
-    for row in did:
-        by_candle.setdefault(row["entry_time_ms"] // length, [None, None])[0] = row
-    for row in says:
-        by_candle.setdefault(parse_time(row["entry_time"]) // length, [None, None])[1] = row
-    return [_row(one, other, tolerance) for _, (one, other) in sorted(by_candle.items())]
+def _compared(did: Sequence[Row], says: Sequence[Row], length: int, tolerance: float, kind: _Kind) -> list[Row]:
+    """Return a row a trade (or order) of either side, in the order of their candles."""
+    pairs: dict[tuple[Any, ...], list[Row | None]] = {}
+    for place, side in enumerate((did, says)):
+        counted: Counter[tuple[Any, ...]] = Counter()
+        for row in side:
+            candle = (parse_time(row[kind.time]) // length, row["side"] if kind is _ORDERS else "")
+            pairs.setdefault((*candle, counted[candle]), [None, None])[place] = row
+            counted[candle] += 1
+    return [_row(one, other, tolerance, kind) for _, (one, other) in sorted(pairs.items())]
 
 
-def _row(did: Row | None, says: Row | None, tolerance: float) -> Row:
-    keys = ("entry_time", "exit_time", *_COMPARED, "pnl", "exit_reason")
-    row: Row = {key: None if did is None else did[key] for key in keys}
-    row |= {f"rules_{key}": None if says is None else says[key] for key in keys}
+def _row(did: Row | None, says: Row | None, tolerance: float, kind: _Kind) -> Row:
+    row: Row = {key: None if did is None else did[key] for key in kind.keys}
+    row |= {f"rules_{key}": None if says is None else says[key] for key in kind.keys}
     if did is None or says is None:
         return {"verdict": "missing" if did is None else "extra", "difference_pct": None, **row}
-    gaps = [abs(float(did[key]) / float(says[key]) - 1) if float(says[key]) else 0.0 for key in _COMPARED]
-    same = max(gaps) <= tolerance and did["exit_reason"] == says["exit_reason"]
+    gaps = [abs(float(did[key]) / float(says[key]) - 1) if float(says[key]) else 0.0 for key in kind.numbers]
+    same = max(gaps) <= tolerance and all(did[key] == says[key] for key in kind.words)
     return {"verdict": "same" if same else "differs", "difference_pct": 100 * max(gaps), **row}

@@ -134,3 +134,33 @@ def test_replay_holds_a_bot_to_the_rules(tmp_path: Path) -> None:
     other = daemon.run("replay", "alpha", *config, "--data", str(tmp_path / "other.csv"), check=False)
     assert other.returncode == 1 and "not the same" in other.stderr
     assert daemon.run("replay", "alfa", *config, check=False).returncode == 4
+
+
+def test_replay_holds_bots_that_place_their_own_orders_to_the_rules_order_by_order(tmp_path: Path) -> None:
+    rows = in_cents(walk(4000))
+    (tmp_path / "btc.csv").write_text(csv_of(rows))
+    market = {"source": "replay", "files": {"BTC/USDT": str(tmp_path / "btc.csv")}, "speed": 0, "autoplay": False}
+    daemon = Botd(tmp_path, {"market": market, "risk": {"preset": "off"}, "data_dir": str(tmp_path / "candles")})
+    daemon.start()
+    try:
+        words = ("--symbol", "BTC/USDT", "--interval", "1m", "--capital", "10000", "--start")
+        bounds = (f"lower={rows.close.min():.2f}", "--set", f"upper={rows.close.max():.2f}")
+        daemon.run("create", "drip", "--strategy", "dca", *words, "--set", "amount=50", "--set", "take_profit=900%")
+        daemon.run("create", "net", "--strategy", "grid", *words, "--set", *bounds)
+        daemon.run("market", "play")
+        daemon.run("wait", "--for", "market=ended", "--timeout", "60s")
+        fills = {name: daemon.json("fills", name, "-n", "10000") for name in ("drip", "net")}
+        daemon.run("set", "drip", "amount=60")
+    finally:
+        daemon.stop()
+    config = ("--config", str(daemon.config_file))
+    told = daemon.json("replay", "net", *config)
+    assert {row["verdict"] for row in told} == {"same"} and {row["side"] for row in told} == {"buy", "sell"}
+    assert len(told) == len({row["client_order_id"] for row in fills["net"]}) > 5
+    (tmp_path / "other.csv").write_text(csv_of(in_cents(walk(4000, seed=6))))
+    other = daemon.run("replay", "net", *config, "--data", str(tmp_path / "other.csv"), check=False)
+    assert other.returncode == 1 and "missing" in other.stdout and "orders by the rules" not in other.stdout
+    assert len(fills["drip"]) > 50
+    refused = daemon.run("replay", "drip", *config, check=False)
+    assert refused.returncode == 5 and "drip: amount changed at " in refused.stderr
+    assert "and it holds what it bought before" in refused.stderr
