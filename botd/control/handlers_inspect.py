@@ -8,7 +8,7 @@ from botd.bot.bot import Bot
 from botd.control.arguments import nearest
 from botd.control.services import Services
 from botd.domain.clock import rfc3339
-from botd.domain.errors import InvalidError, NotFoundError
+from botd.domain.errors import InvalidError
 from botd.domain.order import OrderStatus
 
 PAGE = 500
@@ -81,6 +81,7 @@ class InspectHandlers:
         }
 
     async def prices(self, args: Any, caller: Any) -> dict[str, Any]:
+        self._services.require_symbols(*(args.symbols or ()))
         return {"rows": self._services.views.prices(args.symbols)}
 
     async def symbols(self, args: Any, caller: Any) -> dict[str, Any]:
@@ -108,8 +109,7 @@ class InspectHandlers:
     async def candles(self, args: Any, caller: Any) -> dict[str, Any]:
         services = self._services
         services.require_market()
-        if args.symbol not in services.parser.symbols:
-            raise NotFoundError(f"no symbol {args.symbol!r} in this market", "see: botctl symbols")
+        services.require_symbols(args.symbol)
         if (args.limit or 0) > MOST_CANDLES:
             raise InvalidError(f"at most {MOST_CANDLES:,} candles are told at once", "give a smaller -n")
         window = services.desk.market.window(args.symbol, args.interval, args.limit or MOST_CANDLES)

@@ -7,7 +7,7 @@ from typing import Any
 
 from botd.control.services import Services
 from botd.domain.clock import rfc3339
-from botd.domain.errors import BotdError, NotFoundError, UnavailableError
+from botd.domain.errors import BotdError, UnavailableError
 from botd.orchestrator.fleet import action_row
 
 FLAT_POLL_S = 0.05
@@ -45,7 +45,7 @@ class TradingHandlers:
     async def flatten(self, args: Any, caller: Any) -> dict[str, Any]:
         services = self._services
         services.require_bots()
-        self._check_symbol(args.symbol)
+        services.require_symbols(args.symbol)
         try:
             services.require_market()
         except UnavailableError as error:  # what cannot be sold now may at least not grow
@@ -84,7 +84,7 @@ class TradingHandlers:
     async def _state(self, args: Any, caller: Any, state: str) -> dict[str, Any]:
         services = self._services
         if state != "active":
-            self._check_symbol(args.symbol)
+            services.require_symbols(args.symbol)
         named = bool(args.names or args.all or args.labels)
         names = services.names(args) if named else []
         rows, scopes = [], []
@@ -109,13 +109,6 @@ class TradingHandlers:
         if not services.lock.locked():  # else the moment under way takes the cancels along
             await services.commit()
         return rows
-
-    def _check_symbol(self, symbol: str | None) -> None:
-        """Refuse a symbol that nobody knows: a misspelt one must not look halted."""
-        known = {*self._services.parser.symbols, *(b.spec.symbol for b in self._services.orchestrator.bots.values())}
-        if symbol and known and symbol not in known:
-            hint = self._services.parser.symbol_hint(symbol)
-            raise NotFoundError(f"no symbol {symbol!r} in this market", hint)
 
     async def _market(self, verb: str) -> dict[str, Any]:
         services = self._services

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from botd.bot.bot import Bot
 from botd.bot.desk import Desk
 from botd.domain.clock import Clock
-from botd.domain.errors import BotdError, UnavailableError
+from botd.domain.errors import BotdError, NotFoundError, UnavailableError
 from botd.orchestrator.archive import Archive
 from botd.orchestrator.examiner import Examiner
 from botd.orchestrator.fleet import Fleet, action_row
@@ -91,6 +91,13 @@ class Services:
         """Refuse what needs prices while there are none."""
         if self.orchestrator.market_refusal:
             raise UnavailableError(self.orchestrator.market_refusal, "it keeps trying; see: botctl health")
+
+    def require_symbols(self, *symbols: str | None) -> None:
+        """Refuse a symbol that nobody knows: a misspelt one must not look halted, or without a price."""
+        known = {*self.parser.symbols, *(bot.spec.symbol for bot in self.orchestrator.bots.values())}
+        for symbol in symbols:
+            if symbol and known and symbol not in known:
+                raise NotFoundError(f"no symbol {symbol!r} in this market", self.parser.symbol_hint(symbol))
 
     def each(self, args: Any, verb: Callable[[Bot], str]) -> list[dict[str, Any]]:
         """Try ``verb`` on every selected bot; a row each. ``verb`` returns what the row should add."""
