@@ -45,11 +45,12 @@ class Grid(EventStrategy):
         return self._prices
 
     def on_start(self, context: Context) -> None:
-        self._work(context)
+        self._work(context, _working(context))
 
     def on_candle(self, context: Context, candle: Candle) -> None:
-        self._account(context)
-        self._work(context)
+        working = _working(context)
+        self._account(context, working)
+        self._work(context, working)
 
     def on_fill(self, context: Context, fill: Fill) -> None:
         for level, cell in context.state.items():
@@ -57,21 +58,23 @@ class Grid(EventStrategy):
                 fee = fill.fee if fill.fee_asset == context.instrument.base else 0
                 received = fill.quantity - fee if fill.side == Side.BUY else -fill.quantity
                 _move(cell, fill.quantity, received)
-                self._place(context, int(level), cell, _working(context))
+                working = _working(context)
+                if cell["order"] not in working or Decimal(cell["left"]) <= 0:
+                    self._place(context, int(level), cell, working)
 
-    def _work(self, context: Context) -> None:
+    def _work(self, context: Context, working: dict[str, Order]) -> None:
         """Give every cell without a working order the next one; a cell begins once the price is above it."""
-        last, working = context.price(), _working(context)
-        for number, price in enumerate(self.prices(context.instrument)[:-1]):
-            if price < last:
-                context.state.setdefault(str(number), {"order": "", "left": "0", "side": "buy", "held": "0"})
+        if len(context.state) < self.levels - 1:
+            last = context.price()
+            for number, price in enumerate(self.prices(context.instrument)[:-1]):
+                if price < last:
+                    context.state.setdefault(str(number), {"order": "", "left": "0", "side": "buy", "held": "0"})
         for level, cell in context.state.items():
-            self._place(context, int(level), cell, working)
+            if cell["order"] not in working or Decimal(cell["left"]) <= 0:
+                self._place(context, int(level), cell, working)
 
     def _place(self, context: Context, level: int, cell: dict[str, Any], working: dict[str, Order]) -> None:
         """Sell what the cell holds one level up, else buy at its level; a denial is tried again next candle."""
-        if cell["order"] in working and Decimal(cell["left"]) > 0:
-            return
         instrument = context.instrument
         low, high = self.prices(instrument)[level : level + 2]
         held = instrument.floor_quantity(Decimal(cell["held"]))
@@ -91,9 +94,10 @@ class Grid(EventStrategy):
         place = context.buy if side == Side.BUY else context.sell
         cell.update(order=place(quantity, price, f"level_{level}") or "", side=side.value, left=str(quantity))
 
-    def _account(self, context: Context) -> None:
+    def _account(self, context: Context, working: dict[str, Order]) -> None:
         """Explain by ended orders what was bought or sold unseen (while the bot was stopped, or by hand)."""
-        working = _working(context)
+        if all(cell["order"] in working or not cell["order"] for cell in context.state.values()):
+            return
         unseen = context.quantity() - sum(Decimal(cell["held"]) for cell in context.state.values())
         for cell in context.state.values():
             sign = 1 if cell["side"] == "buy" else -1
@@ -104,7 +108,7 @@ class Grid(EventStrategy):
 
 
 def _working(context: Context) -> dict[str, Order]:
-    return {order.client_order_id: order for order in context.orders() if order.remaining}
+    return {order.client_order_id: order for order in context.orders()}
 
 
 def _move(cell: dict[str, Any], filled: Decimal, received: Decimal) -> None:

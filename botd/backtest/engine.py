@@ -145,7 +145,7 @@ class _Engine:
             if isinstance(strategy, SignalStrategy):  # the one that the bot's mind reads
                 evaluation = self._evaluator.acquire(mind_key, strategy, lane, needs=strategy.warmup(), trusted=True)
             notes = () if evaluation is not None else self._notes(spec, strategy)
-            seat = Seat(bot, track, answers.get(mind_key), evaluation, self._watchful, notes)
+            seat = Seat(bot, track, answers.get(mind_key), evaluation, self._watchful, self._exchange.reaches, notes)
             track.readers.append(seat)
             self.seats.append(seat)
 

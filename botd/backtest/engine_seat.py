@@ -8,6 +8,7 @@ is told of every candle; what it reads besides is looked up in arrays of the who
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
@@ -25,8 +26,9 @@ from botd.bot.evaluation import Evaluation
 from botd.bot.lifecycle import TRADING
 from botd.domain.candle import Candle
 from botd.domain.errors import InvalidError
-from botd.domain.order import Fill, Order, OrderType, Side
+from botd.domain.order import Fill
 from botd.domain.position import Trade
+from botd.market.feed import Lane
 from botd.report.statistics import Account, Curve, statistics
 from botd.strategy.base import Signals, SignalStrategy
 from botd.strategy.examination import asked
@@ -66,13 +68,16 @@ class Seat:
         answers: Answers | None,
         evaluation: Evaluation | None,
         every: bool,
+        reaches: Callable[[Lane, float, float], bool],
         notes: tuple[str, ...] = (),
     ) -> None:
+        """``reaches`` says whether prices from low to high can do anything to an open order of a lane."""
         self.bot = bot
         self.track = track
         self._answers = answers
         self._evaluation = evaluation
         self._every = every or answers is None
+        self._reaches = reaches
         self._notes = answers.notes if answers is not None else notes
         self.trades: list[Trade] = []
         self.turns: list[tuple[int, float, float]] = []
@@ -92,7 +97,7 @@ class Seat:
         price = float(self.track.rows.open[self.track.row])
         if bot.holds and (price <= _level(bot.guard.stop()) or price >= _level(bot.book.position.target)):
             return True
-        return any(_meets(order, price) for order in bot.orders())
+        return self._reaches(self.track.key, price, price)
 
     def next_row(self, first: int) -> int:
         """Return the first row from ``first`` on in which a signal, a level, an order or the time can do anything."""
@@ -198,14 +203,6 @@ class Seat:
             exit_reason=REASONS[END_OF_DATA],
             bars=len(candles) - 1 - position.entry_bar,
         )
-
-
-def _meets(order: Order, price: float) -> bool:
-    """Tell whether an open at ``price`` can fill a working order: a limit that it does not reach waits on."""
-    if order.type is not OrderType.LIMIT or order.price is None:
-        return True
-    limit = float(order.price)
-    return price <= limit if order.side is Side.BUY else price >= limit
 
 
 def _next(rows: Rows, first: int, end: int) -> int:

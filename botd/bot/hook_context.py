@@ -69,9 +69,11 @@ class HookContext:
 
     def orders(self) -> list[Order]:
         """Return the working orders; on an exchange that cancels at once, without those this hook cancelled."""
-        gone = {wish.client_order_id for wish in self.asked if wish.cancel and self._bot.desk.gateway.in_process}
-        strategys = [o for o in self._bot.orders() if o.purpose is not Purpose.PROTECTION]
-        return [o for o in strategys if o.remaining > 0 and o.client_order_id not in gone]
+        strategys = [o for o in self._bot.orders() if o.purpose is not Purpose.PROTECTION and o.filled < o.quantity]
+        if not self.asked or not self._bot.desk.gateway.in_process:
+            return strategys
+        gone = {wish.client_order_id for wish in self.asked if wish.cancel}
+        return [o for o in strategys if o.client_order_id not in gone]
 
     def buy(self, quantity: Decimal, price: Decimal | None = None, tag: str = "") -> str | None:
         return self._ask(Side.BUY, quantity, price, tag)

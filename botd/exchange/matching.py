@@ -11,6 +11,7 @@ triggered in a candle rests until the next one.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import NamedTuple, Protocol
 
@@ -46,6 +47,17 @@ class Match(NamedTuple):
 
     price: Decimal
     maker: bool
+
+
+class Reach(NamedTuple):
+    """What open orders wait for: the highest price that one waits to fall to, the lowest to rise to."""
+
+    falls: float
+    rises: float
+
+    def is_touched(self, low: float, high: float) -> bool:
+        """Tell whether a range of prices does anything."""
+        return low <= self.falls or high >= self.rises
 
 
 class Triggered(NamedTuple):
@@ -90,6 +102,21 @@ def in_bar(order: RestingOrder, bar: Bar, slippage: float) -> Outcome:
         reached = _reached(_falls(order), bar, float(order.stop_price))
         return None if math.isnan(reached) else _after_trigger(order, reached, slippage)
     return _limit_in_bar(order, bar)
+
+
+def reach_of(orders: Iterable[RestingOrder]) -> Reach:
+    """Return which prices matter to any of these orders: a bar beyond them does nothing to anyone."""
+    falls, rises = -math.inf, math.inf
+    for order in orders:
+        waits = _waits_for_stop(order)
+        level = order.stop_price if waits else order.price
+        if level is None:
+            return Reach(math.inf, -math.inf)  # a market order: any price
+        if _falls(order) if waits else order.side is Side.BUY:
+            falls = max(falls, float(level))
+        else:
+            rises = min(rises, float(level))
+    return Reach(falls, rises)
 
 
 def at_quote(order: RestingOrder, quote: Quote, slippage: float) -> Outcome:

@@ -161,7 +161,7 @@ class SimulatedExchange:
         self._prices[symbol] = price
         self._lane_times[lane] = open_time
         orders = self._book.lanes.get(lane)
-        if orders and self._max_volume is None:
+        if orders and self._max_volume is None and self.reaches(lane, price, price):
             self._allowance = None
             self._match(orders.values(), Bar(price, price, price), open_time, is_open=True)
 
@@ -174,7 +174,7 @@ class SimulatedExchange:
         limited = self._max_volume is not None
         self._allowance = matching.exact(candle.volume * self._max_volume) if self._max_volume is not None else None
         orders = self._book.lanes.get((symbol, interval))
-        if orders:
+        if orders and self.reaches((symbol, interval), candle.low, candle.high):
             due = [order for order in orders.values() if (limited or order.rests) and not matching.sells_above(order)]
             if due:
                 self._match(due, Bar(candle.open, candle.high, candle.low), candle.open_time)
@@ -182,9 +182,19 @@ class SimulatedExchange:
     def after_levels(self, symbol: str, interval: str, candle: Candle) -> None:
         """Stops of positions had their turn (the pessimistic order): now sales above the market fill."""
         orders = self._book.lanes.get((symbol, interval)) if self._candle_feed else None
-        due = [order for order in orders.values() if matching.sells_above(order)] if orders else ()
-        if due:
+        if orders and self.reaches((symbol, interval), candle.low, candle.high):
+            due = [order for order in orders.values() if matching.sells_above(order)]
             self._match(due, Bar(candle.open, candle.high, candle.low), candle.open_time)
+
+    def reaches(self, lane: Lane, low: float, high: float) -> bool:
+        """Tell whether prices between ``low`` and ``high`` can do anything to an open order of a lane."""
+        orders = self._book.lanes.get(lane)
+        if not orders:
+            return False
+        reach = self._book.reaches.get(lane)
+        if reach is None:
+            reach = self._book.reaches[lane] = matching.reach_of(orders.values())
+        return reach.is_touched(low, high)
 
     def on_tick(self, symbol: str, quote: Quote) -> None:
         """A price changed: what the latency has delayed arrives, then resting orders of the symbol."""

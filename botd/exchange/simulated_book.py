@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Mapping
 from decimal import Decimal
+from typing import Any
 
 import msgspec
 
@@ -128,6 +129,8 @@ class Book:
     def __init__(self) -> None:
         self.orders: dict[str, RestingOrder] = {}
         self.lanes: dict[Lane, dict[str, RestingOrder]] = {}
+        self.reaches: dict[Lane, Any] = {}
+        """By lane what somebody computed of its orders; forgotten when one comes, goes or changes."""
         self.finished: OrderedDict[str, tuple[OrderStatus, str]] = OrderedDict()
         self.changed: set[str] = set()
         self._stored: set[str] = set()
@@ -146,10 +149,12 @@ class Book:
     def touch(self, order: RestingOrder) -> None:
         """Note that the order's row changed."""
         self.changed.add(order.client_order_id)
+        self.reaches.pop(order.lane, None)
 
     def finish(self, order: RestingOrder, status: OrderStatus) -> None:
         """Take the order out of the book."""
         del self.orders[order.client_order_id]
+        self.reaches.pop(order.lane, None)
         lane = self.lanes[order.lane]
         del lane[order.client_order_id]
         if not lane:
@@ -195,6 +200,7 @@ class Book:
     def _insert(self, order: RestingOrder) -> None:
         self.orders[order.client_order_id] = order
         self.lanes.setdefault(order.lane, {})[order.client_order_id] = order
+        self.reaches.pop(order.lane, None)
         self._count(order, 1)
 
     def _count(self, order: RestingOrder, by: int) -> None:
