@@ -315,7 +315,9 @@ def lab_walk_forward(path: str | Path | None, asked: dict[str, Any], tell: Tell)
     return run_walk(_place(path), asked, tell)
 
 
-def lab_replay(path: str | Path | None, name: str, tolerance: float, data: Path | None) -> dict[str, Any]:
+def lab_replay(
+    path: str | Path | None, name: str, tolerance: float, data: Path | None, since: int = 0
+) -> dict[str, Any]:
     """Return what a bot did beside what the rules say, a row a trade, and how many differ."""
     from botd.lab.replay import World, run_replay
 
@@ -326,7 +328,7 @@ def lab_replay(path: str | Path | None, name: str, tolerance: float, data: Path 
         *(market.source, market.files, market.symbols, market.interval, market.seed, market.start),
         costs={"maker_fee": paper.maker_fee, "taker_fee": paper.taker_fee, "slippage": paper.slippage},
     )
-    return run_replay(_place(path), world, name, tolerance, data)
+    return run_replay(_place(path), world, name, tolerance, data, since)
 
 
 def _place(path: str | Path | None) -> Place:

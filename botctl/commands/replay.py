@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from botctl.arguments import Fraction
+from botctl.arguments import Fraction, moment_ms
 from botctl.cells import Column, exact, gain, moment, percent
 from botctl.commands.lab_options import config_option
 from botctl.completion import complete_bot
@@ -52,22 +52,27 @@ ORDERS = [
     "--tolerance", type=Fraction(), default="0.1%", show_default=True, help="Prices and sizes may differ so far."
 )
 @click.option("--data", type=click.Path(path_type=Path), metavar="FILE", help="Candles from this CSV.")
+@click.option("--from", "since", metavar="TIME", help="Compare from this time on, or from how long ago: 30d.")
 @config_option
 @output_options
-def replay_command(session: Session, name: str, tolerance: str, data: Path | None, config: Path | None) -> int:
+def replay_command(
+    session: Session, name: str, tolerance: str, data: Path | None, since: str | None, config: Path | None
+) -> int:
     """Hold a bot to the rules: each trade beside what they say; exit 1 where they differ.
 
     Reads the ledger of the configuration, and the candles of its market: the replayed file, the synthetic market, or
     the local store (botctl data download). Begins where the bot was last changed (botctl set). missing: the rules trade
     and the bot did not; extra: the other way round. Of a strategy that places its own orders, each order that filled.
+    What a person did (close, halt) is a difference, and all sizes after it differ a little: --from begins later.
 
     \b
     Example:
       botctl replay alpha
       botctl replay alpha --tolerance 0.5% -o json
+      botctl replay alpha --from 2026-01-31
     """
     refuse_another_daemon(session, config, OF_THE_LEDGER)
-    found = offline("lab_replay", config, name, float(tolerance), data)
+    found = offline("lab_replay", config, name, float(tolerance), data, moment_ms(session, since, wall=True) or 0)
     for note in found["notes"]:
         session.say(note)
     what, columns, key = ("trades", TRADES, "entry_time") if found["of"] == "trades" else ("orders", ORDERS, "time")

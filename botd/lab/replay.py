@@ -29,7 +29,7 @@ from botd.domain.bot_spec import BotSpec
 from botd.domain.candle import interval_ms
 from botd.domain.candles import Candles, complete_buckets
 from botd.domain.clock import WallClock, parse_time, rfc3339
-from botd.domain.errors import DeniedError, InvalidError, NotFoundError
+from botd.domain.errors import InvalidError, NotFoundError
 from botd.domain.order import Fill
 from botd.lab.given import Place, store_of
 from botd.lab.inputs import Rows, rows_from, with_inputs
@@ -75,8 +75,13 @@ class World:
     costs: Mapping[str, Any]
 
 
-def run_replay(place: Place, world: World, name: str, tolerance: float, data: Path | None) -> dict[str, Any]:
-    """Return ``rows``, one a trade (or order) of either side, and ``differences``: how many are not the same."""
+def run_replay(
+    place: Place, world: World, name: str, tolerance: float, data: Path | None, since: int = 0
+) -> dict[str, Any]:
+    """Return ``rows``, one a trade (or order) of either side, and ``differences``: how many are not the same.
+
+    What was before ``since`` is not compared: sizes go on from what the bot had then.
+    """
     with closing(_open(world.ledger)) as connection:
         number, spec, created = _bot(connection, name)
         begin, why = _begin(connection, name, created)
@@ -84,37 +89,50 @@ def run_replay(place: Place, world: World, name: str, tolerance: float, data: Pa
         filled = list(_filled(connection, number))
         held_since = _held_since(connection, number)
         seen = _last_seen(connection, number)
-    begin = max([begin, *(row["exit_time_ms"] for row in every if row["entry_time_ms"] < begin)])
-    had = spec.capital + sum((Decimal(row["pnl"]) for row in every if row["entry_time_ms"] < begin), Decimal(0))
+    if since > begin:
+        begin, why = since, "as --from asks"
+    length = interval_ms(spec.interval)
+    decides = begin - begin % length + length  # first at the close of the candle under way
+    notes = [f"from {rfc3339(begin)} on: {why}"] if why else []
+    if held_since is not None and held_since < decides:
+        held = f"nothing to compare yet: it holds what it bought at {rfc3339(held_since)}"
+        return _told(name, _TRADES, (), 0, 0, [*notes, held], (begin, begin if seen is None else seen))
+    before = [row for row in every if row["entry_time_ms"] < decides]
+    begin = max([begin, *(row["exit_time_ms"] for row in before)])
+    had = spec.capital + sum((Decimal(row["pnl"]) for row in before), Decimal(0))
     strategy = place.registry.load(spec.strategy).build(spec.params)
     terms = replace(Terms.of(spec, world.costs), capital=had)
     warmup = max(warmup_of(spec.strategy, strategy), terms.warmup)
     history = _history(place, world, spec, warmup, begin, seen, data)
     history = with_inputs(history, [(spec.strategy, strategy)], _input_rows(place, world, spec, data))
-    length = interval_ms(spec.interval)
     if isinstance(strategy, SignalStrategy):
-        kind, did = _TRADES, [row for row in every if row["entry_time_ms"] >= begin]
+        kind, did = _TRADES, every[len(before) :]
         result = backtest(history, spec.strategy, strategy, terms, WallClock())
         says = [row for row in result.trade_list() if row["exit_time"] is not None]
     else:
-        if held_since is not None and held_since < begin:
-            raise DeniedError(f"{name}: {why}, and it holds what it bought before", "compare when that is sold")
         alone = msgspec.structs.replace(spec, capital=had, mode="paper")
         (result,) = run_engine([history], [alone], place.registry, WallClock(), terms=terms)
         kind, end = _ORDERS, int(result.time[-1]) + length
         did = [row for row in filled if begin <= row["time_ms"] < end]
         says = list(_by_order(_fill_row(fill) for fill in result.fills))
     rows = _compared(did, says, length, tolerance, kind)
+    span = int(result.time[0]), int(result.time[-1])
+    return _told(name, kind, rows, len(did), len(says), [*notes, *result.notes], span)
+
+
+def _told(
+    name: str, kind: _Kind, rows: Sequence[Row], did: int, rules: int, notes: list[str], span: tuple[int, int]
+) -> dict[str, Any]:
     return {
-        "rows": rows,
+        "rows": list(rows),
         "bot": name,
         "of": "trades" if kind is _TRADES else "orders",
-        "first": rfc3339(int(result.time[0])),
-        "last": rfc3339(int(result.time[-1])),
-        "did": len(did),
-        "rules": len(says),
+        "first": rfc3339(span[0]),
+        "last": rfc3339(span[1]),
+        "did": did,
+        "rules": rules,
         "differences": sum(row["verdict"] != "same" for row in rows),
-        "notes": [*([f"from {rfc3339(begin)} on: {why}"] if why else []), *result.notes],
+        "notes": notes,
     }
 
 
@@ -214,9 +232,9 @@ def _last_seen(connection: sqlite3.Connection, number: int) -> int | None:
 def _history(
     place: Place, world: World, spec: BotSpec, warmup: int, begin: int, seen: int | None, data: Path | None
 ) -> History:
-    """Return the candles from ``begin`` to the last that the bot saw."""
+    """Return the candles from that under way at ``begin``, at whose close the bot decided, to the last that it saw."""
     length = interval_ms(spec.interval)
-    first = -(-begin // length) * length
+    first = begin - begin % length
     grid = place.grids.get(spec.symbol)
     until = None if seen is None else seen - seen % length + 1
     if data is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from botd.config import Config, from_mapping
+from botd.domain.clock import parse_time
 from botd.lab.given import Place
 from botd.lab.replay import World as LabWorld
 from botd.lab.replay import run_replay
@@ -29,30 +31,32 @@ class Life:
 
     config: Config
 
-    async def play(self, moments: int, changes: dict[str, Any]) -> None:
+    async def play(self, moments: int, changes: dict[str, Any], born: int = 0, **more: Any) -> None:
+        """Let the bot live from the moment ``born`` on, and change it after ``moments``."""
         world = World(self.config)
         world.build()
         world.orchestrator.market_ready()
-        world.orchestrator.create(world.parser.parse({**BOT, "params": {"period": 7}}), start=True, replace=False)
+        spec = {**BOT, "params": {"period": 7}, **more}
         assert world.source is not None
         world.source.seek(None)
-        number = 0
-        while (moment := world.source.next()) is not None:
-            await world.market.deliver(moment)
-            number += 1
+        for number in itertools.count():
+            if number == born:
+                world.orchestrator.create(world.parser.parse(spec), start=True, replace=False)
             if number == moments:
-                bot = world.orchestrator.get("alpha")
-                world.orchestrator.change(bot, world.parser.parse({**BOT, "params": {"period": 7}, **changes}))
+                world.orchestrator.change(world.orchestrator.get("alpha"), world.parser.parse({**spec, **changes}))
+            if (moment := world.source.next()) is None:
+                break
+            await world.market.deliver(moment)
         await world.settlement.commit()
         await world.ledger.close()
 
-    def held_to_the_rules(self) -> dict[str, Any]:
+    def held_to_the_rules(self, since: int = 0) -> dict[str, Any]:
         market, paper = self.config.market, self.config.paper
         costs = {"maker_fee": paper.maker_fee, "taker_fee": paper.taker_fee, "slippage": paper.slippage}
         lived = (market.source, market.files, market.symbols, market.interval, market.seed, market.start)
         home = self.config.state_dir
         place = Place(home / "candles", home, "binance", self.config.grids(), Registry.standard(None))
-        return run_replay(place, LabWorld(home / "ledger.db", *lived, costs), "alpha", 1e-6, None)
+        return run_replay(place, LabWorld(home / "ledger.db", *lived, costs), "alpha", 1e-6, None, since)
 
 
 @pytest.fixture
@@ -81,3 +85,37 @@ def test_another_capital_is_a_change_too(life: Life) -> None:
     asyncio.run(life.play(2500, {"capital": Decimal(20000)}))
     told = life.held_to_the_rules()
     assert told["did"] == told["rules"] > 10 and told["differences"] == 0 and "capital changed" in told["notes"][0]
+
+
+@pytest.mark.parametrize("born", range(300, 310))
+def test_a_bot_decides_at_the_close_of_the_candle_in_which_it_was_created_or_changed(life: Life, born: int) -> None:
+    eager = {"period": 7, "oversold": 70, "overbought": 90}
+    asyncio.run(life.play(-1, {}, born, interval="5m", params=eager, stop_loss="0.003"))
+    told = life.held_to_the_rules()
+    assert told["did"] == told["rules"] > 3 and told["differences"] == 0
+
+
+@pytest.mark.parametrize("moments", range(2000, 2004))
+def test_so_does_one_that_is_changed(life: Life, moments: int) -> None:
+    eager = {"period": 7, "oversold": 70, "overbought": 90}
+    changes = {"params": {**eager, "oversold": 69}}
+    asyncio.run(life.play(moments, changes, interval="5m", params=eager, stop_loss="0.003", take_profit="0.01"))
+    told = life.held_to_the_rules()
+    assert told["did"] == told["rules"] > 10 and told["differences"] == 0
+
+
+def test_what_it_holds_since_before_the_change_leaves_nothing_to_compare(life: Life) -> None:
+    eager = {"period": 7, "oversold": 100, "overbought": 100}  # it buys at once and never sells
+    asyncio.run(life.play(2000, {"capital": Decimal(11000)}, params=eager, stop_loss="0.5"))
+    told = life.held_to_the_rules()
+    assert (told["rows"], told["differences"], told["did"]) == ([], 0, 0)
+    assert told["notes"][-1].startswith("nothing to compare yet: it holds what it bought at 2024-01-")
+
+
+def test_what_was_before_a_time_is_not_compared_where_that_is_asked_for(life: Life) -> None:
+    asyncio.run(life.play(-1, {}))
+    whole = life.held_to_the_rules()
+    middle = parse_time(whole["rows"][len(whole["rows"]) // 2]["entry_time"])
+    told = life.held_to_the_rules(since=middle)
+    assert told["differences"] == 0 and told["did"] == len(whole["rows"]) - len(whole["rows"]) // 2 - 1
+    assert "as --from asks" in told["notes"][0]
