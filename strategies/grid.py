@@ -46,6 +46,10 @@ class Grid(EventStrategy):
 
     def on_start(self, context: Context) -> None:
         self._work(context, _working(context))
+        if not context.state:
+            context.note(
+                waits=f"buys below the price: {context.price():g} is not above the lowest level, {self.lower:f}"
+            )
 
     def on_candle(self, context: Context, candle: Candle) -> None:
         working = _working(context)
@@ -64,17 +68,23 @@ class Grid(EventStrategy):
 
     def _work(self, context: Context, working: dict[str, Order]) -> None:
         """Give every cell without a working order the next one; a cell begins once the price is above it."""
+        last = context.price()
         if len(context.state) < self.levels - 1:
-            last = context.price()
             for number, price in enumerate(self.prices(context.instrument)[:-1]):
                 if price < last:
                     context.state.setdefault(str(number), {"order": "", "left": "0", "side": "buy", "held": "0"})
         for level, cell in context.state.items():
             if cell["order"] not in working or Decimal(cell["left"]) <= 0:
-                self._place(context, int(level), cell, working)
+                self._place(context, int(level), cell, working, last)
 
-    def _place(self, context: Context, level: int, cell: dict[str, Any], working: dict[str, Order]) -> None:
-        """Sell what the cell holds one level up, else buy at its level; a denial is tried again next candle."""
+    def _place(
+        self, context: Context, level: int, cell: dict[str, Any], working: dict[str, Order], last: float | None = None
+    ) -> None:
+        """Sell what the cell holds one level up, else buy at its level; a denial is tried again next candle.
+
+        Where ``last`` is given, a level above it is not bought on: after a stop or a close by hand the price may have
+        left the grid.
+        """
         instrument = context.instrument
         low, high = self.prices(instrument)[level : level + 2]
         held = instrument.floor_quantity(Decimal(cell["held"]))
@@ -91,6 +101,8 @@ class Grid(EventStrategy):
             if (order.side, order.price) == (side, price):
                 cell.update(order=order.client_order_id, side=side.value, left=str(order.remaining))
                 return
+        if side == Side.BUY and last is not None and not low < last:
+            return
         place = context.buy if side == Side.BUY else context.sell
         cell.update(order=place(quantity, price, f"level_{level}") or "", side=side.value, left=str(quantity))
 

@@ -35,6 +35,7 @@ from botd.domain.order import Fill
 from botd.domain.position import Trade
 from botd.report.statistics import Account, buy_and_hold_pct, figures
 from botd.strategy.base import SignalStrategy
+from botd.strategy.faults import raised
 from botd.strategy.inputs import signals_of
 from botd.strategy.warmup import warmup_of
 
@@ -195,7 +196,7 @@ def decide(history: History, name: str, strategy: SignalStrategy) -> Decisions:
     try:
         signals = signals_of(strategy, candles)
     except Exception as error:  # a user's code may raise anything
-        raise InvalidError(f"strategy {name}: {type(error).__name__}: {error}") from None
+        raise InvalidError(f"strategy {name}: {raised(error)}") from None
     for side, flags in (("enter", signals.enter), ("exit", signals.exit)):
         kind, shape = getattr(flags, "dtype", type(flags).__name__), getattr(flags, "shape", ())
         if kind != np.bool_ or shape != history.candles.time.shape:

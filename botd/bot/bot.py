@@ -39,6 +39,7 @@ from botd.risk.case import Verdict
 from botd.risk.sizing import Sized
 from botd.risk.trading_state import ACTIVE
 from botd.risk.words import explain, scope_name
+from botd.strategy.faults import raised
 
 GUARD_RETRY_S = 10.0
 """After a sale of the guard was refused, the next try on a tick feed."""
@@ -187,7 +188,7 @@ class Bot:
 
     def fail(self, error: Exception) -> None:
         """Handle an exception of the strategy: back off, or give up, and say why."""
-        reason = error.message if isinstance(error, BotdError) else f"{type(error).__name__}: {error}"
+        reason = raised(error)
         self.log.error("strategy %s failed: %s", self.spec.strategy, reason, exc_info=error)
         if not self._attached:
             return  # it was stopped meanwhile: nothing waits for it

@@ -18,7 +18,7 @@ from typing import NamedTuple, Protocol
 from botd.domain import rules
 from botd.domain.candle import bucket_start, interval_ms
 from botd.domain.order import Order, OrderType, Side
-from botd.exchange.simulated_book import RestingOrder
+from botd.exchange.simulated_book import Reach, RestingOrder
 
 
 class Quote(Protocol):
@@ -47,17 +47,6 @@ class Match(NamedTuple):
 
     price: Decimal
     maker: bool
-
-
-class Reach(NamedTuple):
-    """What open orders wait for: the highest price that one waits to fall to, the lowest to rise to."""
-
-    falls: float
-    rises: float
-
-    def is_touched(self, low: float, high: float) -> bool:
-        """Tell whether a range of prices does anything."""
-        return low <= self.falls or high >= self.rises
 
 
 class Triggered(NamedTuple):

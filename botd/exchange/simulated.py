@@ -160,10 +160,9 @@ class SimulatedExchange:
         lane = (symbol, interval)
         self._prices[symbol] = price
         self._lane_times[lane] = open_time
-        orders = self._book.lanes.get(lane)
-        if orders and self._max_volume is None and self.reaches(lane, price, price):
+        if self._max_volume is None and self.reaches(lane, price, price):
             self._allowance = None
-            self._match(orders.values(), Bar(price, price, price), open_time, is_open=True)
+            self._match(self._book.lanes[lane].values(), Bar(price, price, price), open_time, is_open=True)
 
     def on_closed(self, symbol: str, interval: str, candle: Candle) -> None:
         """A candle closed: resting orders that its range touched fill, but for sales above the market."""
@@ -173,17 +172,16 @@ class SimulatedExchange:
         self._lane_times[symbol, interval] = candle.open_time
         limited = self._max_volume is not None
         self._allowance = matching.exact(candle.volume * self._max_volume) if self._max_volume is not None else None
-        orders = self._book.lanes.get((symbol, interval))
-        if orders and self.reaches((symbol, interval), candle.low, candle.high):
+        if self.reaches((symbol, interval), candle.low, candle.high):
+            orders = self._book.lanes[symbol, interval]
             due = [order for order in orders.values() if (limited or order.rests) and not matching.sells_above(order)]
             if due:
                 self._match(due, Bar(candle.open, candle.high, candle.low), candle.open_time)
 
     def after_levels(self, symbol: str, interval: str, candle: Candle) -> None:
         """Stops of positions had their turn (the pessimistic order): now sales above the market fill."""
-        orders = self._book.lanes.get((symbol, interval)) if self._candle_feed else None
-        if orders and self.reaches((symbol, interval), candle.low, candle.high):
-            due = [order for order in orders.values() if matching.sells_above(order)]
+        if self._candle_feed and self.reaches((symbol, interval), candle.low, candle.high):
+            due = [order for order in self._book.lanes[symbol, interval].values() if matching.sells_above(order)]
             self._match(due, Bar(candle.open, candle.high, candle.low), candle.open_time)
 
     def reaches(self, lane: Lane, low: float, high: float) -> bool:
@@ -191,10 +189,9 @@ class SimulatedExchange:
         orders = self._book.lanes.get(lane)
         if not orders:
             return False
-        reach = self._book.reaches.get(lane)
-        if reach is None:
-            reach = self._book.reaches[lane] = matching.reach_of(orders.values())
-        return reach.is_touched(low, high)
+        if lane not in self._book.reaches:
+            self._book.reaches[lane] = matching.reach_of(orders.values())
+        return self._book.reaches[lane].is_touched(low, high)
 
     def on_tick(self, symbol: str, quote: Quote) -> None:
         """A price changed: what the latency has delayed arrives, then resting orders of the symbol."""

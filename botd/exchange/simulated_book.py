@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any
+from typing import NamedTuple
 
 import msgspec
 
@@ -123,14 +123,25 @@ class RestingOrder(msgspec.Struct, kw_only=True):
         )
 
 
+class Reach(NamedTuple):
+    """What open orders wait for: the highest price that one waits to fall to, the lowest to rise to."""
+
+    falls: float
+    rises: float
+
+    def is_touched(self, low: float, high: float) -> bool:
+        """Tell whether a range of prices does anything."""
+        return low <= self.falls or high >= self.rises
+
+
 class Book:
     """Open orders. ``changed`` names the ids whose row is not drained yet."""
 
     def __init__(self) -> None:
         self.orders: dict[str, RestingOrder] = {}
         self.lanes: dict[Lane, dict[str, RestingOrder]] = {}
-        self.reaches: dict[Lane, Any] = {}
-        """By lane what somebody computed of its orders; forgotten when one comes, goes or changes."""
+        self.reaches: dict[Lane, Reach] = {}
+        """What a lane's orders wait for, once somebody computed it; forgotten when one comes, goes or changes."""
         self.finished: OrderedDict[str, tuple[OrderStatus, str]] = OrderedDict()
         self.changed: set[str] = set()
         self._stored: set[str] = set()

@@ -23,6 +23,7 @@ from botd.domain.clock import rfc3339
 from botd.domain.errors import DeniedError, InvalidError
 from botd.strategy.base import Signals, SignalStrategy
 from botd.strategy.check import Difference, differences, pair, window
+from botd.strategy.faults import raised
 from botd.strategy.inputs import signals_of
 from botd.strategy.warmup import warmup_of
 
@@ -54,7 +55,7 @@ def examine(name: str, strategy: SignalStrategy, candles: Candles) -> int:
             return len(chosen)
         first, ahead = _first(strategy, rows, whole, length, known, cut is not None)
     except (Exception, SystemExit) as error:  # a user's code may raise anything
-        raise InvalidError(f"strategy {name}: {type(error).__name__}: {error}") from None
+        raise InvalidError(f"strategy {name}: {raised(error)}") from None
     raise _refusal(name, rows, first, ahead, length)
 
 
@@ -63,7 +64,7 @@ def asked(name: str, strategy: SignalStrategy, candles: Candles) -> Signals:
     try:
         signals = signals_of(strategy, candles)
     except (Exception, SystemExit) as error:  # a user's code may raise anything
-        raise InvalidError(f"strategy {name}: {type(error).__name__}: {error}") from None
+        raise InvalidError(f"strategy {name}: {raised(error)}") from None
     for side in ("enter", "exit"):
         flags = getattr(signals, side, None)
         if getattr(flags, "dtype", None) != np.bool_ or getattr(flags, "shape", None) != (len(candles),):

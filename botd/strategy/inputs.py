@@ -22,6 +22,7 @@ from botd.domain.clock import rfc3339
 from botd.domain.errors import InvalidError
 from botd.domain.instrument import split_symbol
 from botd.strategy.base import Input, Signals, SignalStrategy, Strategy
+from botd.strategy.faults import raised
 from botd.strategy.warmup import MOST_CANDLES, warmup_of
 
 _SPARE = 64
@@ -67,7 +68,7 @@ def reads_of(name: str, strategy: Strategy, symbol: str, interval: str) -> tuple
     except InvalidError as error:
         raise InvalidError(f"strategy {name}: {error.message}", error.hint) from None
     except Exception as error:  # of what a user's code returned: candles="many"
-        raise InvalidError(f"strategy {name}: inputs(): {type(error).__name__}: {error}") from None
+        raise InvalidError(f"strategy {name}: inputs(): {raised(error)}") from None
     most: dict[InputKey, Read] = {}
     for read in found:
         if read.key not in most or most[read.key].candles < read.candles:
@@ -87,7 +88,7 @@ def declared_inputs(strategy: Strategy) -> tuple[Any, ...]:
     try:
         return tuple(strategy.inputs())
     except (Exception, SystemExit) as error:  # a user's code may raise anything
-        raise InvalidError(f"inputs(): {type(error).__name__}: {error}") from None
+        raise InvalidError(f"inputs(): {raised(error)}") from None
 
 
 def given_inputs(rows: Candles, reads: tuple[Read, ...], see: Callable[[Read], InputCandles]) -> Candles:

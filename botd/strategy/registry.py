@@ -24,6 +24,7 @@ from typing import Any
 from botd.domain.errors import BotdError, ConflictError, InvalidError, NotFoundError
 from botd.domain.hints import did_you_mean
 from botd.strategy.base import EventStrategy, Input, SignalStrategy, Strategy
+from botd.strategy.faults import MODULE, raised
 from botd.strategy.inputs import declared_inputs, reads_nothing
 from botd.strategy.ownership import exposure
 from botd.strategy.parameters import Parameter, check_parameters
@@ -67,7 +68,7 @@ class StrategyInfo:
             problem = strategy.validate()
             strategy.in_words()
         except (Exception, SystemExit) as error:  # a user's code may raise anything
-            raise InvalidError(f"strategy {self.name}: {type(error).__name__}: {error}") from None
+            raise InvalidError(f"strategy {self.name}: {raised(error)}") from None
         if problem:
             raise InvalidError(f"strategy {self.name}: {problem}")
         return values, strategy
@@ -184,7 +185,9 @@ class Registry:
         if own and self._user_dir is not None:
             return _trusted(name, self._user_dir), False
         known = self.names()
-        raise NotFoundError(f"{name}: no such strategy", did_you_mean(name, known, f"strategies: {', '.join(known)}"))
+        hint = did_you_mean(name, known, f"strategies: {', '.join(known)}")
+        where = f" (your own are looked for in {self._user_dir})" if self._user_dir is not None else ""
+        raise NotFoundError(f"{name}: no such strategy", hint + where)
 
 
 def _files(directory: Path | None) -> set[str]:
@@ -216,7 +219,7 @@ def _load(name: str, path: Path, builtin: bool) -> StrategyInfo:
         raise InvalidError(f"strategy {name}: {path} cannot be read: {error.strerror}") from None
     digest = _digest(source)
     run = exec if builtin else _exec_within_limit
-    module = _execute(name, path, source, f"_botd_strategy_{name}_{digest[:12]}", run)
+    module = _execute(name, path, source, f"{MODULE}{name}_{digest[:12]}", run)
     cls = _only_class(name, path, module)
     return StrategyInfo(
         name=name,

@@ -16,6 +16,7 @@ from botd.domain.candle import interval_ms
 from botd.domain.candles import Candles
 from botd.domain.errors import InvalidError
 from botd.strategy.base import SignalStrategy, Strategy
+from botd.strategy.faults import raised
 
 MOST_CANDLES = 1_000_000
 
@@ -41,7 +42,7 @@ def warmup_of(name: str, strategy: Strategy) -> int:
     try:
         needs = operator.index(strategy.warmup())
     except (Exception, SystemExit) as error:  # a user's code may raise anything
-        raise InvalidError(f"strategy {name}: warmup(): {type(error).__name__}: {error}") from None
+        raise InvalidError(f"strategy {name}: warmup(): {raised(error)}") from None
     if not 0 <= needs <= MOST_CANDLES:
         raise InvalidError(f"strategy {name}: warmup() must be from 0 to {MOST_CANDLES}, not {needs}")
     return needs

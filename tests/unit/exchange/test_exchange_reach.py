@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from botd.domain.order import OrderType, Side
 from botd.exchange import matching
-from botd.exchange.simulated_book import Book, RestingOrder
+from botd.exchange.simulated_book import Book, Reach, RestingOrder
 
 LANE = ("BTC/USDT", "1m")
 _levels = st.integers(1, 60).map(lambda cents: Decimal(cents) / 10)
@@ -60,6 +60,6 @@ def test_the_book_forgets_what_was_computed_when_an_order_comes_changes_or_goes(
         asset="USDT", unit=Decimal(5),
     )  # fmt: skip
     for change in (book.add, book.touch, lambda order: book.finish(order, order.status)):
-        book.reaches[LANE] = "computed"
+        book.reaches[LANE] = Reach(1.0, 2.0)
         change(order)
         assert not book.reaches

@@ -142,6 +142,29 @@ def test_after_a_manual_close_it_buys_again(context):
     assert {(order.side, order.price) for order in context.orders()} == {(Side.BUY, price) for price in (90, 95, 100)}
 
 
+def test_after_a_stop_or_a_close_far_above_the_market_it_waits_for_the_price(context):
+    context.fill(by_price(context, 100))
+    context.working.clear()
+    context.held = context.cost = Decimal(0)
+    context.candle(92.0)
+    assert {(order.side, order.price) for order in context.orders()} == {(Side.BUY, 90)}
+    context.candle(99.0)
+    assert {order.price for order in context.orders()} == {90, 95}
+
+
+def test_a_fill_is_answered_at_once_wherever_the_price_went(context):
+    context.fill(by_price(context, 100))
+    context.last = 94.0
+    context.fill(by_price(context, 105))
+    assert ("buy", "100", "2.49750") in working(context)
+
+
+def test_below_its_lowest_level_it_says_what_it_waits_for():
+    context = FakeContext(INFO.build(PARAMS), price=80.0)
+    context.strategy.on_start(context)
+    assert context.orders() == [] and context.notes["waits"].endswith("80 is not above the lowest level, 90")
+
+
 def test_an_order_whose_memory_was_lost_is_not_placed_twice(context):
     context.state.clear()
     context.candle(101.0)
