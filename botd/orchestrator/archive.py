@@ -11,6 +11,7 @@ import msgspec
 
 from botd.bot.bot import Bot
 from botd.domain.bot_spec import BotSpec
+from botd.domain.candle import bucket_start
 from botd.domain.clock import Clock, parse_time
 from botd.domain.decision import Decision
 from botd.domain.errors import NotFoundError
@@ -84,7 +85,10 @@ class Archive:
         """Return the row of the round trip that is under way."""
         market, position = bot.desk.market, bot.book.position
         quote = market.quote(bot.spec.symbol)
-        bar = 0 if bot.last_candle_ms is None else market.bar_index(*bot.lane, bot.last_candle_ms)
+        last = bot.last_candle_ms  # None: just started, and told of no candle yet
+        if last is None:
+            last = bucket_start(bot.desk.clock.now_ms(), bot.length_ms) - bot.length_ms
+        bar = market.bar_index(*bot.lane, last)
         price = None if quote is None else Decimal(repr(quote.bid))
         return queries.open_trade_row(position, bot.name, bar=max(bar, position.entry_bar), price=price)
 

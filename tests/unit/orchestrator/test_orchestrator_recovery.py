@@ -236,3 +236,22 @@ def test_books_of_the_ledger_are_exact(tmp_path: Path) -> None:
         await small.end()
 
     asyncio.run(script())
+
+
+@pytest.mark.parametrize("moments", [61, 62, 63])
+def test_an_open_trade_counts_its_candles_right_after_a_start(tmp_path: Path, moments: int) -> None:
+    async def told() -> list[int]:
+        small = SmallWorld(tmp_path, market(1))
+        world = await small.begin()
+        small.create("held", "dca", interval="5m", params={"every": "10m", "amount": "60", "take_profit": "5"})
+        await small.play(moments)
+        before = world.archive.open_trade(world.orchestrator.get("held"))["bars"]
+        await world.settlement.commit()
+        await small.end(killed=True)
+        world = await small.begin()
+        after = world.archive.open_trade(world.orchestrator.get("held"))["bars"]
+        await small.end()
+        return [before, after]
+
+    before, after = asyncio.run(told())
+    assert before == after > 3
