@@ -94,8 +94,9 @@ def first_lines(text: str, width: int, most: int) -> str:
 def fit(columns: Sequence[Column], cells: list[list[str]], width: int) -> tuple[list[int], list[str]]:
     """Return the numbers of the columns that fit, and the titles of those left out; shortens ``cells`` in place.
 
-    Columns without any content go first, then those with ``drop``, the lowest first, then the last ones. What stays
-    is cut only as far as it must: times get their room first, then names, then sentences.
+    Columns without any content go first, then those with ``drop``, the lowest first, then the last ones; where a wide
+    one left room, what went before it comes back. What stays is cut only as far as it must: times get their room
+    first, then names, then sentences.
     """
     natural = [
         max(display_width(column.title), *(display_width(line[i]) for line in cells))
@@ -105,13 +106,16 @@ def fit(columns: Sequence[Column], cells: list[list[str]], width: int) -> tuple[
     if _taken(natural, kept) <= width:
         return kept, []
     sizes = [_least(column, size) for column, size in zip(columns, natural, strict=True)]
-    left_out = []
+    gone: list[int] = []
     for index in _leaving(columns, cells):
         if _taken(sizes, kept) <= width:
             break
         kept.remove(index)
-        if any(line[index] for line in cells):
-            left_out.append(index)
+        gone.append(index)
+    for index in reversed(gone):
+        if _taken(sizes, [*kept, index]) <= width:
+            kept = sorted([*kept, index])
+    left_out = [index for index in gone if index not in kept and _says(index, cells)]
     _share(width - _taken(sizes, kept), kept, sizes, natural, columns)
     for line in cells:
         for index in kept:
@@ -164,6 +168,11 @@ def _taken(sizes: Sequence[int], kept: Sequence[int]) -> int:
 def _leaving(columns: Sequence[Column], cells: list[list[str]]) -> list[int]:
     """Return the columns in the order in which they go; the first one stays."""
     numbers = range(1, len(columns))
-    blank = [index for index in numbers if not any(line[index] for line in cells)]
+    blank = [index for index in numbers if not _says(index, cells)]
     named = sorted((i for i in numbers if columns[i].drop and i not in blank), key=lambda i: columns[i].drop)
     return [*blank, *named, *(i for i in reversed(numbers) if not columns[i].drop and i not in blank)]
+
+
+def _says(index: int, cells: list[list[str]]) -> bool:
+    """Tell whether a column has any content: ``-`` stands for none."""
+    return any(line[index] not in ("", "-") for line in cells)

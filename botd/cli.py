@@ -112,6 +112,8 @@ def launch(options: Options, serve: Serve | None, environ: MutableMapping[str, s
         make_private(config.state_dir / "logs")
         started = detach(keep=locks.descriptors, stderr=main_file(config), notifier=notifier)
         if isinstance(started, Outcome):
+            for warning in config.warnings if started.exit_code == 0 else ():
+                _tell(f"warning: {warning}")  # the log has it too, but who looks there after a start that went well
             return _report(started.exit_code, started.message, started.hint)
         return _serve(config, started, serve, environ, (locks, notifier), detached=True)
     finally:
@@ -177,13 +179,17 @@ def _tell_caller(readiness: Readiness, failure: tuple[int, str, str]) -> None:
 def _report(exit_code: int, message: str, hint: str = "") -> int:
     """Print what is wrong and its remedy, and return the exit code."""
     if message:
-        from botd.log_text import escape
-
-        sys.stderr.write(f"botd: error: {escape(message)}\n")
-        if hint:
-            sys.stderr.write(f"  hint: {escape(hint)}\n")
-        sys.stderr.flush()
+        _tell(f"error: {message}", hint)
     return exit_code
+
+
+def _tell(message: str, hint: str = "") -> None:
+    from botd.log_text import escape
+
+    sys.stderr.write(f"botd: {escape(message)}\n")
+    if hint:
+        sys.stderr.write(f"  hint: {escape(hint)}\n")
+    sys.stderr.flush()
 
 
 def _open_standard_streams() -> None:

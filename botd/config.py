@@ -372,7 +372,8 @@ def _enforce_paper(config: Config, test_mode: bool) -> Config:
     if not reason:
         lenient = config.risk["preset"] == "paper" and not config.testnet
         return dataclasses.replace(config, warnings=(*config.warnings, _LENIENT)) if lenient else config
-    warning = f"mode is paper, not live: {reason}"
+    remedy = "unset it" if test_mode else "give one by keys_file or a systemd credential, botd.yaml(5)"
+    warning = f"mode is paper, not live: {reason}; {remedy}"
     return dataclasses.replace(config, mode="paper", paper_reason=reason, warnings=(*config.warnings, warning))
 
 

@@ -186,21 +186,21 @@ def registry(checked: Config | None = None) -> Registry:
     return Registry(Path(places[0]), (checked or config()).strategies_dir)
 
 
-def strategies() -> list[dict[str, Any]]:
+def strategies(path: str | Path | None = None) -> list[dict[str, Any]]:
     """Return a row for every strategy; one that does not load has its reason in ``error``."""
-    return registry().describe()
+    return registry(config(path)).describe()
 
 
-def strategy(name: str) -> dict[str, Any]:
+def strategy(name: str, path: str | Path | None = None) -> dict[str, Any]:
     """Return one strategy with its parameters; NotFoundError names the nearest."""
-    return registry().load(name).describe()
+    return registry(config(path)).load(name).describe()
 
 
-def new_strategy(name: str) -> Path:
+def new_strategy(name: str, path: str | Path | None = None) -> Path:
     """Write a working strategy, and its test beside it, into the user's directory; returns the strategy's file."""
     from botd.strategy.scaffold import scaffold
 
-    checked = config()
+    checked = config(path)
     texts = scaffold(name)
     if name in registry(checked).names():
         raise ConflictError(f"strategy {name}: exists already", "choose another name")
@@ -270,7 +270,7 @@ def panic_place(path: str | Path | None = None) -> dict[str, Any]:
     """Return what panic would work on: ledger, socket, the pid of a botd that runs, warnings."""
     from botd.panic import place
 
-    return place(config(path))
+    return place(config(path), path is not None)
 
 
 def panic(path: str | Path | None, sell: bool, budget_s: float | None = None) -> dict[str, Any]:

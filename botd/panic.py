@@ -62,9 +62,12 @@ class Books(msgspec.Struct):
     """Why the positions are not known; empty where they are."""
 
 
-def place(checked: Config) -> dict[str, Any]:
-    """Return what panic would work on: ledger, the socket of its botd, the pid of one that runs, warnings."""
-    _refuse_paper(checked)
+def place(checked: Config, named: bool) -> dict[str, Any]:
+    """Return what panic would work on: ledger, the socket of its botd, the pid of one that runs, warnings.
+
+    ``named``: somebody gave this very configuration.
+    """
+    _refuse_paper(checked, named)
     pid = holder(checked.state_dir)
     return {
         "ledger": str(checked.state_dir / "ledger.db"),
@@ -110,10 +113,14 @@ def read_books(path: Path) -> Books:
     return books
 
 
-def _refuse_paper(checked: Config) -> None:
-    if checked.mode != "live":
-        why = f" ({checked.paper_reason})" if checked.paper_reason else ""
-        raise WrongStateError(f"this configuration trades on paper{why}: no order is on an exchange", "give --config")
+def _refuse_paper(checked: Config, named: bool = True) -> None:
+    if checked.mode == "live":
+        return
+    if checked.paper_reason:  # it may have traded live with a key that is missing here
+        fact = f"this configuration trades on paper ({checked.paper_reason}): nothing can be done at the exchange"
+        raise WrongStateError(fact, checked.warnings[-1])
+    hint = "botctl flatten halts and sells on paper" + ("" if named else "; give --config FILE where another is meant")
+    raise WrongStateError("this configuration trades on paper: no order is on an exchange", hint)
 
 
 async def _run(checked: Config, books: Books, sell: bool, budget_s: float, site: Site | None) -> dict[str, Any]:

@@ -157,7 +157,8 @@ class World:
         self.account.attend(self.gateway, lambda: self.settlement.commit_whole())
         self.portfolio = Portfolio(self.exchange, self.gateway, self.market, self._bots, currency, self.account.worth)
         key = config.keys.fingerprint if config.keys else ""
-        self.arming = Arming(self.clock, self.journal.event, mode=config.mode, testnet=config.testnet, key=key)
+        mode, paper = config.mode, config.paper_reason
+        self.arming = Arming(self.clock, self.journal.event, mode=mode, testnet=config.testnet, key=key, paper=paper)
 
     def _build_risk(self) -> None:
         self.settings = RiskSettings.from_config(dict(self.config.risk), self.config.mode)
@@ -358,9 +359,8 @@ class World:
         return "the market has ended" if self.player is not None and self.player.state == ENDED else ""
 
     def _live_refusal(self) -> str:
-        if self.config.keys is None:
-            return "no key"
-        return "" if self.config.mode == "live" else "this botd trades on paper"
+        on_paper = "" if self.config.mode == "live" else "this botd trades on paper"
+        return on_paper if self.config.keys is not None else "no key"
 
     def _bots(self) -> Collection[Bot]:
         return self.orchestrator.bots.values()

@@ -65,7 +65,7 @@ def _close(session: Session, names: tuple[str, ...], keep_running: bool) -> int:
 def flatten_command(session: Session, symbol: str | None, yes: bool) -> int:
     """Halt, then sell everything; asks first.
 
-    Entries stay halted until botctl release.
+    Entries stay halted until botctl release, with --symbol where it was given here.
 
     \b
     Example:
@@ -74,7 +74,10 @@ def flatten_command(session: Session, symbol: str | None, yes: bool) -> int:
     """
     confirm(session, f"halt {symbol or 'the account'} and sell everything held", yes)
     result = session.call("flatten", {"symbol": symbol} if symbol else {}, SLOW_TIMEOUT_S)
-    return _show(session, result["rows"], bool(result.get("done", True)), "nothing was held; halted")
+    code = _show(session, result["rows"], bool(result.get("done", True)), "nothing was held")
+    release = f"botctl release --symbol {symbol}" if symbol else "botctl release"
+    session.say(f"{symbol or 'the account'} is halted: no entries until {release}")
+    return code
 
 
 def _show(session: Session, rows: list[Row], done: bool, none: str) -> int:

@@ -56,7 +56,7 @@ def spec_of(name: str, options: dict[str, Any]) -> dict[str, Any]:
     how = how_of(options)
     stop = how["stop_loss"] or how["trailing_stop"] or how["atr_stop"]
     if how["risk_per_trade"] is not None and stop is None:
-        raise Fault(USAGE, "--risk-per-trade needs a stop", "add --stop-loss 2% or --trailing-stop 2%")
+        raise Fault(USAGE, "--risk-per-trade needs a stop", "add --stop-loss 2%, --trailing-stop 2% or --atr-stop 3x14")
     return {
         "name": name,
         "strategy": options["strategy"],

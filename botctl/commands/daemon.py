@@ -56,8 +56,8 @@ def config_option(function: Any) -> Any:
 def daemon_start(session: Session, config: str | None) -> int:
     """Start botd in the background; returns when it answers.
 
-    It says where its socket and its state are, and what is wrong with its ledger; an endpoint that names another
-    socket is refused.
+    It says where its socket and its state are, and what is wrong with its configuration or its ledger; an endpoint
+    that names another socket is refused.
 
     \b
     Example:

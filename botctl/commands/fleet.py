@@ -22,6 +22,8 @@ _NUMBERED = (
     (re.compile(r"^bots\[(?P<bot>\d+)\][.:] ?"), ""),
     (re.compile(r"^unknown argument (?P<key>.+) in bots\[(?P<bot>\d+)\]$"), r"unknown key \g<key>"),
 )
+_RUNNING = re.compile(r"unknown key '(start|started|run|running|stop|stopped|state|desired|enabled)'")
+_WHETHER_IT_RUNS = "a fleet says what a bot is, not whether it runs: leave it out; then botctl start NAME"
 
 
 @click.command("apply")
@@ -62,7 +64,9 @@ def _apply(session: Session, path: str, bots: list[Row], plan: bool) -> Row:
     except Fault as fault:
         if fault.code in ("", "UNAVAILABLE"):
             raise
-        raise Fault(fault.exit_code, f"{path}: {_named(fault.message, bots)}", fault.hint, fault.code) from None
+        message = _named(fault.message, bots)
+        hint = _WHETHER_IT_RUNS if _RUNNING.search(message) else fault.hint
+        raise Fault(fault.exit_code, f"{path}: {message}", hint, fault.code) from None
     return outcome
 
 

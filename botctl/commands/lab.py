@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from botctl.cells import Column
 from botctl.completion import complete_strategy
 from botctl.exit_codes import OK, USAGE, Fault
-from botctl.offline_calls import offline
+from botctl.offline_calls import config_option, offline
 from botctl.output import Row, is_table, output_options, show_object, show_rows, table
 from botctl.session import Session, clean
 
@@ -30,8 +32,9 @@ PARAMETERS = [
 @click.command("strategies")
 @click.argument("name", required=False, metavar="[NAME]", shell_complete=complete_strategy)
 @click.option("--new", "new", metavar="NAME", help="Write a strategy to fill in, and a test for it.")
+@config_option("The configuration that says where strategies_dir is.")
 @output_options
-def strategies_command(session: Session, name: str | None, new: str | None) -> int:
+def strategies_command(session: Session, name: str | None, new: str | None, config: Path | None) -> int:
     """List strategies, show the parameters of one, or begin a new one.
 
     \b
@@ -43,12 +46,12 @@ def strategies_command(session: Session, name: str | None, new: str | None) -> i
     if new is not None:
         if name is not None:
             raise Fault(USAGE, "NAME and --new exclude each other")
-        written = offline("new_strategy", new)
+        written = offline("new_strategy", new, config)
         show_object(session, {"path": str(written)}, lambda value: f"written: {clean(value['path'])}\n")
     elif name is not None:
-        show_object(session, offline("strategy", name), lambda value: _text(session, value))
+        show_object(session, offline("strategy", name, config), lambda value: _text(session, value))
     else:
-        rows = offline("strategies")
+        rows = offline("strategies", config)
         show_rows(session, [_short(row) for row in rows] if is_table(session) else rows, STRATEGIES)
         if is_table(session):
             for row in filter(lambda row: row.get("error"), rows):

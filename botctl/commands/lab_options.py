@@ -14,7 +14,7 @@ from botctl.exit_codes import USAGE, Fault
 from botctl.session import Session
 from botctl.terms import how_of, how_options
 
-config_option = offline_calls.config_option("The configuration that says where data_dir is.")
+config_option = offline_calls.config_option("The configuration that says where data_dir and strategies_dir are.")
 set_option = click.option(
     "--set", "params", type=KeyValue(), multiple=True, help="A parameter of the strategy: period=21, rsi.period=21."
 )

@@ -101,7 +101,7 @@ def _help(row: Row, before: Row) -> str:
 def _limit(row: Row) -> str:
     """Return a limit with its unit: ``3%``, ``10 s``, ``20``."""
     value, unit = row.get("value"), str(row.get("unit") or "")
-    if isinstance(value, (int, float)) and unit.startswith("%"):
+    if isinstance(value, (int, float)) and (unit.startswith("%") or unit == "quote"):  # amounts come as text
         return f"{value:g}%"
     return f"{text(value)} {unit}" if unit in ("s", "per second") and value != "off" else text(value)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from copy import copy
 from typing import Any
 
 import click
@@ -15,21 +16,21 @@ from botctl.output import Row, output_options, show_rows
 from botctl.session import Session
 
 ORDERS = [
-    Column("client_order_id", "ORDER", drop=3),
+    Column("client_order_id", "ORDER"),
     Column("exchange_order_id", wide=True),
     Column("bot"),
     Column("symbol"),
     Column("side"),
-    Column("type", drop=5),
+    Column("type", drop=3),
     Column("quantity", form=exact),
-    Column("price", form=exact, drop=1),
+    Column("price", form=exact, drop=4),
     Column("stop_price", "STOP", exact, wide=True),
-    Column("filled", form=exact, drop=2),
+    Column("filled", form=exact, drop=1),
     Column("average", form=exact, drop=6),
     Column("status"),
-    Column("created", form=moment, drop=4),
+    Column("created", form=moment, drop=5),
     Column("updated", form=moment, wide=True),
-    Column("reason", prose=16, one_line=True),
+    Column("reason", prose=16, one_line=True, drop=2),
 ]
 FILLS = [
     Column("time", form=moment),
@@ -65,11 +66,11 @@ POSITIONS = [
     Column("side", wide=True),
     Column("quantity", form=exact),
     Column("entry_price", "ENTRY", exact),
-    Column("value", form=money, drop=3),
+    Column("value", form=money, drop=1),
     Column("unrealized_pnl", "OPEN PNL", gain, paint="sign"),
     Column("stop", form=exact),
-    Column("target", form=exact, drop=2),
-    Column("guard", drop=1),
+    Column("target", form=exact, drop=3),
+    Column("guard", drop=2),
     Column("guard_detail", "GUARDED BY", wide=True, prose=12),
     Column("opened", form=moment, wide=True),
 ]
@@ -113,7 +114,10 @@ def history(session: Session, cmd: str, filters: Row, most: int | None) -> list[
 
 
 def _list(session: Session, cmd: str, columns: list[Column], filters: Row, most: int | None, name: str) -> int:
-    rows = history(session, cmd, filters, most)
+    return _show(session, cmd, history(session, cmd, filters, most), columns, name)
+
+
+def _show(session: Session, cmd: str, rows: list[Row], columns: list[Column], name: str) -> int:
     banner = session.world() if rows else ""
     show_rows(session, rows, columns, name=name, empty=f"no {cmd}", banner=banner)
     return OK
@@ -137,7 +141,18 @@ def orders_command(session: Session, most: int | None, working: bool, **filters:
       botctl orders --open
       botctl orders alpha --since 1h
     """
-    return _list(session, "orders", ORDERS, {**filters, "open": working}, most, "client_order_id")
+    rows = history(session, "orders", {**filters, "open": working}, most)
+    return _show(session, "orders", rows, _order_columns(rows, working), "client_order_id")
+
+
+def _order_columns(rows: list[Row], working: bool) -> list[Column]:
+    """Return the columns: working orders have their price to the last (and are open all), refused ones the reason."""
+    refused = any(row.get("status") in ("denied", "rejected") for row in rows)
+    drops = {"price": 0, "status": 4} if working else {"reason": 0} if refused else {}
+    columns = [copy(column) for column in ORDERS]
+    for column in columns:
+        column.drop = drops.get(column.key, column.drop)
+    return columns
 
 
 @click.command("fills")

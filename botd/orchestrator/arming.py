@@ -19,6 +19,7 @@ from botd.ledger.records import amount
 
 SPACE = "live"
 _ROW = "armed"
+NO_KEY = "give one by keys_file or a systemd credential, botd.yaml(5)"
 HINT = "a person arms it: botctl live arm [--max-capital N] [--for 30d]"
 
 
@@ -35,20 +36,24 @@ class Armed(msgspec.Struct, frozen=True, kw_only=True):
 class Arming:
     """Whether entries may go out with real money."""
 
-    def __init__(self, clock: Clock, journal: Callable[[Event], None], *, mode: str, testnet: bool, key: str) -> None:
-        """``key`` is the fingerprint of the API key, empty without one; ``journal`` writes an event."""
+    def __init__(
+        self, clock: Clock, journal: Callable[[Event], None], *, mode: str, testnet: bool, key: str, paper: str = ""
+    ) -> None:
+        """``key`` is the fingerprint of the API key, empty without one; ``journal`` writes an event; ``paper`` says why
+        mode is paper where live is configured."""
         self._clock = clock
         self._journal = journal
         self._mode = mode
         self._testnet = testnet
         self._key = key
+        self._paper = paper
         self._armed: Armed | None = None
         self._changes: dict[str, str | None] = {}
 
     def refusal(self) -> str:
         """Return why live entries may not go now, empty where they may."""
         if self._mode != "live":
-            return "this botd trades on paper (mode: paper)"
+            return f"this botd trades on paper{', not live: ' + self._paper if self._paper else ' (mode: paper)'}"
         if self._testnet:
             return ""
         armed = self._armed
@@ -67,10 +72,13 @@ class Arming:
 
     def arm(self, *, max_capital: Decimal | None, for_ms: int | None, by: str) -> dict[str, Any]:
         """Arm for the present key; UnavailableError where there is nothing to arm."""
+        if self._mode != "live" and self._paper:
+            remedy = NO_KEY if self._paper == "no key" else "unset it"
+            raise UnavailableError(self.refusal(), f"{remedy}; live also wants a state_dir that no botd on paper used")
         if self._mode != "live":
             raise UnavailableError("this botd trades on paper", "live wants mode: live and a state_dir of its own")
         if not self._key:
-            raise UnavailableError("there is no API key to arm", "give one by keys_file or a systemd credential")
+            raise UnavailableError("there is no API key to arm", NO_KEY)
         now = self._clock.now_ms()
         until = None if for_ms is None else now + for_ms
         self._set(Armed(key=self._key, since_ms=now, by=by, until_ms=until, max_capital=max_capital), "live.armed")

@@ -24,7 +24,7 @@ from botd.ledger.accounting import BotBook
 from botd.ledger.records import BotRecord
 from botd.orchestrator.bot_factory import BotFactory, Kept
 from botd.orchestrator.portfolio import labels_match
-from botd.orchestrator.specs import difference
+from botd.orchestrator.specs import difference, in_words
 
 logger = logging.getLogger("botd.orchestrator")
 
@@ -321,8 +321,8 @@ class Orchestrator:
         result = "unchanged"
         if changed:
             if not replace:
-                what = ", ".join(f"{key} {old} -> {new}" for key, (old, new) in changed.items())
-                raise ConflictError(f"{bot.name}: exists with another spec ({what})", "use --replace, or botctl set")
+                what = f"exists with another spec ({in_words(changed)})"
+                raise ConflictError(f"{bot.name}: {what}", "use --replace, or botctl set")
             bot = self.change(bot, spec)
             result = "replaced"
         return (self.start(bot) if start else bot), result

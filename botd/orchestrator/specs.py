@@ -76,7 +76,9 @@ class SpecParser:
         stops = {**self._atr_stop(name, raw.get("atr_stop")), "time_stop": self._time_stop(name, raw.get("time_stop"))}
         guarded = fractions["stop_loss"] or fractions["trailing_stop"] or "atr_stop" in stops
         if fractions["risk_per_trade"] is not None and not guarded:
-            raise InvalidError(f"{name}: --risk-per-trade needs a stop", "add --stop-loss 2% or --trailing-stop 1.5%")
+            raise InvalidError(
+                f"{name}: --risk-per-trade needs a stop", "add --stop-loss 2%, --trailing-stop 1.5% or --atr-stop 3x14"
+            )
         mode = str(raw.get("mode") or "paper")
         if mode not in ("paper", "live"):
             raise InvalidError(f"{name}: mode must be paper or live, not {mode!r}")
@@ -230,6 +232,12 @@ def difference(old: BotSpec, new: BotSpec) -> dict[str, list[Any]]:
     return {
         key: [before.get(key), after.get(key)] for key in sorted({*before, *after}) if before.get(key) != after.get(key)
     }
+
+
+def in_words(changes: Mapping[str, list[Any]]) -> str:
+    """Return a difference as ``capital 1000 -> 500, stop_loss none -> 0.02``."""
+    sides = {key: ["none" if side is None else side for side in both] for key, both in changes.items()}
+    return ", ".join(f"{key} {old} -> {new}" for key, (old, new) in sides.items())
 
 
 def _flat(spec: BotSpec) -> dict[str, Any]:

@@ -313,6 +313,9 @@ def halt_and_reduce(botd: Rising) -> None:
     assert botd.run("halt").stdout == "account  reduce -> halted\n"
 
 
+HALTED = "the account is halted: no entries until botctl release\n"
+
+
 def test_flatten_asks_halts_first_and_sells_everything(fleet: Rising) -> None:
     holders = [row["name"] for row in fleet.json("ls") if row["position"]]
     assert len(holders) >= 2
@@ -320,8 +323,12 @@ def test_flatten_asks_halts_first_and_sells_everything(fleet: Rising) -> None:
     assert on_terminal(fleet, "n\n", "flatten") == 1
     assert [row["name"] for row in fleet.json("ls") if row["position"]] == holders
     assert on_terminal(fleet, "y\n", "flatten", "--symbol", "ETH/USDT") == 0
+    again = fleet.run("flatten", "--symbol", "ETH/USDT", "--yes").stderr
+    assert again.endswith("ETH/USDT is halted: no entries until botctl release --symbol ETH/USDT\n")
     assert fleet.position("ether") is None and fleet.position("zeta") is not None
-    sold = fleet.run("flatten", "--yes").stdout.splitlines()
+    flat = fleet.run("flatten", "--yes")
+    assert flat.stderr == HALTED
+    sold = flat.stdout.splitlines()
     assert [line.split()[:2] for line in sold] == [[name, "sold"] for name in holders if name != "ether"]
     assert fleet.json("positions") == []
     states = next(row for row in fleet.json("risk", "show") if row["control"] == "trading_state")
@@ -330,7 +337,7 @@ def test_flatten_asks_halts_first_and_sells_everything(fleet: Rising) -> None:
     topics = [row["topic"] for row in seen]
     assert topics.index("risk.state") < topics.index("trade.closed", topics.index("risk.state"))
     nothing = fleet.run("flatten", "--yes")
-    assert (nothing.returncode, nothing.stdout, nothing.stderr) == (0, "", "nothing was held; halted\n")
+    assert (nothing.returncode, nothing.stdout, nothing.stderr) == (0, "", f"nothing was held\n{HALTED}")
     fleet.run("release")
     fleet.run("release", "--symbol", "ETH/USDT")
 

@@ -104,6 +104,17 @@ def test_it_returns_when_ready_and_the_daemon_is_on_its_own(launcher: Launcher) 
     assert launcher.log().rstrip().endswith("stopping")
 
 
+def test_a_start_that_goes_well_warns_of_its_configuration_on_the_callers_terminal(
+    launcher: Launcher, tmp_path: Path
+) -> None:
+    (tmp_path / "b.yaml").write_text("mode: live\nmarket: {source: exchange}\n")
+    done = launcher.run("serve", env={"BOTD_CONFIG": str(tmp_path / "b.yaml")})
+    assert (done.returncode, done.stdout) == (0, "")
+    remedy = "give one by keys_file or a systemd credential, botd.yaml(5)"
+    assert done.stderr == f"botd: warning: mode is paper, not live: no key; {remedy}\n"
+    assert "WARN  botd.cli: mode is paper, not live: no key" in launcher.log()
+
+
 def test_the_daemon_keeps_nothing_of_its_caller(launcher: Launcher) -> None:
     reader, writer = os.pipe()
     with os.fdopen(reader) as end:

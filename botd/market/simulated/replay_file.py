@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 
 from botd.domain.candle import INTERVALS, interval_ms
 from botd.domain.candles import Candles, finest_decimal
-from botd.domain.clock import parse_time
+from botd.domain.clock import parse_time, rfc3339
 from botd.domain.errors import ConfigError, InvalidError
 
-_EXPECTED = "expected the columns open_time_ms,open,high,low,close,volume, or Binance's 12 without a header"
+_EXPECTED = "expected the columns time,open,high,low,close,volume, or Binance's 12 without a header"
 _GET_AGAIN = "fetch the file again, or set another one under market.files"
 _BINANCE_COLUMNS = (11, 12)
 _TIME_NAMES = (
@@ -132,7 +132,7 @@ def _layout(path: Path, text: str) -> tuple[int, str, int, list[int]]:
     for choices in (*_NAMES, _VOLUME_NAMES):
         found = [names.index(choice) for choice in choices if choice in names]
         if not found:
-            name = "open_time_ms" if choices is _TIME_NAMES else choices[0]
+            name = "time" if choices is _TIME_NAMES else choices[0]
             raise ConfigError(f"{path}: line 1: no column named {name!r} in the header", _EXPECTED)
         wanted.append(found[0])
     return 1, rest, len(cells), wanted
@@ -224,16 +224,19 @@ def _times(lines: _Lines, raw: NDArray[np.float64], interval: str) -> tuple[NDAr
     step = np.diff(published)
     if (step <= 0).any():
         row = int((step <= 0).argmax()) + 1
+        told = [rfc3339(int(moment)) for moment in published[row - 1 : row + 1]]
         if step[row - 1] == 0:
-            raise lines.error(row, f"the candle of {published[row]} is there twice", "remove the duplicate lines")
-        raise lines.error(row, f"{published[row]} comes after {published[row - 1]}", "sort the file by open time")
+            raise lines.error(row, f"the candle of {told[1]} is there twice", "remove the duplicate lines")
+        raise lines.error(row, f"{told[1]} comes after {told[0]}", "sort the file by open time")
     time = published - published % length
     moved = int((time != published).sum())
     if len(time) > 1:
         _check_interval(lines, time, step, interval)
     if moved and ((moved == len(time) and len(time) > 1) or (np.diff(time) <= 0).any()):
         row = int((time != published).argmax())
-        raise lines.error(row, f"{published[row]} is not a multiple of {interval}", _interval_hint(lines, step))
+        raise lines.error(
+            row, f"{rfc3339(int(published[row]))} is not a multiple of {interval}", _interval_hint(lines, step)
+        )
     time.setflags(write=False)
     return time, moved
 

@@ -188,11 +188,17 @@ def test_what_is_no_candle_is_refused_with_its_time(spoil: Callable[[Candles], C
     [
         ("", "the file is empty"),
         ("open_time_ms,open,high,low,close,volume\n", "no candles in it"),
-        ("a,b,c\n1,2,3\n", "no column named 'open_time_ms'"),
+        ("a,b,c\n1,2,3\n", "no column named 'time'"),
         ("1704067200000,1,2,1,1\n", "5 columns and no header"),
         ("1704067200000,1,2,1,x,1\n1704067260000,1,2,1,1,1\n", "line 1: 'x' is not a number"),
-        ("1704067200000,1,2,1,1,1\n1704067200000,1,2,1,1,1\n", "line 2: the candle of 1704067200000 is there twice"),
-        ("1704067260000,1,2,1,1,1\n1704067200000,1,2,1,1,1\n", "line 2: 1704067200000 comes after"),
+        (
+            "1704067200000,1,2,1,1,1\n1704067200000,1,2,1,1,1\n",
+            "line 2: the candle of 2024-01-01T00:00:00Z is there twice",
+        ),
+        (
+            "1704067260000,1,2,1,1,1\n1704067200000,1,2,1,1,1\n",
+            "line 2: 2024-01-01T00:00:00Z comes after 2024-01-01T00:01:00Z",
+        ),
         ("1704067200000,1,1,2,1,1\n1704067260000,1,2,1,1,1\n", "line 1: high is below low"),
         ("1704067200000,1,2,1,nan,1\n1704067260000,1,2,1,1,1\n", "line 1: a value is not a finite number"),
         ("1704067200000,1,2,1,1,1\n1704067500000,1,2,1,1,1\n", "candles are 5 minutes apart, --interval is 1m"),

@@ -52,6 +52,20 @@ def test_a_refusal_names_the_file_and_the_bot(botctl, botd, fleet: Path, said: s
     assert (result.code, result.err) == (2, f"botctl: error: {fleet}: {told}\n  hint: mend it\n")
 
 
+@pytest.mark.parametrize("key", ["start", "running", "state"])
+def test_a_key_that_would_say_whether_a_bot_runs_is_answered_with_the_verb(botctl, botd, fleet: Path, key: str) -> None:
+    def refuse(args: object) -> None:
+        raise Refusal("INVALID", f"unknown argument {key!r} in bots[0]", "did you mean strategy?")
+
+    botd.handlers["apply"] = refuse
+    result = botctl("apply", "-f", str(fleet))
+    assert (result.code, result.err.splitlines()[0]) == (
+        2,
+        f"botctl: error: {fleet}: bot alpha: unknown key {key!r}",
+    )
+    assert "not whether it runs" in result.err and "botctl start NAME" in result.err
+
+
 def test_a_verb_looked_for_under_daemon_is_named(botctl) -> None:
     result = botctl("daemon", "logs")
     assert (result.code, result.err) == (

@@ -73,6 +73,13 @@ def test_a_column_without_content_goes_first_and_is_not_missed():
     assert fit(columns, [["aaaa", "bbbb", ""]], 12) == ([0, 1], [])
 
 
+def test_a_column_of_dashes_has_no_content_and_what_fits_after_all_comes_back():
+    columns = [Column("name"), Column("b"), Column("c", drop=1)]
+    assert fit(columns, [["aaaa", "-", "cccc"]], 11) == ([0, 2], [])
+    columns = [Column("name"), Column("b", drop=2), Column("c", drop=1)]
+    assert fit(columns, [["aaaa", "b" * 9, "cccc"]], 12) == ([0, 2], ["B"])
+
+
 def test_sentences_are_cut_before_names_and_share_what_is_left():
     columns = [Column("name"), Column("one", prose=10, one_line=True), Column("two", prose=10, one_line=True)]
     cells = [[LONG[:20], PROSE, PROSE]]
@@ -158,6 +165,35 @@ def bots(botd):
     ]
     botd.handlers["ls"] = lambda args: {"rows": rows, "next": None}
     return rows
+
+
+def order(**changes):
+    row = {"client_order_id": "PEAX7T-4-18-36", "bot": "ema_cross", "symbol": "ETH/USDT", "side": "sell"}
+    row |= {"type": "limit", "quantity": "0.3052", "price": "3034.76", "filled": "0", "average": None}
+    return {**row, "status": "open", "created": "2026-01-01T08:57:00Z", "reason": "take_profit", **changes}
+
+
+@pytest.mark.parametrize(
+    ("words", "row", "shown", "missing"),
+    [
+        ("orders --open", {}, "PRICE CREATED", "AVERAGE"),
+        ("orders --open", {"filled": "0.1", "average": "3034.76"}, "PRICE", "REASON"),
+        ("orders", {"bot": "alpha", "average": "3035.1", "price": None, "status": "filled"}, "AVERAGE CREATED", "TYPE"),
+        ("orders", {"status": "denied", "price": None, "reason": "MAX_EXPOSURE: 4000 is above"}, "REASON", "AVERAGE"),
+    ],
+)
+def test_orders_on_80_columns_keep_what_says_most_of_them(terminal, botd, words, row, shown, missing):
+    botd.handlers["orders"] = lambda args: {"rows": [order(**row)] * 2, "next": None}
+    titles = terminal(80, *words.split())[1][1].split()
+    assert set(shown.split()) <= set(titles) and missing not in titles
+
+
+def test_positions_on_80_columns_keep_stop_and_target(terminal, botd):
+    row = {"bot": "ema_cross", "symbol": "ETH/USDT", "quantity": "0.3319", "entry_price": "2994.23637"}
+    row |= {"value": "994.89", "unrealized_pnl": "1.1", "stop": "2934.3516426", "target": "3084.0634611"}
+    botd.handlers["positions"] = lambda args: {"rows": [{**row, "guard": "botd"}], "next": None}
+    lines = terminal(80, "positions")[1]
+    assert lines[1].split()[-2:] == ["STOP", "TARGET"] and lines[-1] == "-o wide shows also: VALUE, GUARD"
 
 
 def test_ls_on_80_columns_shows_what_matters_and_says_what_it_left_out(terminal, bots):

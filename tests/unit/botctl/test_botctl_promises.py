@@ -25,9 +25,32 @@ def test_risk_set_tells_a_share_from_an_amount(botctl: Any, botd: FakeBotd) -> N
     row = {"control": "max_order_value", "scope": "account", "units": {"value": "% or quote"}, "result": "changed"}
     botd.handlers["risk.set"] = lambda args: {"rows": [{**row, "before": {"value": 100.0}, "after": {"value": "100"}}]}
     assert botctl("risk", "set", "max_order_value=100").out == ("max_order_value  account  value=100% -> value=100\n")
+    exposure = {"control": "max_exposure", "scope": "account", "units": {"value": "quote"}, "result": "changed"}
+    botd.handlers["risk.set"] = lambda args: {
+        "rows": [{**exposure, "before": {"value": 50.0}, "after": {"value": "5e3"}}]
+    }
+    assert botctl("risk", "set", "max_exposure=5000").out == "max_exposure  account  value=50% -> value=5e3\n"
     rate = {"control": "rate_limit", "scope": "account", "units": {"bot": "per second"}, "result": "changed"}
     botd.handlers["risk.set"] = lambda args: {"rows": [{**rate, "before": {"bot": 2}, "after": {"bot": 2.5}}]}
     assert botctl("risk", "set", "rate_limit.bot=2.5").out.endswith("bot=2 per second -> bot=2.5 per second\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "scope", "release"),
+    [
+        ("flatten --yes", "the account", "botctl release"),
+        ("flatten --yes --symbol ETH/USDT", "ETH/USDT", "botctl release --symbol ETH/USDT"),
+    ],
+)
+def test_flatten_says_what_is_halted_now_and_what_ends_it(
+    botctl: Any, botd: FakeBotd, words: str, scope: str, release: str
+) -> None:
+    row = {"name": "dca", "symbol": "ETH/USDT", "sold": "0.0841", "remaining": "0", "detail": ""}
+    told = f"{scope} is halted: no entries until {release}\n"
+    for rows, out, err in (([row], "dca  sold 0.0841\n", told), ([], "", "nothing was held\n" + told)):
+        botd.handlers["flatten"] = lambda args, rows=rows: {"rows": rows, "done": True}
+        result = botctl(*words.split())
+        assert (result.code, result.out, result.err) == (0, out, err)
 
 
 @pytest.mark.parametrize("words", ["a --for state=runing", "a --for desired=failed", "--for health=good"])

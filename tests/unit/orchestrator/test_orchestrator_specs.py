@@ -65,7 +65,12 @@ BAD = [
     ({"take_profit": "1.01"}, InvalidError, "alpha: --take-profit must be above 0 % and at most 100 %, not 101 %", ""),
     ({"fraction": "-0.1"}, InvalidError, "alpha: --fraction must be above 0 % and at most 100 %, not -10 %", ""),
     ({"fraction": "0.5", "risk_per_trade": "0.01", "stop_loss": "0.1"}, InvalidError, "exclude each other", ""),
-    ({"risk_per_trade": "0.01"}, InvalidError, "alpha: --risk-per-trade needs a stop", "add --stop-loss 2%"),
+    (
+        {"risk_per_trade": "0.01"},
+        InvalidError,
+        "alpha: --risk-per-trade needs a stop",
+        "add --stop-loss 2%, --trailing-stop 1.5% or --atr-stop 3x14",
+    ),
     ({"atr_stop": "3y14"}, InvalidError, "alpha: --atr-stop must be a multiple of ATR such as 3x14", ""),
     ({"atr_stop": "0x14"}, InvalidError, "alpha: --atr-stop must be a multiple of ATR such as 3x14", ""),
     ({"atr_stop": "3x0"}, InvalidError, "ATR over 1 to 10000 candles), not 3x0", ""),

@@ -32,6 +32,8 @@ def test_create_twice_is_unchanged_and_with_another_spec_a_conflict_unless_repla
         other = changed(bot, capital=Decimal(2000))
         with pytest.raises(ConflictError, match="capital 1000 -> 2000"):
             orchestrator.create(other, start=False, replace=False)
+        with pytest.raises(ConflictError, match=r"\(take_profit none -> 0\.02\)"):
+            orchestrator.create(changed(bot, take_profit=Decimal("0.02")), start=False, replace=False)
         assert orchestrator.create(other, start=False, replace=True) == (bot, "replaced")
         assert (bot.spec.capital, bot.book.cash, bot.number) == (2000, 2000, 1)
 

@@ -170,7 +170,8 @@ LIVE = "mode: live\nmarket: {source: exchange}"
 def test_live_needs_a_key_and_says_why_it_is_paper() -> None:
     config = read(LIVE)
     assert (config.mode, config.paper_reason) == ("paper", "no key")
-    assert config.warnings == ("mode is paper, not live: no key",)
+    remedy = "give one by keys_file or a systemd credential, botd.yaml(5)"
+    assert config.warnings == (f"mode is paper, not live: no key; {remedy}",)
     assert read(LIVE, dict(KEYS)).mode == "live"
 
 
@@ -190,6 +191,7 @@ def test_the_limits_of_paper_on_real_money_are_warned_of() -> None:
 def test_test_mode_forces_paper_and_its_opposite_makes_nothing_live() -> None:
     forced = read(LIVE, {**KEYS, "BINANCE_TEST_MODE": "true"})
     assert (forced.mode, forced.paper_reason) == ("paper", "BINANCE_TEST_MODE is set")
+    assert forced.warnings[-1] == "mode is paper, not live: BINANCE_TEST_MODE is set; unset it"
     assert read("", {**KEYS, "BINANCE_TEST_MODE": "false"}).mode == "paper"
 
 

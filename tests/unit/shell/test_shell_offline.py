@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from botctl.cli import run
 from botd import offline
-from botd.domain.errors import ConfigError, ConflictError, InvalidError, NotFoundError
+from botd.domain.errors import ConfigError, ConflictError, InvalidError, NotFoundError, WrongStateError
 
 Row = dict[str, str]
 
@@ -152,3 +153,31 @@ def test_strategies_are_listed_shown_and_begun(home: Path) -> None:
             offline.new_strategy(taken)
     with pytest.raises(InvalidError):
         offline.new_strategy("../evil")
+
+
+def test_strategies_are_those_of_the_configuration_that_is_named(home: Path) -> None:
+    (home / "b.yaml").write_text("strategies_dir: ./mine\n")
+    assert run(["strategies", "--new", "my_idea", "--config", str(home / "b.yaml")]) == 0
+    assert sorted(path.name for path in (home / "mine").iterdir()) == ["my_idea.py", "test_my_idea.py"]
+    assert "my_idea" in {row["name"] for row in offline.strategies(home / "b.yaml")}
+    assert offline.strategy("my_idea", home / "b.yaml")["builtin"] is False
+    with pytest.raises(NotFoundError) as caught:
+        offline.strategy("my_idea")
+    assert caught.value.hint.endswith(f"(your own are looked for in {home}/.config/botd/strategies)")
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("mode: paper", "botctl flatten halts and sells on paper"),
+        ("mode: live\nmarket: {source: exchange}", "mode is paper, not live: no key; give one by keys_file"),
+    ],
+)
+def test_panic_on_paper_has_a_hint_that_fits(home: Path, monkeypatch: pytest.MonkeyPatch, text: str, hint: str) -> None:
+    (home / "b.yaml").write_text(text)
+    with pytest.raises(WrongStateError, match="trades on paper") as caught:
+        offline.panic_place(home / "b.yaml")
+    assert caught.value.hint.startswith(hint) and "--config" not in caught.value.hint
+    with pytest.raises(WrongStateError) as caught:
+        offline.panic_place()
+    assert caught.value.hint.endswith("give --config FILE where another is meant")

@@ -85,10 +85,11 @@ def test_parameters_that_do_not_fit_together_are_refused(registry):
         registry.load("macd").build({"fast": 26, "slow": 12})
 
 
-def test_an_unknown_strategy_is_answered_with_the_nearest_name(registry):
+def test_an_unknown_strategy_is_answered_with_the_nearest_name(registry, user_dir):
     with pytest.raises(NotFoundError) as caught:
         registry.load("mcad")
-    assert (caught.value.message, caught.value.hint) == ("mcad: no such strategy", "did you mean macd?")
+    where = f"(your own are looked for in {user_dir})"
+    assert (caught.value.message, caught.value.hint) == ("mcad: no such strategy", f"did you mean macd? {where}")
 
 
 @pytest.mark.parametrize("name", ["../rsi", "Rsi", "rsi.py", "", "1st", "a" * 65, "rsi/x", "__init__"])
