@@ -7,8 +7,10 @@ ends it with what it has. Where the sets are played (threads here, processes, a 
 from __future__ import annotations
 
 import hashlib
+import signal
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -276,10 +278,11 @@ class Sweep:
                 left.append((number, chosen))
         for k, played in play([chosen for _, chosen in left]) if left else ():
             number = left[k][0]
-            file.add(self._key(number), played)
-            self._take(found, number, played)
-            if not self.done % _FLUSH_EVERY:
-                file.flush()
+            with undivided():  # what the file has, is counted and ranked
+                file.add(self._key(number), played)
+                self._take(found, number, played)
+                if not self.done % _FLUSH_EVERY:
+                    file.flush()
             self._tell(self.done - self.known, self.total - self.known, "")
         return [found[number] for number in numbers]
 
@@ -311,3 +314,19 @@ class Sweep:
             given.update(zip(new, played, strict=True))
             self.done += len(batch) - len(new)
             chooser.tell([given[point] for point in batch])
+
+
+@contextmanager
+def undivided() -> Iterator[None]:
+    """Let Ctrl-C wait until the block has ended; KeyboardInterrupt comes after it, in the main thread as ever."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    waiting: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: waiting.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if waiting:
+        raise KeyboardInterrupt

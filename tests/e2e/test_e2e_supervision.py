@@ -116,7 +116,7 @@ def test_strategies_that_raise_are_backed_off_then_failed_and_the_others_trade_o
     botd.run("market", "play")
     found = bots.until(lambda ls: ls["raises"]["state"] == ls["hooks"]["state"] == "failed")
     assert found["raises"]["note"].startswith("5 failures, last ValueError: broken at ")
-    assert found["hooks"]["note"] == "5 failures, last LookupError: in the hook"
+    assert found["hooks"]["note"] == "5 failures, last LookupError: in the hook (hooks.py, line 16)"
     assert found["once"]["state"] == "running" and found["once"]["note"] == ""
     # Held by nobody's strategy, guarded all the same: the market falls through its stop.
     found = bots.until(lambda ls: ls["raises"]["position"] is None and ls["sound"]["trades"] > 0)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 
 import botd.lab.sweep
 from botd.lab.ranking import LOWER, STATISTICS, Ranking, SweepFile
+from botd.lab.sweep import undivided
 from tests.unit.lab.conftest import Lab
 
 LANE = ("--symbol", "BTC/USDT", "--interval", "1m")
@@ -186,3 +189,13 @@ def test_processes_give_the_same_to_the_last_bit(lab: Lab) -> None:
 def test_what_cannot_be_is_one_line_and_its_exit_code(lab: Lab, words: tuple[str, ...], code: int, fact: str) -> None:
     done = lab.run("sweep", *words)
     assert (done.code, done.out) == (code, "") and fact in done.err, done.err
+
+
+def test_ctrl_c_waits_until_what_belongs_together_is_done() -> None:
+    done = []
+    with pytest.raises(KeyboardInterrupt):
+        with undivided():
+            os.kill(os.getpid(), signal.SIGINT)
+            done.append("kept, counted and ranked")
+        done.append("too far")
+    assert done == ["kept, counted and ranked"] and signal.getsignal(signal.SIGINT) is signal.default_int_handler
