@@ -3,7 +3,8 @@
 The candles are a seeded random walk whose every open is the close before, so that levels counted from the close of the
 decision and from the fill are the same. vectorbt and backtesting.py run in a virtual environment of their own. The
 trade lists are held together by their candles. vectorbt takes one order a candle: its stops are not live in the candle
-of the entry, which on this walk is never the one that matters.
+of the entry, which on this walk is never the one that matters. Beside the event path stands nautilus_trader's, whose
+orders fill at the close that decides. freqtrade is not here: it wants the exchange's markets from the network first.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ from tests.bench.figures import Options, Row, median
 from tests.bench.lab_run import SWEEP_CANDLES, SYMBOL, TERMS
 from tests.bench.peers import PeersMissingError
 from tests.bench.processes import run_ms
+from tests.bench.tick_to_order import PEER as NAUTILUS
+from tests.bench.tick_to_order import interpreter
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -67,6 +70,7 @@ def run(options: Options) -> list[Row]:
             Row("with all figures of the report", whole, "/s", "vectorbt", vectorbt),
             Row("the same", whole, "/s", "backtesting.py", theirs),
             *_event_path(history, theirs, options),
+            *_nautilus(home, options),
             *_process(home, peers, options),
             *_sweep(home, peers),
             *_agreement(history, peers),
@@ -113,6 +117,17 @@ def _event_path(history: History, theirs: float | None, options: Options) -> lis
         Row(name, rate, "/s", "backtesting.py", theirs, EVENT_PATH_PER_S, at_least=True, note=note),
         Row("event path, one event bot (dca), candles", SWEEP_CANDLES / dca.seconds, "/s"),
     ]
+
+
+def _nautilus(home: Path, options: Options) -> list[Row]:
+    """Measure nautilus_trader's event engine on the same candles, where it installs."""
+    name, rows = "some" if options.quick else "all", SWEEP_CANDLES if options.quick else ROWS
+    try:
+        told = _json([interpreter(), HERE / "nautilus_backtest.py", home / f"{name}.npz"])
+    except (subprocess.SubprocessError, OSError) as error:
+        return [Row(NAUTILUS, None, note=f"not installed, or it failed: {error}"[:200])]
+    note = f"{told['count']:,} trades; decided and filled at the same close"
+    return [Row(f"{NAUTILUS} {told['version']}, its event engine, candles", rows / told["warm_s"], "/s", note=note)]
 
 
 class _Peers:
