@@ -63,7 +63,7 @@ class Grid(EventStrategy):
                 received = fill.quantity - fee if fill.side == Side.BUY else -fill.quantity
                 _move(cell, fill.quantity, received)
                 working = _working(context)
-                if cell["order"] not in working or Decimal(cell["left"]) <= 0:
+                if _is_idle(cell, working):
                     self._place(context, int(level), cell, working)
 
     def _work(self, context: Context, working: dict[str, Order]) -> None:
@@ -74,7 +74,7 @@ class Grid(EventStrategy):
                 if price < last:
                     context.state.setdefault(str(number), {"order": "", "left": "0", "side": "buy", "held": "0"})
         for level, cell in context.state.items():
-            if cell["order"] not in working or Decimal(cell["left"]) <= 0:
+            if _is_idle(cell, working):
                 self._place(context, int(level), cell, working, last)
 
     def _place(
@@ -121,6 +121,10 @@ class Grid(EventStrategy):
 
 def _working(context: Context) -> dict[str, Order]:
     return {order.client_order_id: order for order in context.orders()}
+
+
+def _is_idle(cell: dict[str, Any], working: dict[str, Order]) -> bool:
+    return cell["order"] not in working or Decimal(cell["left"]) <= 0
 
 
 def _move(cell: dict[str, Any], filled: Decimal, received: Decimal) -> None:

@@ -75,6 +75,10 @@ def replay_command(
     found = offline("lab_replay", config, name, float(tolerance), data, moment_ms(session, since, wall=True) or 0)
     for note in found["notes"]:
         session.say(note)
+    if not found["compared"]:
+        if not silent(session):
+            show_rows(session, [], TRADES, empty=f"{name}: nothing was compared")
+        return OK
     what, columns, key = ("trades", TRADES, "entry_time") if found["of"] == "trades" else ("orders", ORDERS, "time")
     empty = f"{name}: no {what} from {found['first']} to {found['last']}, neither by the bot nor by the rules"
     if not silent(session):

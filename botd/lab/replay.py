@@ -91,29 +91,30 @@ def run_replay(
         seen = _last_seen(connection, number)
     if since > begin:
         begin, why = since, "as --from asks"
+    strategy = place.registry.load(spec.strategy).build(spec.params)
+    kind = _TRADES if isinstance(strategy, SignalStrategy) else _ORDERS
     length = interval_ms(spec.interval)
     decides = begin - begin % length + length  # first at the close of the candle under way
     notes = [f"from {rfc3339(begin)} on: {why}"] if why else []
     if held_since is not None and held_since < decides:
         held = f"nothing to compare yet: it holds what it bought at {rfc3339(held_since)}"
-        return _told(name, _TRADES, (), 0, 0, [*notes, held], (begin, begin if seen is None else seen))
+        span = begin, begin if seen is None else seen
+        return {**_told(name, kind, (), 0, 0, [*notes, held], span), "compared": False}
     before = [row for row in every if row["entry_time_ms"] < decides]
     begin = max([begin, *(row["exit_time_ms"] for row in before)])
     had = spec.capital + sum((Decimal(row["pnl"]) for row in before), Decimal(0))
-    strategy = place.registry.load(spec.strategy).build(spec.params)
     terms = replace(Terms.of(spec, world.costs), capital=had)
     warmup = max(warmup_of(spec.strategy, strategy), terms.warmup)
     history = _history(place, world, spec, warmup, begin, seen, data)
     history = with_inputs(history, [(spec.strategy, strategy)], _input_rows(place, world, spec, data))
     if isinstance(strategy, SignalStrategy):
-        kind, did = _TRADES, every[len(before) :]
+        did = [row for row in every if row["entry_time_ms"] >= decides]
         result = backtest(history, spec.strategy, strategy, terms, WallClock())
         says = [row for row in result.trade_list() if row["exit_time"] is not None]
     else:
         alone = msgspec.structs.replace(spec, capital=had, mode="paper")
         (result,) = run_engine([history], [alone], place.registry, WallClock(), terms=terms)
-        kind, end = _ORDERS, int(result.time[-1]) + length
-        did = [row for row in filled if begin <= row["time_ms"] < end]
+        did = [row for row in filled if begin <= row["time_ms"] < int(result.time[-1]) + length]
         says = list(_by_order(_fill_row(fill) for fill in result.fills))
     rows = _compared(did, says, length, tolerance, kind)
     span = int(result.time[0]), int(result.time[-1])
@@ -124,6 +125,7 @@ def _told(
     name: str, kind: _Kind, rows: Sequence[Row], did: int, rules: int, notes: list[str], span: tuple[int, int]
 ) -> dict[str, Any]:
     return {
+        "compared": True,
         "rows": list(rows),
         "bot": name,
         "of": "trades" if kind is _TRADES else "orders",

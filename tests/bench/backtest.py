@@ -113,9 +113,13 @@ def _event_path(history: History, theirs: float | None, options: Options) -> lis
     part = from_candles(history.candles.part(0, SWEEP_CANDLES), SYMBOL)
     every = spec_of("dca", part, TERMS, {"every": "1d", "amount": "1000000"})
     (dca,) = run_engine([part], [every], registry, clock, terms=TERMS)
+    low, high = part.candles.close.min(), part.candles.close.max()
+    levels = spec_of("grid", part, TERMS, {"lower": f"{low:.2f}", "upper": f"{high:.2f}", "levels": "20"})
+    (grid,) = run_engine([part], [levels], registry, clock, terms=TERMS)
     return [
         Row(name, rate, "/s", "backtesting.py", theirs, EVENT_PATH_PER_S, at_least=True, note=note),
         Row("event path, one event bot (dca), candles", SWEEP_CANDLES / dca.seconds, "/s"),
+        Row("event path, a grid of 20 levels, candles", SWEEP_CANDLES / grid.seconds, "/s"),
     ]
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from botd.domain.candles import Candles
 from botd.market.store.candle_store import CandleStore
 from tests.e2e.conftest import BIN, Botd, clean_environment
 from tests.unit.backtest.conftest import walk
@@ -110,12 +111,15 @@ def test_a_report_is_written_and_named(lab: Lab) -> None:
     assert (lab.home / "r.html").read_text().startswith("<!doctype html>")
 
 
+def on_the_market(home: Path, rows: Candles) -> Botd:
+    """Return a botd that replays these candles of BTC/USDT once it is told to play, every limit off."""
+    (home / "btc.csv").write_text(csv_of(rows))
+    market = {"source": "replay", "files": {"BTC/USDT": str(home / "btc.csv")}, "speed": 0, "autoplay": False}
+    return Botd(home, {"market": market, "risk": {"preset": "off"}, "data_dir": str(home / "candles")}).start()
+
+
 def test_replay_holds_a_bot_to_the_rules(tmp_path: Path) -> None:
-    rows = in_cents(walk(6000))
-    (tmp_path / "btc.csv").write_text(csv_of(rows))
-    market = {"source": "replay", "files": {"BTC/USDT": str(tmp_path / "btc.csv")}, "speed": 0, "autoplay": False}
-    daemon = Botd(tmp_path, {"market": market, "risk": {"preset": "off"}, "data_dir": str(tmp_path / "candles")})
-    daemon.start()
+    daemon = on_the_market(tmp_path, in_cents(walk(6000)))
     try:
         words = ("--strategy", "rsi", "--symbol", "BTC/USDT", "--interval", "1m", "--capital", "10000")
         daemon.run("create", "alpha", *words, "--stop-loss", "2%", "--set", "period=7", "--start")
@@ -138,10 +142,7 @@ def test_replay_holds_a_bot_to_the_rules(tmp_path: Path) -> None:
 
 def test_replay_holds_bots_that_place_their_own_orders_to_the_rules_order_by_order(tmp_path: Path) -> None:
     rows = in_cents(walk(4000))
-    (tmp_path / "btc.csv").write_text(csv_of(rows))
-    market = {"source": "replay", "files": {"BTC/USDT": str(tmp_path / "btc.csv")}, "speed": 0, "autoplay": False}
-    daemon = Botd(tmp_path, {"market": market, "risk": {"preset": "off"}, "data_dir": str(tmp_path / "candles")})
-    daemon.start()
+    daemon = on_the_market(tmp_path, rows)
     try:
         words = ("--symbol", "BTC/USDT", "--interval", "1m", "--capital", "10000", "--start")
         bounds = (f"lower={rows.close.min():.2f}", "--set", f"upper={rows.close.max():.2f}")
@@ -159,7 +160,9 @@ def test_replay_holds_bots_that_place_their_own_orders_to_the_rules_order_by_ord
     assert len(told) == len({row["client_order_id"] for row in fills["net"]}) > 5
     (tmp_path / "other.csv").write_text(csv_of(in_cents(walk(4000, seed=6))))
     other = daemon.run("replay", "net", *config, "--data", str(tmp_path / "other.csv"), check=False)
-    assert other.returncode == 1 and "missing" in other.stdout and "orders by the rules" not in other.stdout
+    assert other.returncode == 1 and "missing" in other.stdout
+    assert f"net: {len(told)} orders, " in other.stderr and "not the same" in other.stderr
     assert len(fills["drip"]) > 50
     nothing = daemon.run("replay", "drip", *config)
+    assert nothing.stdout.strip() == "drip: nothing was compared"
     assert "amount changed at " in nothing.stderr and "nothing to compare yet: it holds what " in nothing.stderr
