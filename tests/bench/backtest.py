@@ -4,7 +4,7 @@ The candles are a seeded random walk whose every open is the close before, so th
 decision and from the fill are the same. vectorbt and backtesting.py run in a virtual environment of their own. The
 trade lists are held together by their candles. vectorbt takes one order a candle: its stops are not live in the candle
 of the entry, which on this walk is never the one that matters. Beside the event path stands nautilus_trader's, whose
-orders fill at the close that decides. freqtrade is not here: it wants the exchange's markets from the network first.
+orders fill at the close that decides; freqtrade's fill as ours, the markets it asks its exchange for are the front's.
 """
 
 from __future__ import annotations
@@ -32,9 +32,12 @@ from botd.domain.clock import WallClock
 from botd.market.store.candle_store import CandleStore
 from botd.strategy.base import SignalStrategy
 from botd.strategy.registry import Registry
+from tests.bench import freqtrade_beside
 from tests.bench.candle_store import walk
 from tests.bench.figures import Options, Row, median
+from tests.bench.freqtrade_beside import PEER as FREQTRADE
 from tests.bench.lab_run import SWEEP_CANDLES, SYMBOL, TERMS
+from tests.bench.live_capacity import front
 from tests.bench.peers import PeersMissingError
 from tests.bench.processes import run_ms
 from tests.bench.tick_to_order import PEER as NAUTILUS
@@ -49,6 +52,8 @@ PEER_LIMIT_S = 600
 CANDLES_PER_S, WHOLE_MS, WHOLE_MB = 90e6, 1000.0, 350.0
 SETS_PER_S, SWEEP_MB = 300e6, 300.0
 EVENT_PATH_PER_S = 300e3
+FREQTRADE_WARM_UP = 15
+"""Candles: it trades on none of its first, ours on the first whose RSI is defined."""
 
 
 def run(options: Options) -> list[Row]:
@@ -71,6 +76,7 @@ def run(options: Options) -> list[Row]:
             Row("the same", whole, "/s", "backtesting.py", theirs),
             *_event_path(history, theirs, options),
             *_nautilus(home, options),
+            *_freqtrade(home, peers, options),
             *_process(home, peers, options),
             *_sweep(home, peers),
             *_agreement(history, peers),
@@ -134,6 +140,22 @@ def _nautilus(home: Path, options: Options) -> list[Row]:
     return [Row(f"{NAUTILUS} {told['version']}, its event engine, candles", rows / told["warm_s"], "/s", note=note)]
 
 
+def _freqtrade(home: Path, peers: _Peers, options: Options) -> list[Row]:
+    """Measure freqtrade's backtest of the same candles, where it installs; its trades go beside those of the others."""
+    name, rows = "some" if options.quick else "all", SWEEP_CANDLES if options.quick else ROWS
+    script, symbol, own = HERE / "freqtrade_backtest.py", "S000/USDT", home / "freqtrade"
+    try:
+        programs = freqtrade_beside.installed()
+        with front(symbols=1, rate=1.0) as port:
+            urls = freqtrade_beside.urls_at(programs, port)
+            freqtrade_beside.prepare(own, urls, symbol, wallet=1e9, warm_up=FREQTRADE_WARM_UP)
+            told = _json([programs / "python", script, own, symbol, home / f"{name}.npz"])
+    except (subprocess.SubprocessError, OSError) as error:
+        return [Row(FREQTRADE, None, note=f"not installed, or it failed: {error}"[:200])]
+    peers.add(FREQTRADE, told, rows)
+    return [Row(f"{FREQTRADE} {told['version']}, its backtest, candles", rows / told["warm_s"], "/s")]
+
+
 class _Peers:
     """The peers' answers, or why there are none."""
 
@@ -150,6 +172,10 @@ class _Peers:
                 self._told[peer, sets] = {**told, "candles": ROWS if shorter == "all" else SWEEP_CANDLES}
         except (PeersMissingError, subprocess.SubprocessError, OSError) as error:
             self.missing.append(Row("peers", None, note=str(error)[:200]))
+
+    def add(self, peer: str, told: dict[str, Any], candles: int) -> None:
+        """Keep what a peer told that ran elsewhere."""
+        self._told[peer, 0] = {**told, "candles": candles}
 
     def get(self, peer: str, sets: int, key: str) -> Any:
         """Return what a peer told, None where it did not run."""
@@ -190,7 +216,7 @@ def _agreement(history: History, peers: _Peers) -> list[Row]:
     strategy = Registry.standard().load("rsi").build({})
     assert isinstance(strategy, SignalStrategy)
     rows = []
-    for peer in ("backtesting", "vectorbt"):
+    for peer in ("backtesting", "vectorbt", FREQTRADE):
         theirs = peers.get(peer, 0, "trades")
         if theirs is not None:
             candles = peers.get(peer, 0, "candles")

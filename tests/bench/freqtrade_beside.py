@@ -40,7 +40,7 @@ class Rsi(IStrategy):
     timeframe = "1m"
     stoploss = -0.02
     minimal_roi = {"0": 0.04}
-    startup_candle_count = 200
+    startup_candle_count = WARM_UP
     can_short = False
 
     def populate_indicators(self, dataframe, metadata):
@@ -56,6 +56,7 @@ class Rsi(IStrategy):
         return dataframe
 '''
 
+_WARM_UP = 200
 _URLS = """
 import ccxt, json, sys
 def moved(value):
@@ -100,11 +101,24 @@ def installed() -> Path:
     return programs
 
 
+def urls_at(programs: Path, port: int) -> dict[str, Any]:
+    """Return the urls of its exchange, all of them at the front."""
+    done = subprocess.run([programs / "python", "-c", _URLS, str(port)], capture_output=True, text=True, check=True)
+    urls: dict[str, Any] = json.loads(done.stdout)
+    return urls
+
+
+def prepare(home: Path, urls: dict[str, Any], symbol: str, wallet: float, warm_up: int = _WARM_UP) -> None:
+    """Write its configuration and its strategy into its home; the strategy starts after so many candles."""
+    (home / "strategies").mkdir(parents=True)
+    (home / "strategies" / "rsi.py").write_text(STRATEGY.replace("WARM_UP", str(warm_up)))
+    (home / "config.json").write_text(json.dumps({**_configuration(urls, symbol), "dry_run_wallet": wallet}))
+
+
 @contextlib.contextmanager
 def _freqtrades(programs: Path, home: Path, port: int, symbols: list[str]) -> Iterator[list[int]]:
     """Run a freqtrade for each symbol; give their process ids once all are trading."""
-    done = subprocess.run([programs / "python", "-c", _URLS, str(port)], capture_output=True, text=True, check=True)
-    urls = json.loads(done.stdout)
+    urls = urls_at(programs, port)
     running: list[subprocess.Popen[bytes]] = []
     try:
         for number, symbol in enumerate(symbols):
@@ -123,9 +137,7 @@ def _freqtrades(programs: Path, home: Path, port: int, symbols: list[str]) -> It
 
 
 def _freqtrade(programs: Path, home: Path, urls: dict[str, Any], symbol: str) -> subprocess.Popen[bytes]:
-    (home / "strategies").mkdir(parents=True)
-    (home / "strategies" / "rsi.py").write_text(STRATEGY)
-    (home / "config.json").write_text(json.dumps(_configuration(urls, symbol)))
+    prepare(home, urls, symbol, wallet=1000)
     command = [programs / "freqtrade", "trade", "--userdir", home, "--config", home / "config.json"]
     with (home / "log").open("wb") as log:
         return subprocess.Popen(
@@ -144,7 +156,6 @@ def _configuration(urls: dict[str, Any], symbol: str) -> dict[str, Any]:
     exchange = {"name": "binance", "key": "", "secret": "", "pair_whitelist": [symbol], "pair_blacklist": []}
     return {
         "dry_run": True,
-        "dry_run_wallet": 1000,
         "max_open_trades": 1,
         "stake_currency": "USDT",
         "stake_amount": "unlimited",
