@@ -39,7 +39,8 @@ from botd.orchestrator.household import BotHousehold
 
 logger = logging.getLogger("botd.account")
 
-VALUE_EVERY_S = 60.0
+VALUE_EVERY_S, VALUE_FIRST_S = 60.0, 1.0
+"""How often the account's other assets are valued, and how soon while its balances are not known yet."""
 
 Bots = Callable[[], Iterable[Bot]]
 OnDeposit = Callable[[Decimal], None]
@@ -139,6 +140,10 @@ class LiveAccount:
             return Guarding("placing")
         return Guarding(known.place, known.seconds, known.target_place, known.detail)
 
+    def difference(self, bot: int) -> str:
+        """Return what of a bot's assets differs for longer than anything explains, empty where nothing does."""
+        return self.reconciler.differences.degraded.get(bot, "")
+
     def trouble(self) -> str:
         """Return why the exchange is not to be trusted with entries."""
         return self.exchange.unreliable
@@ -202,7 +207,7 @@ class LiveAccount:
                     self._bids.update(await self.site.bids(wanted))
                 except BotdError as error:
                     logger.info("prices of other assets could not be read: %s", error.message)
-            await self._clock.sleep(VALUE_EVERY_S)
+            await self._clock.sleep(VALUE_EVERY_S if held else VALUE_FIRST_S)
 
     def _on_transfer(self, asset: str, amount: Decimal) -> None:
         price = Decimal(1) if asset == self._currency else self.worth(asset)

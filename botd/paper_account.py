@@ -85,6 +85,10 @@ class PaperAccount:
         """The guard never leaves a position alone."""
         return Guarding()
 
+    def difference(self, bot: int) -> str:
+        """The account is the books."""
+        return ""
+
     def trouble(self) -> str:
         """The exchange is to be trusted."""
         return ""

@@ -210,12 +210,13 @@ class World:
             freshness_ms=self._freshness_ms,
             minute_volume=self._minute_volume,
             not_ready=self._not_ready,
-            soon=_soon,
             protect=self.account.protect,
             unarmed=self.arming.refusal,
             most_held=lambda: self.arming.most,
             exchange_trouble=self.account.trouble,
             protection=self.account.protection_of,
+            difference=self.account.difference,
+            worth=self.portfolio.price,
         )
         self.registry = Registry.standard(config.strategies_dir)
         factory = BotFactory(self.desk, self.registry, self._instruments, config.state_dir)
@@ -394,7 +395,3 @@ class World:
 
     def _send_later(self, delay_s: float, call: Callable[[], None]) -> None:
         asyncio.get_running_loop().call_later(delay_s, call)
-
-
-def _soon(call: Callable[[], None]) -> None:
-    asyncio.get_running_loop().call_soon(call)

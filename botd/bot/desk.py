@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
@@ -43,6 +44,19 @@ def _by_botd(bot: int) -> Guarding:
     return Guarding()
 
 
+def _call_soon(call: Callable[[], None]) -> None:
+    asyncio.get_running_loop().call_soon(call)
+
+
+def _agreed(bot: int) -> str:
+    """Paper: the account is the books."""
+    return ""
+
+
+def _no_price(asset: str) -> None:
+    """Nobody knows."""
+
+
 def _nothing() -> None:
     """No protective orders: botd's own guard is all there is."""
 
@@ -69,7 +83,7 @@ class Desk:
     """Base volume of a symbol's last 1m candle, None where nobody follows that lane."""
     not_ready: Callable[[], list[str]]
     """Names of the parts that entries need and that are not ready."""
-    soon: Callable[[Callable[[], None]], None]
+    soon: Callable[[Callable[[], None]], None] = _call_soon
     """Run a call after the present one (the event loop's call_soon)."""
     protect: Callable[[], None] = _nothing
     """Look after every position's protective order (exchanges outside the process)."""
@@ -81,3 +95,7 @@ class Desk:
     """Why the exchange is not to be trusted with entries, empty where it is."""
     protection: Callable[[int], Guarding] = _by_botd
     """Where the levels of a bot's position are kept."""
+    difference: Callable[[int], str] = _agreed
+    """What of a bot's assets the account has other than the books say; empty where they agree."""
+    worth: Callable[[str], Decimal | None] = _no_price
+    """What a unit of an asset is worth in the account's currency, None where nobody knows."""

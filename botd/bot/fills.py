@@ -142,4 +142,10 @@ def _fee_value(bot: Bot, fill: Fill) -> Decimal | None:
     if fill.fee_asset in (bot.instrument.quote, bot.instrument.base):
         return None
     quote = bot.desk.market.quote(f"{fill.fee_asset}/{bot.instrument.quote}")
-    return None if quote is None else fill.fee * Decimal(repr(quote.last))
+    if quote is not None:
+        return fill.fee * Decimal(repr(quote.last))
+    unit, currency = bot.desk.worth(fill.fee_asset), bot.desk.worth(bot.instrument.quote)  # in the account's
+    if unit and currency:
+        return fill.fee * unit / currency
+    bot.log.warning("a fee of %s %s counts as nothing: nobody knows its price", short(fill.fee), fill.fee_asset)
+    return None

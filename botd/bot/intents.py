@@ -101,5 +101,7 @@ def risk_request(bot: Bot, intent: Intent, quantity: Decimal) -> RiskRequest:
 
 
 def _troubles(bot: Bot) -> list[str]:
-    """Return why a degraded bot may not enter."""
+    """Return why a degraded bot may not enter: whatever its state, while the account's books differ in its assets."""
+    if said := bot.desk.difference(bot.number):
+        return [said]
     return [bot.record.reason or bot.state.value] if bot.state is BotState.DEGRADED else []

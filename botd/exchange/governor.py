@@ -27,8 +27,7 @@ from botd.domain.clock import Clock
 from botd.domain.errors import BusyError, UnavailableError
 from botd.exchange.order_counts import Bill, OrderCounts
 
-MINUTE_MS = 60_000
-WEIGHT_LIMIT = 6000
+MINUTE_MS, WEIGHT_LIMIT = 60_000, 6000
 GUARD_MS = 500
 """So long after the full minute the one before counts on: clocks differ, and requests take their time."""
 USED_HEADER = "X-MBX-USED-WEIGHT-1M"
@@ -358,7 +357,8 @@ class Governor:
     async def _pump_waiting(self) -> None:
         """Look again when time has passed; what an answer sets free goes at once, by :meth:`leave`."""
         while self._waiting:
-            await self._clock.sleep(min(_LOOK_S, max(0.001, self._wait_s(self._waiting[0][4]))))
+            first = self._waiting[0][4]
+            await self._clock.sleep(min(_LOOK_S, max(0.001, self._wait_s(first), self._order_wait_s(first))))
             self._refuse_the_impatient()
             self._release()
 

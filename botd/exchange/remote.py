@@ -115,6 +115,10 @@ class RemoteExchange(Exchange, Protocol):
         that is asked to cancel an id it does not know says so by ``on_doubt``."""
         ...
 
+    def now_ms(self) -> int:
+        """Return the exchange's time, as far as it is known: its trades carry it, whatever our clock says."""
+        ...
+
     def submit_pair(self, first: Order, second: Order, list_id: str) -> None:
         """Send two orders of which the fill of one ends the other (OCO), once: both are placed, or neither. Each has
         its reports; a cancel of either is the end of both."""

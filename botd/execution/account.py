@@ -100,6 +100,11 @@ class AccountBook:
         """Remember every total from now on: balances read meanwhile may be those of any moment."""
         self._seen = {asset: {total} for asset, total in self.expected.items()}
 
+    @property
+    def has_moved(self) -> bool:
+        """True where a total changed since :meth:`watch`: balances read since may be of before or after it."""
+        return any(len(totals) > 1 for totals in (self._seen or {}).values())
+
     def differences(self, balances: Mapping[str, RemoteBalance], only: Iterable[str] = ()) -> dict[str, Decimal]:
         """Return by asset what the exchange holds beyond the total expected, where it was never that since
         :meth:`watch`; of the assets ``only``, where given."""

@@ -54,10 +54,9 @@ class Differences:
             self._told = frozenset(lasting)
             self._tell({asset: str(amount) for asset, amount in lasting.items()})
             logger.error("the account differs, %s; it stays so until it agrees or is accepted", reason)
-        fresh = [bot for bot in bots if bot not in self.degraded]
-        self.degraded.update(dict.fromkeys(fresh, reason))
-        if fresh:
-            self._household.on_difference(fresh, reason)
+        self.degraded.update((bot, reason) for bot in bots if bot not in self.degraded)
+        if bots:  # each time: one that was paused or just starting may run by now
+            self._household.on_difference(bots, reason)
 
     def agree(self, differences: Mapping[str, Decimal]) -> None:
         """Let bots open again none of whose assets differs any more."""

@@ -131,6 +131,8 @@ class Gateway:
                 self._journal.order(order)
                 continue
             self.table.keep(order, trade_ids.get(order.client_order_id, ()))
+            if not self.in_process:  # from now on it may be asked to cancel it
+                cast(RemoteExchange, self._exchange).know({order.client_order_id: order.symbol})
             if order.status is OrderStatus.INTENT:
                 order.status, order.reason = OrderStatus.UNKNOWN, "botd ended before the exchange had answered"
                 self._journal.order(order)

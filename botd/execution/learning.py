@@ -33,8 +33,7 @@ class Learner:
             exchange_order_id=found.exchange_order_id,
             filled=found.filled,
         )
-        if order.status.is_open:
-            self._gateway.on_report(report)
+        self._gateway.on_report(report)  # of one that had ended here it may say that it lives
         return self._agreed(order, found)
 
     def _agreed(self, order: Order, found: RemoteOrder) -> bool:

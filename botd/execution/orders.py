@@ -87,6 +87,8 @@ class OrderTable:
         self._trades: dict[str, set[str]] = {}
         self._ends: dict[str, _End] = {}
         self._owners: dict[int, OrderOwner] = {}
+        self._found_alive: set[str] = set()
+        """Ended orders that were told to live, until they are forgotten: once is enough."""
         self.doubts: dict[str, str] = {}
         """Open orders that somebody must ask the exchange about, with the reason; they go as they end or are clear."""
         self.on_booked: Callable[[Fill], None] = _ignore
@@ -265,6 +267,7 @@ class OrderTable:
         if len(self._ended) > ENDED_KEPT:
             forgotten, old = self._ended.popitem(last=False)
             self._trades.pop(forgotten, None)
+            self._found_alive.discard(forgotten)
             self._ids.pop((old.symbol, old.exchange_order_id), None)
 
     def _doubt_partner(self, order: Order) -> None:
@@ -309,7 +312,11 @@ class OrderTable:
             self._journal.order(order)
             self._resurrect(order, ended_as, trade_id=fill.trade_id)
         if self._remote and ended_as in NEVER_PLACED and report.status.rank in (2, 3) and order.remaining > 0:
-            if fill is None:
+            if fill is None and report.client_order_id not in self._found_alive:
+                self._found_alive.add(report.client_order_id)
+                order.exchange_order_id = report.exchange_order_id or order.exchange_order_id
+                self._index(order)
+                self._journal.order(order)
                 self._resurrect(order, ended_as, found=report.status.value)
             self.on_zombie(order)
 

@@ -5,6 +5,8 @@ It only remembers; orders of people are their business, those of another instanc
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 from botd.exchange.remote import RemoteOrder
 from botd.execution.client_ids import parse_client_order_id
 
@@ -20,9 +22,12 @@ class Others:
         """With an id of this instance that its ledger does not know."""
         self._instance = instance
 
-    def forget(self) -> None:
-        """A complete list is about to be noted."""
-        self.externals, self.foreign, self.without_intent = {}, {}, {}
+    def noted(self, found: Mapping[str, RemoteOrder], note: Callable[[RemoteOrder], bool]) -> list[RemoteOrder]:
+        """Take a complete list, at once, for what stands in the way must not lapse while the list is looked through;
+        return those with an id of ours. ``note`` notes an order as :meth:`note` does."""
+        self.externals, self.foreign = {}, {}
+        self.without_intent = {key: order for key, order in self.without_intent.items() if key in found}
+        return [order for order in found.values() if not note(order)]
 
     def note(self, order: RemoteOrder) -> bool:
         """Note an order as it is now; False where its id is one of ours."""

@@ -28,13 +28,15 @@ from botd.execution.explain import Explained, explain
 from botd.execution.gateway import Gateway
 from botd.execution.household import Agenda, Household, Schedule
 from botd.execution.learning import Learner
-from botd.execution.orders import OrderJournal
+from botd.execution.orders import NEVER_PLACED, OrderJournal
 from botd.execution.others import Others
 from botd.execution.trade_reader import TradeReader
 
 logger = logging.getLogger("botd.execution")
 
 STEP_S = 0.5
+LOOKS = 5
+"""The most that a person's question looks."""
 _SEEN = frozenset({OrderStatus.OPEN, OrderStatus.PARTIAL})
 _TOLD = "told by the exchange"
 
@@ -133,7 +135,6 @@ class Reconciler:
         """Look at what is due. A look that fails is tried again soon; it proves nothing."""
         if self._begun_s == 0.0:
             self._begun_s = self._clock.monotonic()
-            self._exchange.know({o.client_order_id: o.symbol for o in self._gateway.open_orders()})
         for what, look in (("orders", self._look_at_orders), ("balances", self._look_at_balances)):
             now = self._clock.monotonic()
             if not self._agenda.is_due(what, now):
@@ -155,9 +156,12 @@ class Reconciler:
             logger.info("reconcile: the account was read")
 
     async def look_now(self) -> None:
-        """Look at everything at once."""
-        self._agenda.everything()
-        await self.step()
+        """Look at everything at once; again where a fill came meanwhile: books and balances shall be of one moment."""
+        for _ in range(LOOKS):
+            self._agenda.everything()
+            await self.step()
+            if not self.account.has_moved:
+                return
 
     def refusals(self) -> list[str]:
         """Return why nothing may be opened on this account, a line each."""
@@ -206,13 +210,13 @@ class Reconciler:
         if not self.reset_seen:
             raise WrongStateError("the exchange did not begin anew", "see: botctl reconcile --explain")
         async with self._looking:
-            balances = await self._exchange.find_balances()
+            now, balances = self._exchange.now_ms(), await self._exchange.find_balances()
             reason = f"the test network began anew, accepted by {by}"
             ended = [order for order in self._gateway.open_orders() if order.status is not OrderStatus.INTENT]
             for order in ended:
                 end = OrderStatus.CANCELED if order.status in _SEEN else OrderStatus.NOT_PLACED
                 self._gateway.table.finish(order, end, reason)
-            self.account.begin_anew(balances, self._clock.now_ms())
+            self.account.begin_anew(balances, now)
             self._gateway.table.begin_anew(self.account.epoch)
             self.trades.vanished.clear()
             self.balances, self.reset_seen = balances, False
@@ -254,8 +258,7 @@ class Reconciler:
         before = {order.client_order_id: order for order in table.open_orders()}
         seen = [order for order in before.values() if order.status in _SEEN]
         found = {order.client_order_id: order for order in await self._exchange.find_open_orders()}
-        self.others.forget()
-        for remote in found.values():
+        for remote in self.others.noted(found, self._note_other):
             await self._judge_order(remote, before)
         for order in seen:
             if order.client_order_id not in found:
@@ -263,9 +266,7 @@ class Reconciler:
         self.trades.active.update(order.symbol for order in before.values())
 
     async def _judge_order(self, remote: RemoteOrder, before: Mapping[str, Order]) -> None:
-        """Hold one working order of the account against the table."""
-        if self._note_other(remote):
-            return
+        """Hold one working order of ours against the table."""
         order = self._gateway.table.find(remote.client_order_id)
         if order is None:
             kept = await self._archive.by_client_id(remote.client_order_id)
@@ -275,10 +276,11 @@ class Reconciler:
                 logger.error("the exchange has %s, the ledger has no such intent", remote.client_order_id)
                 return
             order = self.trades.adopt(kept)
-        if order.status.is_open:
+        was_open = order.status.is_open
+        if was_open or remote.client_order_id not in before:  # else it ended while the answer was on its way
             await self._learner.learn(order, remote)
-        elif remote.client_order_id not in before:  # else it ended while the answer was on its way
-            self._on_zombie(order)
+            if not was_open and order.status not in NEVER_PLACED:  # those the table tells of
+                self._on_zombie(order)
 
     def _on_zombie(self, order: Order) -> None:
         self._exchange.know({order.client_order_id: order.symbol})
@@ -324,12 +326,13 @@ class Reconciler:
         fills, self._undecided = self._gateway.table.counts["fills"], True
         self.balances = await self._exchange.find_balances()
         await self._look_at_orders()
+        now = self._exchange.now_ms()  # a trade from now on is in none of the two answers, or in the second alone
         same = await self._exchange.find_balances() == self.balances
         if not same or self._unsettled() or self._gateway.table.counts["fills"] != fills:
             self._agenda.again("balances", self._clock.monotonic())
             return
         self._undecided = False
-        self.account.open(self.balances, self._clock.now_ms())
+        self.account.open(self.balances, now)
         self._tell("account.opened", **{asset: str(held.total) for asset, held in self.balances.items()})
 
     def _unsettled(self) -> list[Order]:

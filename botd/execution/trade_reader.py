@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable
 from botd.domain.clock import Clock
 from botd.domain.errors import BotdError
 from botd.domain.events import Event
-from botd.domain.order import PANIC_SEQUENCE, Order, OrderStatus, Purpose, Side
-from botd.exchange.remote import RemoteExchange, RemoteTrade, UnlistedError
+from botd.domain.order import PANIC_SEQUENCE, Order, OrderStatus, Purpose
+from botd.exchange.remote import RemoteExchange, RemoteOrder, RemoteTrade, UnlistedError
 from botd.execution.account import AccountBook
 from botd.execution.client_ids import parse_client_order_id
 from botd.execution.durable import KeptOrder, OrderArchive
@@ -149,15 +149,14 @@ class TradeReader:
         if order is not None or (trade.symbol, trade.exchange_order_id) in self._externals:
             return order
         kept = await self._archive.by_exchange_id(trade.symbol, trade.exchange_order_id)
-        if kept is None and trade.side is Side.SELL and (sale := await self._panic_sale(trade)) is not None:
-            return sale
         since = self._account.opened_ms
-        if kept is None or (self._account.epoch and since is not None and kept.order.created_ms < since):
-            return None  # the exchange began anew since: another order has that number now
-        return self.adopt(kept)
+        if kept is not None and self._account.epoch and since is not None and kept.order.created_ms < since:
+            kept = None  # the exchange began anew since: another order has that number now
+        return await self._named(trade) if kept is None else self.adopt(kept)
 
-    async def _panic_sale(self, trade: RemoteTrade) -> Order | None:
-        """Take in a sale that ``botctl panic`` made while botd was dead: an exit of the bot that its id names."""
+    async def _named(self, trade: RemoteTrade) -> Order | None:
+        """Ask whose order it is that nobody here knows by its number: an order of ours whose answer was never heard,
+        whatever was made of that since, or a sale that ``botctl panic`` made while botd was dead."""
         found = await self._exchange.find_numbered(trade.symbol, trade.exchange_order_id)
         if found is None:
             return None
@@ -165,11 +164,19 @@ class TradeReader:
         if ours is None or ours[0] != self._instance:
             self.know_external(trade.symbol, trade.exchange_order_id)
             return None
-        if ours[2] < PANIC_SEQUENCE:
-            return None  # one of ours on its way: its own answer tells
+        known = self._gateway.table.find(found.client_order_id)
+        if known is not None:
+            return known
+        kept = await self._archive.by_client_id(found.client_order_id)
+        if kept is not None:
+            return self.adopt(kept)
+        return await self._panic_sale(found, ours[1]) if ours[2] >= PANIC_SEQUENCE else None
+
+    async def _panic_sale(self, found: RemoteOrder, bot: int) -> Order:
+        """Take in a sale of ``botctl panic``: an exit of the bot that its id names."""
         order = Order(
             client_order_id=found.client_order_id,
-            bot=ours[1],
+            bot=bot,
             symbol=found.symbol,
             interval="",
             side=found.side,

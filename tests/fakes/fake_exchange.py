@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -17,7 +18,11 @@ class FakeExchange:
         self.in_process = in_process
         self.sent: list[str] = []
         self.cancels: list[str] = []
+        self.symbols: dict[str, str] = {}
         self.report: ReportListener = lambda report: None
+
+    def know(self, symbols: Mapping[str, str]) -> None:
+        self.symbols.update(symbols)
 
     def listen(self, listener: ReportListener) -> None:
         self.report = listener

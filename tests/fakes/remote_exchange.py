@@ -6,7 +6,7 @@ Orders arrive or do not (``lose``), reports go out or do not (``silent``), quest
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -37,14 +37,14 @@ class RemoteFake(FakeExchange):
         self.unlisted: set[str] = set()
         self.lists: dict[str, tuple[str, str]] = {}
         self.asked: list[str] = []
-        self.symbols: dict[str, str] = {}
         self.listener: AccountListener | None = None
+        self.time_ms: Callable[[], int] = lambda: 1
+
+    def now_ms(self) -> int:
+        return self.time_ms()
 
     def listen_account(self, listener: AccountListener) -> None:
         self.listener = listener
-
-    def know(self, symbols: Mapping[str, str]) -> None:
-        self.symbols.update(symbols)
 
     # -- orders
 
@@ -125,7 +125,7 @@ class RemoteFake(FakeExchange):
         return self.orders.get(client_order_id)
 
     async def find_numbered(self, symbol: str, exchange_order_id: str) -> RemoteOrder | None:
-        self._answer("order")
+        self._answer("numbered" if "numbered" in self.broken else "order")
         return next((o for o in self.orders.values() if o.exchange_order_id == exchange_order_id), None)
 
     async def find_open_orders(self, symbol: str | None = None) -> Sequence[RemoteOrder]:

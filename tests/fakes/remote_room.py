@@ -46,6 +46,7 @@ class RemoteRoom:
     def __init__(self, *, testnet: bool = False, **held: str) -> None:
         self.clock = VirtualClock()
         self.exchange = RemoteFake(**(held or {"USDT": "10000"}))
+        self.exchange.time_ms = self.clock.now_ms
         self.journal = FakeJournal()
         self.owner = Owner()
         self.kept: dict[str, KeptOrder] = {}

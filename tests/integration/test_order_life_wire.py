@@ -35,7 +35,7 @@ from tests.fakes.binance.exchange import DEFAULT_KEY
 from tests.fakes.binance.exchange.fault_plan import ExchangeFaults
 from tests.fakes.binance.exchange.wire import Exchange
 from tests.fakes.ledger_rows import record
-from tests.fakes.live_account import BTC, FAST, play, venue
+from tests.fakes.live_account import BTC, FAST, account, play, venue
 from tests.fakes.remote_room import Owner
 from tests.integration.test_live_exchange_faults import plan
 
@@ -49,8 +49,8 @@ WORLD = {"mode": "live", "market": {"source": "exchange"}}
 class Daemon:
     """What a botd has between its bots and the exchange."""
 
-    def __init__(self, front: BinanceFront, home: Path) -> None:
-        self.clock = WallClock()
+    def __init__(self, front: BinanceFront, home: Path, clock: WallClock | None = None) -> None:
+        self.clock = clock or WallClock()
         self.ledger = Ledger.open(home / "ledger.db", WORLD, clock=self.clock)
         instance, journal = self.ledger.instance, self.ledger.journal
         self.site = Site(self.clock, timeout_s=0.3, rest=front.rest_url, ws_api=front.ws_url)
@@ -207,3 +207,29 @@ async def check(made: Exchange, home: Path) -> None:
             assert row["status"] in ("not_placed", "rejected", "canceled", "denied")
     assert {order.client_id for order in made.books.orders.values()} == known
     await ledger.close()
+
+
+@pytest.mark.parametrize("ahead_ms", [-30_000, 30_000])
+def test_the_books_begin_at_the_exchanges_time_whatever_our_clock_says(ahead_ms: int, tmp_path: Path) -> None:
+    class Wrong(WallClock):
+        def now_ms(self) -> int:
+            return super().now_ms() + ahead_ms
+
+        wall_ms = now_ms
+
+    async def scene() -> None:
+        made = Exchange({"USDT": "100000", "BTC": "1"})
+        async with venue(made) as front, account(front) as person:
+            await person.settled(person.submit(quantity="0.005"))  # before botd is born: in what it opens with
+            daemon = Daemon(front, tmp_path, Wrong())
+            await daemon.start()
+            await until(lambda: daemon.reconciler.ready, 10)
+            for side in ("buy", "sell"):
+                await person.settled(person.submit(side=side, quantity="0.01"))
+            for _ in range(4):
+                await daemon.reconciler.look_now()
+            found = daemon.reconciler.explain()
+            assert found.match and daemon.told == [], found.differences
+            await daemon.end(killed=False)
+
+    play(scene, 60)

@@ -199,6 +199,9 @@ class BinanceExchange:
     def know(self, symbols: Mapping[str, str]) -> None:
         self._desk.know(symbols)
 
+    def now_ms(self) -> int:
+        return self.site.time.now_ms()
+
     def submit(self, order: Order) -> None:
         self._desk.place(order)
 

@@ -42,12 +42,17 @@ class Resolver(Protocol):
 class ConnectionFailed(ConnectionError):
     """A connection did not come up, or ended before it carried its streams.
 
-    ``at_least_s`` is how long the server wants to be left alone.
+    ``at_least_s`` is how long the server wants to be left alone, ``status`` the HTTP answer that said so (0: none did),
+    ``told`` its headers that matter.
     """
 
-    def __init__(self, message: str, at_least_s: float = 0.0) -> None:
+    def __init__(
+        self, message: str, at_least_s: float = 0.0, status: int = 0, told: Mapping[str, str] | None = None
+    ) -> None:
         super().__init__(message)
         self.at_least_s = at_least_s
+        self.status = status
+        self.told = told or {}
 
 
 async def dial(
@@ -145,4 +150,5 @@ def _refusal(error: picows.WSHandshakeError, longest_s: float) -> ConnectionFail
     if answer is None or answer.status not in _REFUSING:
         return ConnectionFailed(said(error))
     asked = answer.headers.get("Retry-After", "")
-    return ConnectionFailed(said(error), max(longest_s, float(asked) if asked.isdecimal() else 0.0))
+    told = {"Retry-After": asked} if asked.isdecimal() else {}
+    return ConnectionFailed(said(error), max(longest_s, float(told.get("Retry-After", 0))), answer.status, told)

@@ -141,6 +141,8 @@ class OrderDesk:
     def learn(self, client_order_id: str, found: RemoteOrder | None) -> None:
         """Take what the answer to a question says of an order; None: that the exchange knows nothing of it."""
         if found is not None:
+            if found.status.is_open and self._owner_of(client_order_id) is not None:
+                self._symbols[client_order_id] = found.symbol
             self.forget(client_order_id, found.status)
         elif client_order_id in self._symbols:
             self._absent[client_order_id] = None

@@ -160,6 +160,8 @@ class Reply(msgspec.Struct, gc=False):
     code: int = 0
     message: str = ""
     subscription: int | None = None
+    retry_at_ms: int = 0
+    """The exchange's time before which it wants no request, 0 where it says none."""
 
 
 Event = ExecutionReport | AccountPosition | BalanceUpdate | ListStatus | Ended
@@ -169,6 +171,7 @@ Message = Event | Reply
 class _Fault(msgspec.Struct, gc=False):
     code: int = 0
     msg: str = ""
+    data: Any = None
 
 
 class _Envelope(msgspec.Struct, gc=False):
@@ -229,4 +232,5 @@ def _reply(outer: _Envelope) -> Reply | None:
     fault = outer.error or _Fault()
     number = _subscribed(outer.result).number if bytes(outer.result)[:1] == b"{" else None
     found = outer.id if isinstance(outer.id, int) else 0
-    return Reply(found, outer.status, fault.code, fault.msg, number)
+    until = fault.data.get("retryAfter") if isinstance(fault.data, dict) else 0
+    return Reply(found, outer.status, fault.code, fault.msg, number, until if isinstance(until, int) else 0)

@@ -200,10 +200,15 @@ class UserStream:
         permit = self._site.governor.permit(_CONNECT_WEIGHT, Lane.RECONCILE, patience_s=self._rules.open_s)
         try:
             async with permit:
-                link.transport = await self._site.dial_user(PATH, link, self._rules)
+                try:
+                    link.transport = await self._site.dial_user(PATH, link, self._rules)
+                except ConnectionFailed as failure:
+                    if failure.status:  # a ban holds for every way to the exchange
+                        permit.answered(failure.status, failure.told)
+                    raise
                 params = self._signer.request({"timestamp": self._site.time.now_ms(), "recvWindow": 5000})
                 reply = await link.ask("userDataStream.subscribe.signature", params, self._rules.reply_s)
-                permit.answered(reply.status, {})
+                permit.answered(reply.status, self._told(reply))
         except ConnectionFailed:
             link.end("not subscribed")
             raise
@@ -247,11 +252,16 @@ class UserStream:
         try:
             async with self._site.governor.permit(1, Lane.RECONCILE, patience_s=self._rules.reply_s) as permit:
                 reply = await link.ask("ping", {}, self._rules.reply_s)
-                permit.answered(reply.status, {})
+                permit.answered(reply.status, self._told(reply))
         except ConnectionFailed as failure:
             link.end(str(failure))
         except BotdError:
             pass  # no budget for it now
+
+    def _told(self, reply: user_events.Reply) -> dict[str, str]:
+        """Return what an answer asks for, as REST's headers would."""
+        left_ms = reply.retry_at_ms - self._site.time.now_ms()
+        return {"Retry-After": f"{left_ms / 1000:.3f}"} if reply.retry_at_ms and left_ms > 0 else {}
 
     def _up(self) -> None:
         self._counts["subscribed"] += 1

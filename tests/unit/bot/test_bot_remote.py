@@ -14,8 +14,10 @@ import pytest
 from botd.bot.lifecycle import BotState
 from botd.bot.protected import ProtectedPosition
 from botd.domain.order import OrderStatus, OrderType, Purpose
+from botd.execution.differences import Differences
 from botd.execution.durable import DurableOrders
 from botd.execution.protection import ProtectiveOrders
+from botd.orchestrator.household import BotHousehold
 from botd.strategy.base import Signals, SignalStrategy
 from tests.fakes.plain_strategies import Hooks
 from tests.fakes.remote_exchange import RemoteFake
@@ -338,5 +340,49 @@ def test_a_degraded_bot_does_not_enter_and_still_leaves(remote: Any, quiet: Any)
         assert len(small.remote.sent) == 1
         bot.sell_all("signal", 100.0)
         await until(lambda: len(small.remote.sent) == 2)
+
+    remote(script)
+
+
+def test_a_fee_in_a_third_asset_counts_by_the_accounts_price_of_it(remote: Any, quiet: Any) -> None:
+    async def script(small: RemoteWorld) -> None:
+        bot = begun(small, quiet)
+        object.__setattr__(small.world.desk, "worth", {"BNB": Decimal(600), "USDT": ONE}.get)
+        buy_now(bot, ONE)
+        await until(lambda: len(small.remote.sent) == 1)
+        small.remote.trade(small.remote.sent[0], "1", "0.01", paid="BNB")
+        await small.settle()
+        assert (bot.book.fees, bot.book.cash) == (6, Decimal(1000) - 100 - 6)
+
+    remote(script)
+
+
+def test_while_the_account_differs_its_bots_open_nothing_whatever_their_state(remote: Any, quiet: Any) -> None:
+    async def script(small: RemoteWorld) -> None:
+        bot = begun(small, quiet)
+        bots = small.world.orchestrator
+        household = BotHousehold(lambda: bots.bots.values(), lambda asset, amount: None)
+        found = Differences(household, 3, lambda told: None)
+        object.__setattr__(small.world.desk, "difference", lambda number: found.degraded.get(number, ""))
+
+        def look(*, differs: bool = True) -> None:
+            amounts = {bot.instrument.base: -ONE} if differs else {}
+            lasting = found.note(amounts)
+            found.differ(lasting) if lasting else found.agree(amounts)
+
+        bots.pause(bot)
+        for _ in range(3):
+            look()
+        assert bot.state is BotState.PAUSED
+        bots.resume(bot)
+        buy_now(bot, ONE)
+        await small.settle()
+        assert small.remote.sent == []  # before anybody has looked again
+        look()
+        assert bot.state is BotState.DEGRADED
+        look(differs=False)
+        assert bot.state is BotState.RUNNING
+        buy_now(bot, ONE)
+        await until(lambda: len(small.remote.sent) == 1)
 
     remote(script)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from botd.domain.clock import VirtualClock
+from botd.domain.clock import VirtualClock, WallClock
 from botd.domain.errors import BusyError, UnavailableError
 from botd.exchange.binance.weights import weight_of
 from botd.exchange.governor import GUARD_MS, USED_HEADER, Governor, Lane
@@ -262,3 +262,28 @@ def test_a_step_of_our_clock_that_is_taken_back_leaves_no_minute_that_never_ends
             desk.pass_s(61)
 
     run(scene())
+
+
+def test_who_waits_for_the_count_of_orders_alone_is_not_looked_at_without_end() -> None:
+    async def scene() -> None:
+        clock = Looks()
+        governor = Governor(clock)
+        governor.orders.refused(2.0)
+        async with governor.permit(1, Lane.ENTRY, patience_s=5, orders=1) as permit:
+            permit.answered(200, {})
+        assert clock.sleeps < 20
+
+    run(scene())
+
+
+class Looks(WallClock):
+    """Counts how often it is slept by, a tenth as long."""
+
+    sleeps = 0
+
+    def monotonic(self) -> float:
+        return super().monotonic() * 10
+
+    async def sleep(self, seconds: float) -> None:
+        self.sleeps += 1
+        await super().sleep(seconds / 10)

@@ -93,6 +93,7 @@ def test_a_trade_that_nobody_can_name_keeps_an_order_unknown() -> None:
         room, order = await unknown()
         hand = room.exchange.place_by_hand("web_1")
         room.exchange.trade("web_1", "1", told=False)
+        room.exchange.broken = {"numbered"}
         await room.pass_time(120)
         assert order.status is OrderStatus.UNKNOWN
         room.exchange.listener.on_foreign(hand)  # type: ignore[union-attr]  # now it has a name
