@@ -45,6 +45,13 @@ def fraction_text(text: str) -> str:
     return f"{value.normalize():f}" if value else "0"
 
 
+def once(ctx: click.Context, param: click.Parameter, values: tuple[Any, ...]) -> Any:
+    """Return the one value of an option made with ``multiple=True``: of two click takes the last without a word."""
+    if len(values) > 1:
+        raise click.BadParameter(f"is given {len(values)} times: {', '.join(map(str, values))}; give one", ctx, param)
+    return values[0] if values else None
+
+
 class Fraction(click.ParamType):  # type: ignore[type-arg]
     """``2%`` or ``0.02``, passed on as ``0.02``."""
 

@@ -40,6 +40,7 @@ from botd.locks import holder
 BUDGET_S = 60.0
 ANSWER_S = 15.0
 AGAIN_S = 0.5
+OUT_OF_REACH = "what was cancelled before stays so; run it again, or cancel at the exchange's own site"
 KEY_REFUSED = (-2008, -2014, -2015)
 _CENTS = Decimal("1e-8")
 _SALES = "SELECT client_order_id FROM orders WHERE sequence >= ?"
@@ -329,8 +330,11 @@ class Panic:
                 return await ask()
             except BotdError as error:
                 refused = getattr(error, "exchange_code", 0) in KEY_REFUSED
-                if refused or not isinstance(error, UnavailableError) or self._clock.monotonic() >= self._until_s:
+                if refused or not isinstance(error, UnavailableError):
                     raise
+                if self._clock.monotonic() >= self._until_s:
+                    fact = f"the exchange was not reached for {self._until_s - self._began_s:.0f} s: {error.message}"
+                    raise UnavailableError(fact, OUT_OF_REACH) from None
                 await self._clock.sleep(AGAIN_S)
 
     def _bot_of(self, text: str) -> int | None:

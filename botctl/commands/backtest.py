@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from botctl.arguments import once
 from botctl.cells import Column, exact, gain, moment, money, percent, ratio, render, text
 from botctl.commands.lab_options import (
     asked_of,
@@ -126,7 +127,14 @@ def report_command(session: Session, config: Path | None, out: Path, exact: bool
 
 @click.command("check")
 @strategy_argument
-@click.option("--symbol", "symbols", metavar="S", help="Examine it on these candles [default: synthetic ones].")
+@click.option(
+    "--symbol",
+    "symbols",
+    multiple=True,
+    callback=once,
+    metavar="S",
+    help="Examine it on these candles [default: synthetic ones].",
+)
 @click.option("--interval", default="1m", show_default=True, help="1m, 5m, 1h ...")
 @click.option("--data", "files", type=click.Path(path_type=Path), metavar="FILE", help="Candles from this CSV.")
 @click.option("--from", "since", metavar="TIME", help="From this time, or how long ago: 30d.")

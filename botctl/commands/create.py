@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from botctl.arguments import KeyValue, pairs
+from botctl.arguments import KeyValue, once, pairs
 from botctl.cells import Column
 from botctl.completion import complete_interval, complete_strategy, complete_symbol
 from botctl.exit_codes import FAILED, OK, USAGE, Fault
@@ -18,9 +18,21 @@ from botctl.terms import how_of, how_options
 @click.command("create")
 @click.argument("name")
 @click.option("--strategy", required=True, shell_complete=complete_strategy, help="See botctl strategies.")
-@click.option("--symbol", required=True, shell_complete=complete_symbol, help="What to trade: BTC/USDT.")
 @click.option(
-    "--interval", required=True, shell_complete=complete_interval, help="Candles to decide on: 1m, 5m, 1h ..."
+    "--symbol",
+    required=True,
+    multiple=True,
+    callback=once,
+    shell_complete=complete_symbol,
+    help="What to trade: BTC/USDT.",
+)
+@click.option(
+    "--interval",
+    required=True,
+    multiple=True,
+    callback=once,
+    shell_complete=complete_interval,
+    help="Candles to decide on: 1m, 5m, 1h ...",
 )
 @click.option("--capital", required=True, help="What it may use, in the quote currency.")
 @click.option("--set", "params", type=KeyValue(), multiple=True, help="A parameter of the strategy: period=21.")

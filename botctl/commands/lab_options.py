@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from botctl import offline_calls
-from botctl.arguments import Decorator, Fraction, KeyValue, moment_ms, pairs, together
+from botctl.arguments import Decorator, Fraction, KeyValue, moment_ms, once, pairs, together
 from botctl.completion import complete_strategy, complete_symbol
 from botctl.exit_codes import USAGE, Fault
 from botctl.session import Session
@@ -28,16 +28,18 @@ def candle_options(many: bool) -> Decorator:
             "--symbol",
             "symbols",
             required=True,
-            multiple=many,
+            multiple=True,
+            callback=None if many else once,
             metavar="S",
             shell_complete=complete_symbol,
             help=f"BTC/USDT and the like.{several}",
         ),
-        click.option("--interval", required=True, help="1m, 5m, 1h ..."),
+        click.option("--interval", required=True, multiple=True, callback=once, help="1m, 5m, 1h ..."),
         click.option(
             "--data",
             "files",
-            multiple=many,
+            multiple=True,
+            callback=None if many else once,
             type=click.Path(path_type=Path),
             metavar="FILE",
             help=f"Candles from this CSV, not from the local store.{' One a symbol.' if many else ''}",

@@ -53,6 +53,7 @@ def panic_command(session: Session, sell: bool, config: Path | None, yes: bool) 
     confirm(session, what + (" (testnet)" if place["testnet"] else ""), yes)
     if place["pid"] is not None:
         _quieten(session, place)
+    session.say("asking the exchange; where it is out of reach that takes a minute")
     found = offline("panic", config, sell, session.timeout_s)
     show_rows(session, found["rows"], COLUMNS, name="client_order_id", empty="the exchange shows no order of ours")
     return _ended(session, found)

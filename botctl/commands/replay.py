@@ -63,7 +63,8 @@ def replay_command(
     Reads the ledger of the configuration, and the candles of its market: the replayed file, the synthetic market, or
     the local store (botctl data download). Begins where the bot was last changed (botctl set). missing: the rules trade
     and the bot did not; extra: the other way round. Of a strategy that places its own orders, each order that filled.
-    What a person did (close, halt) is a difference, and all sizes after it differ a little: --from begins later.
+    What a person did (close, halt), a limit denied, another bot's orders prevented, or an end of botd took back is a
+    difference (events and why tell which), and all sizes after it differ a little: --from begins later.
 
     \b
     Example:

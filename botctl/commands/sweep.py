@@ -88,7 +88,8 @@ def sweep_command(session: Session, config: Path | None, **options: Any) -> int:
         return INTERRUPTED
     if is_table(session):
         kept = f", {found['known']:,} of them known from before" if found["known"] else ""
-        session.say(f"{_sets(found['done'])}{kept}, ranked by {by}")
+        best = f"; the best {len(found['rows'])} of them (--top)" if len(found["rows"]) < found["done"] else ""
+        session.say(f"{_sets(found['done'])}{kept}, ranked by {by}{best}")
     return OK
 
 

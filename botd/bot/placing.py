@@ -43,6 +43,7 @@ def _judged(bot: Bot, intent: Intent, quantity: Decimal) -> Verdict:
     for client_order_id in verdict.cancel_first:
         for order in desk.gateway.open_orders(bot.spec.symbol):
             if order.client_order_id == client_order_id:
+                order.reason = f"taken back: {bot.name} trades the other way on the account"
                 desk.gateway.cancel(order)
     return verdict
 

@@ -20,6 +20,7 @@ from botd.domain.candle import Candle, interval_ms
 InputKey = tuple[str, str]
 """(interval, symbol) as a strategy declared it; the symbol is empty for its own."""
 _MOST_DECIMALS = 12
+_NOISE = 1e-14  # of a value: sums of thousands are nearer to the true one
 _SOME = 8_192  # values looked through at once: what fits into the processor's cache
 
 
@@ -191,7 +192,10 @@ def complete_buckets(rows: Candles, interval: str) -> Candles:
 
 
 def finest_decimal(values: NDArray[np.float64]) -> Decimal:
-    """Return the power of ten of the last decimal that any value uses: 0.01 where 1.5 and 2.25 are seen."""
+    """Return the power of ten of the last decimal that any value uses: 0.01 where 1.5 and 2.25 are seen.
+
+    What adding leaves behind is none: the volume of a larger candle, 22.092920000000003, has five.
+    """
     decimals = 0
     for begin in range(0, len(values), _SOME):
         decimals = _decimals(values[begin : begin + _SOME], decimals)
@@ -203,7 +207,10 @@ def _decimals(values: NDArray[np.float64], least: int) -> int:
     left = values
     for decimals in range(least, _MOST_DECIMALS):
         scale = 10.0**decimals
-        left = left[np.rint(left * scale) / scale != left]
+        nearest = np.rint(left * scale) / scale
+        off = nearest != left
+        left, nearest = left[off], nearest[off]
+        left = left[np.abs(nearest - left) > _NOISE * left]
         if not len(left):
             return decimals
     return _MOST_DECIMALS

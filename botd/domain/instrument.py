@@ -55,6 +55,8 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
         where ``limit_price`` is true.
         """
         if not (quantity.is_finite() and price.is_finite()) or quantity <= 0 or price <= 0:
+            if not quantity and price > 0 and self.step:
+                return f"LOT_SIZE: less than the step {self.step} at {price:f}: nothing is left of the quantity"
             return f"quantity {quantity} and price {price} must be finite and above zero"
         if self.step and quantity % self.step:
             return f"LOT_SIZE: quantity {quantity} is not a multiple of the step {self.step}"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from decimal import Decimal
 
 import pytest
 
 from botd.domain.clock import WallClock
+from botd.domain.errors import UnavailableError
 from botd.domain.position import Position
 from botd.exchange.binance.order_desk import OrderDesk
 from botd.exchange.binance.questions import Questions
@@ -51,3 +53,17 @@ def test_what_one_order_may_not_have_is_sold_by_several(held: str, free: str, so
             assert set(results[len(sold) :]) <= {"dust"}
 
     play(scene)
+
+
+def test_an_exchange_out_of_reach_is_told_with_what_is_left_to_do() -> None:
+    async def scene() -> None:
+        clock = WallClock()
+        site = Site(clock, rest="http://127.0.0.1:9", ws_api="ws://127.0.0.1:9")
+        signer = make_signer(DEFAULT_KEY.key, DEFAULT_KEY.secret)
+        panic = Panic(site, Questions(site, signer), clock, Books(instance="ABCDE"), 1.0)
+        with pytest.raises(UnavailableError, match=r"was not reached for 1 s: .*no connection") as caught:
+            await panic.run(False, lambda **hooks: OrderDesk(site, signer, clock=clock, **hooks))
+        assert "run it again, or cancel at the exchange's own site" in caught.value.hint
+        await site.close()
+
+    asyncio.run(scene())

@@ -142,6 +142,8 @@ def test_what_needs_no_daemon_works_without_one(botctl, monkeypatch, tmp_path):
     file = tmp_path / "botd.yaml"
     assert botctl("config", "init", str(file)).code == 0
     assert botctl("config", "init", str(file)).code == 5
+    inside = botctl("config", "init", str(file / "deeper" / "botd.yaml"))
+    assert inside.code == 77 and "is not a directory" in inside.err
     assert botctl("config", "check", str(file)).code == 0
     file.write_text("nonsense: 1\n")
     result = botctl("config", "check", str(file))

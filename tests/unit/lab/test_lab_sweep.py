@@ -199,3 +199,25 @@ def test_ctrl_c_waits_until_what_belongs_together_is_done() -> None:
             done.append("kept, counted and ranked")
         done.append("too far")
     assert done == ["kept, counted and ranked"] and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.mark.parametrize("option", [("--symbol", "ETH/USDT"), ("--interval", "5m")])
+@pytest.mark.parametrize("verb", ["sweep", "walk-forward"])
+def test_an_option_that_is_given_once_does_not_silently_become_the_last(
+    lab: Lab, verb: str, option: tuple[str, str]
+) -> None:
+    done = lab.run(verb, "rsi", *LANE, *option, *GRID)
+    assert done.code == 2 and "is given 2 times" in done.err and option[1] in done.err
+
+
+def test_the_table_says_that_there_are_more(lab: Lab) -> None:
+    shown = lab.run("sweep", "rsi", *LANE, *GRID, "--top", "3")
+    assert "12 sets" in shown.err and "the best 3 of them (--top)" in shown.err
+
+
+def test_larger_candles_of_the_store_trade_by_the_step_of_those_stored(lab: Lab) -> None:
+    finest = []
+    for interval in ("1m", "5m"):
+        found = lab.json("backtest", "rsi", "--symbol", "BTC/USDT", "--interval", interval, "--trades")
+        finest.append(max(len(trade["quantity"].partition(".")[2]) for trade in found["trade_list"]))
+    assert finest == [3, 3]  # of the stored volumes

@@ -86,3 +86,13 @@ def test_a_bucket_with_a_missing_candle_is_none() -> None:
 )
 def test_the_finest_decimal_is_that_of_any_value(values: list[float], finest: str) -> None:
     assert finest_decimal(np.array(values)) == Decimal(finest)
+
+
+@pytest.mark.parametrize("interval", ["5m", "1h", "1d"])
+@pytest.mark.parametrize("decimals", [0, 3, 5, 8])
+def test_larger_candles_have_the_decimals_of_their_volumes(interval: str, decimals: int) -> None:
+    dice = np.random.default_rng(decimals)
+    volume = np.rint(dice.exponential(20.0, 10_080) * 10**decimals) / 10**decimals
+    time, price = T0 - T0 % 86_400_000 + np.arange(len(volume)) * MINUTE, np.full(len(volume), 100.0)
+    rows = complete_buckets(Candles("1m", time, price, price, price, price, volume), interval)
+    assert len(rows) > 5 and finest_decimal(rows.volume) == Decimal(1).scaleb(-decimals)
