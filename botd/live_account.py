@@ -140,6 +140,13 @@ class LiveAccount:
             return Guarding("placing")
         return Guarding(known.place, known.seconds, known.target_place, known.detail)
 
+    def stop_refusal(self, bot: Bot) -> str:
+        """Return why the stop of what a bot buys would not rest on the exchange; empty where it would."""
+        symbol, most = bot.spec.symbol, bot.instrument.max_algo_orders
+        stops = sum(other.spec.symbol == symbol and other.spec.has_stop for other in self._bots())
+        crowd = f"the exchange takes {most} stop orders of {symbol}, and {stops} bots with stops trade it"
+        return ProtectedPosition(bot).refusal() or self._unable(symbol) or (crowd if most and stops > most else "")
+
     def difference(self, bot: int) -> str:
         """Return what of a bot's assets differs for longer than anything explains, empty where nothing does."""
         return self.reconciler.differences.degraded.get(bot, "")

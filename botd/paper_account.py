@@ -85,6 +85,10 @@ class PaperAccount:
         """The guard never leaves a position alone."""
         return Guarding()
 
+    def stop_refusal(self, bot: Bot) -> str:
+        """The guard is all the protection there is."""
+        return "the exchange is botd's own"
+
     def difference(self, bot: int) -> str:
         """The account is the books."""
         return ""

@@ -247,6 +247,7 @@ class World:
             governor=account.governor,
             reconciler=account.reconciler,
             resolver=account.resolver,
+            stop_refusal=account.stop_refusal,
         )
         self.risk_desk = RiskDesk(self.orchestrator, self.gate, self.clock)
 

@@ -58,7 +58,7 @@ def create_command(session: Session, name: str, **options: Any) -> int:
     for warning in made.get("warnings") or []:
         session.warn(f"{name}: {warning}")
     if not silent(session):
-        columns = [Column(key) for key in ("name", "number", "result", "state", "largest_order", "detail")]
+        columns = [Column(key) for key in ("name", "number", "result", "state", "largest_order", "guard", "detail")]
         show_object(session, made, _line, columns)
     return FAILED if made.get("start_error") else OK  # 1: it was made, and --start failed
 
@@ -84,5 +84,5 @@ def spec_of(name: str, options: dict[str, Any]) -> dict[str, Any]:
 
 def _line(made: Row) -> str:
     detail = made.get("detail") or (f"largest order {made['largest_order']}" if made.get("largest_order") else "")
-    words = [str(made["name"]), str(made["result"]), str(made.get("state", "")), detail]
+    words = [str(made["name"]), str(made["result"]), str(made.get("state", "")), detail, made.get("guard") or ""]
     return clean("  ".join(filter(None, words))) + "\n"

@@ -43,6 +43,7 @@ class LifecycleHandlers:
             "state": bot.state.value,
             "warnings": self._warnings(bot),
             "largest_order": self._largest_order(bot),
+            "guard": self._guard(bot),
             "detail": bot.record.reason,
             "start_error": None,
         }
@@ -250,6 +251,13 @@ class LifecycleHandlers:
             )
             warnings.append(f"no stop any more: {held} held until the strategy sells it")
         return warnings
+
+    def _guard(self, bot: Bot) -> str:
+        """Return where the stop of what a live bot buys will be kept, empty where there is no such thing."""
+        if bot.spec.mode != "live" or not bot.spec.has_stop:
+            return ""
+        why = self._services.live.stop_refusal(bot)
+        return f"botd will guard its stop: {why}" if why else "its stop will rest on the exchange"
 
     def _largest_order(self, bot: Bot) -> str | None:
         quote = self._services.desk.market.quote(bot.spec.symbol)

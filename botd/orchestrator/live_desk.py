@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from botd.bot.bot import Bot
 from botd.domain.errors import NotFoundError, UnavailableError
 from botd.exchange.governor import Governor
 from botd.execution.explain import Explained
@@ -32,14 +33,17 @@ class LiveDesk:
         governor: Governor | None = None,
         reconciler: Reconciler | None = None,
         resolver: Resolver | None = None,
+        stop_refusal: Callable[[Bot], str] = lambda bot: "",
     ) -> None:
-        """``explain`` says whose is what just now; ``name_of`` a bot's name by its number."""
+        """``explain`` says whose is what just now; ``name_of`` a bot's name by its number; ``stop_refusal`` why a bot's
+        stop would not rest on the exchange."""
         self.arming = arming
         self._explain = explain
         self._name_of = name_of
         self._governor = governor
         self._reconciler = reconciler
         self._resolver = resolver
+        self.stop_refusal = stop_refusal
 
     def limits(self) -> dict[str, Any]:
         """Return the object of ``limits``: the exchange's budgets, and every bot's bill."""

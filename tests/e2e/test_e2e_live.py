@@ -35,8 +35,8 @@ def test_live_bots_wait_for_arming_then_trade_protected_through_a_kill_and_the_b
 ) -> None:
     refused = botd.run("create", *ALPHA[:-1], check=False)
     assert refused.returncode == 5 and "--live" in refused.stderr
-    botd.run("create", *ALPHA)
-    botd.run("create", *BETA)
+    assert "botd will guard its stop: its strategy places sales" in botd.run("create", *ALPHA).stdout
+    assert "its stop will rest on the exchange" in botd.run("create", *BETA).stdout
     ready(botd)
     botd.until(lambda: "not armed" in botd.run("why", "alpha").stdout, 20)
     assert venue.books.orders == {}

@@ -45,6 +45,12 @@ def test_a_testnet_needs_no_arming(make_botd: Any) -> None:
         botd.until(lambda: botd.json("show", "alpha")["position"] is not None, 40)
         status = botd.json("live", "status")
         assert (status["armed"], status["testnet"]) == (True, True)
+        told = []
+        for name in ("b1", "b2", "b3", "b4", "b5"):
+            words = ("--strategy", "holder", "--symbol", "BTC/USDT", "--interval", "1m", "--capital", "100")
+            told.append(botd.run("create", name, *words, "--stop-loss", "2%", "--live").stdout)
+        assert all("its stop will rest on the exchange" in line for line in told[:4])
+        assert "takes 5 stop orders of BTC/USDT, and 6 bots with stops trade it" in told[4]
         assert botd.stop() == 0
 
 
