@@ -43,6 +43,26 @@ _TIMEOUT = "Timeout waiting for response from backend server. Send status unknow
 _BUS = "An unexpected response was received from the message bus. Execution status unknown."
 _ARCHIVED = "Order was canceled or expired with no executed qty over 90 days ago and has been archived."
 _RESTRICTED = "Order was not canceled due to cancel restrictions."
+_ENGINE = (
+    *(f"{kind} orders are not supported for this symbol." for kind in ("Market", "Stop loss", "Stop loss limit")),
+    *(f"{kind} orders are not supported for this symbol." for kind in ("Take profit", "Take profit limit", "OCO")),
+    *(f"{kind} orders are not supported for this symbol." for kind in ("Trailing stop", "Iceberg")),
+    "Quote order qty market orders are not support for this symbol.",
+    "Price * QTY is zero or less.",
+    "IcebergQty exceeds QTY.",
+    "Unsupported order combination",
+    "This account may not place or cancel orders.",
+    "This symbol is not permitted for this account.",
+    "This symbol is restricted for this account.",
+    "Rest API trading is not enabled.",
+)
+_CANCEL = (
+    "Market is closed.",
+    "Cancel order is invalid. Check origClOrdId and orderId.",
+    "This action is disabled on this account.",
+    "This account may not place or cancel orders.",
+    "Rest API trading is not enabled.",
+)
 
 DOOR = [
     GivenAnswer("weight", 429, -1003, _LIMIT, "LLL"),
@@ -78,6 +98,11 @@ REQUEST = [
     GivenAnswer("symbol", 400, -1121, "Invalid symbol.", "RRR"),
     GivenAnswer("parameter", 400, -1130, "Data sent for parameter 'quantity' is not valid.", "RRR"),
     GivenAnswer("recvWindow", 400, -1131, "recvWindow must be less than 60000", "RRR"),
+    GivenAnswer("strategy type", 400, -1134, "strategyType was less than 1000000.", "RRR"),
+    GivenAnswer("not JSON", 400, -1135, "Invalid JSON Request.", "RRR"),
+    GivenAnswer("restrictions", 400, -1145, "Invalid cancelRestrictions.", "RRR"),
+    GivenAnswer("icebergs in a pair", 400, -1158, "This order list does not take that.", "RRR"),
+    GivenAnswer("icebergs at all", 400, -1160, "icebergQty and timeInForce do not go together.", "RRR"),
     GivenAnswer("pair of limits", 400, -1168, "At least one OCO order must be contingent.", "RRR"),
     GivenAnswer("pair upside down", 400, -1197, "A stop loss order in a sell OCO must be below.", "RRR"),
     GivenAnswer("code of tomorrow", 400, -1233, "Something new.", "UUU"),
@@ -90,11 +115,14 @@ ENGINE = [
     GivenAnswer("prices of a pair", 400, -2010, "The relationship of the prices for the orders is not correct.", "RUU"),
     GivenAnswer("filter in the engine", 400, -2010, "Filter failure: MAX_POSITION", "RUU"),
     GivenAnswer("account", 400, -2010, "This action is disabled on this account.", "RUU"),
+    *(GivenAnswer(text, 400, -2010, text, "RUU") for text in _ENGINE),
+    GivenAnswer("thin book", 400, -2010, "Order book liquidity is less than LOT_SIZE filter minimum quantity.", "RUU"),
     GivenAnswer("duplicate", 400, -2010, "Duplicate order sent.", "UUU"),
     GivenAnswer("words of tomorrow", 400, -2010, "Order was refused by the moon.", "UUU"),
     GivenAnswer("engine, no words", 400, -2010, "", "UUU"),
     GivenAnswer("unknown order", 400, -2011, "Unknown order sent.", "UNU"),
     GivenAnswer("cancel restricted", 400, -2011, _RESTRICTED, "URU"),
+    *(GivenAnswer(f"cancel: {text}", 400, -2011, text, "URU") for text in _CANCEL),
     GivenAnswer("cancel, new words", 400, -2011, "Not today.", "UUU"),
     GivenAnswer("no such order", 400, -2013, "Order does not exist.", "UUN"),
     GivenAnswer("no such order, other words", 400, -2013, "Try again.", "UUU"),
