@@ -52,6 +52,8 @@ def test_live_bots_wait_for_arming_then_trade_protected_through_a_kill_and_the_b
     leg = legs(venue)[0]
     assert leg.asked.symbol == "ETHUSDT" and leg.asked.quantity == held.quantize(Decimal("0.0001"), ROUND_FLOOR)
     botd.until(lambda: botd.json("show", "beta")["position"]["guard"] == "exchange", 20)
+    unprotected = [botd.json("stats", name)[0]["seconds_unprotected"] for name in ("alpha", "beta")]
+    assert unprotected[0] == 0 and 0 < unprotected[1] < 30  # alpha's stop was declared botd's, beta's had to be placed
     assert botd.json("show", "alpha")["position"]["guard"] == "botd"  # its strategy may place sales of its own
     botd.kill()
     botd.start()

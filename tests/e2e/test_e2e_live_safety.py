@@ -54,6 +54,24 @@ def test_a_testnet_needs_no_arming(make_botd: Any) -> None:
         assert botd.stop() == 0
 
 
+def test_a_testnet_that_begins_anew_is_recognised_said_and_accepted(make_botd: Any) -> None:
+    venue = Exchange({"USDT": "10000"}, testnet=True)
+    with FrontThread(live_market(), clock=RunningClock(), exchange=venue) as front:
+        botd = configure(make_botd(), front, testnet=True).start()
+        botd.run("create", *ALPHA)
+        botd.until(lambda: botd.json("show", "alpha")["position"] is not None, 40)
+        assert botd.run("reconcile", "--accept-reset", check=False).returncode == 5
+        assert botd.run("reconcile").returncode == 0
+        front.call(venue.venue.reset)
+
+        botd.until(lambda: "reconcile --accept-reset" in botd.run("reconcile", check=False).stdout, 40)
+        assert botd.run("reconcile", check=False).returncode == 1
+        assert "the test network began anew" in botd.run("logs").stdout
+        botd.run("reconcile", "--accept-reset", check=False)
+        assert "--accept-reset" not in botd.run("reconcile", check=False).stdout
+        assert botd.stop() == 0
+
+
 def test_a_key_that_may_withdraw_is_refused_health_says_so_and_nothing_is_sent(make_botd: Any) -> None:
     venue = Exchange({"USDT": "10000"}, keys=[TAKER])
     with FrontThread(live_market(), clock=RunningClock(), exchange=venue) as front:
