@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 SPACE = "exits"
 
+TURNED_AWAY_S = 5.0
+"""So soon a sale is tried again that the exchange turned away for the moment, or that could not be sent."""
+
 TARGET_PATIENCE_S, STOP_PATIENCE_S = 10.0, 3.0
 """So long is a level that rests on the exchange left to it, with the price beyond it. A stop sells by the last trade,
 the guard by the bid: what has not sold by then will not by itself."""
@@ -31,6 +34,10 @@ class Exit:
     def __init__(self, bot: Bot) -> None:
         self._bot = bot
         self._waiting: tuple[str, float] | None = None
+        self._sale, self._asked = "", ("", 0.0)
+        """The last sale at market that was sent, and what for."""
+        self._rests_s = 0.0
+        """Until then a sale that was turned away is not tried again (monotonic seconds)."""
         self._reached = ("", 0.0, 0.0)
         """The leg whose level was reached, and when: at first, and last (monotonic seconds)."""
 
@@ -60,6 +67,7 @@ class Exit:
         if quantity <= 0:
             return None
         sale, _ = bot.place(exit_of_all(bot, reason, reference, trigger), quantity)
+        self._sale, self._asked = sale.client_order_id if sale is not None else "", (reason, reference)
         if sale is not None and sale.quantity < quantity and not bot.desk.gateway.in_process:
             self._wait((reason, reference))  # more than one order may have: the rest follows it
         return sale
@@ -94,7 +102,12 @@ class Exit:
 
     def on_order_end(self, order: Order) -> None:
         """An order of the bot ended: the sale that waited for it goes on, where anything is left. One at market that
-        sold nothing, and that nobody cancelled, ends it: the next would not either."""
+        sold nothing, and that nobody cancelled, ends it: the next would not either. One that was only turned away is
+        tried again, soon: a signal may say but once that it is time to sell."""
+        if order.client_order_id == self._sale and order.was_turned_away and not order.filled:
+            self._wait(self._asked)
+            self._rests_s = self._bot.desk.clock.monotonic() + TURNED_AWAY_S
+            return
         if self._waiting is None or order.side is not Side.SELL:
             return
         if order.type is OrderType.MARKET and not order.filled and not order.cancel_requested:
@@ -107,6 +120,8 @@ class Exit:
         bot = self._bot
         sells = any(order.type is OrderType.MARKET for order in self._offers())
         if self._waiting is None or sells or not bot.desk.gateway.may_sell(bot.spec.symbol):
+            return
+        if bot.desk.clock.monotonic() < self._rests_s:
             return
         if bot.holds:
             self.sell(*self._waiting)

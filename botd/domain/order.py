@@ -110,6 +110,10 @@ TRANSITIONS: dict[OrderStatus, frozenset[OrderStatus]] = {
 """Which status may follow which. Evidence of a fill is never refused, except after our own denial."""
 
 
+NOT_SENT, TURNED_AWAY = "not sent: ", "turned away: "
+"""How the reasons of such refusals begin: nothing was sent (no budget, no connection), or not let in (limits, time)."""
+
+
 class Order(msgspec.Struct, kw_only=True):
     """One order from intent to end. Amounts are exact; times are trading time in milliseconds.
 
@@ -149,6 +153,11 @@ class Order(msgspec.Struct, kw_only=True):
     def average(self) -> Decimal | None:
         """The mean fill price, None before the first fill."""
         return self.filled_notional / self.filled if self.filled else None
+
+    @property
+    def was_turned_away(self) -> bool:
+        """True where the order was refused for the moment, not for what it asks: it may be asked for again, later."""
+        return self.status is OrderStatus.REJECTED and self.reason.startswith((NOT_SENT, TURNED_AWAY))
 
     @property
     def is_target(self) -> bool:

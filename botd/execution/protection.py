@@ -36,8 +36,6 @@ __all__ = ["ProtectionRules", "ProtectiveOrders"]
 logger = logging.getLogger("botd.execution")
 
 STEP_S = 0.5
-NOT_SENT = "not sent: "
-"""In the reason of a refusal: the exchange has not seen the order."""
 
 
 class ProtectiveOrders:
@@ -161,7 +159,7 @@ class ProtectiveOrders:
         if leg is None or any(o is not None and (o.cancel_requested or o.filled) for o in (leg, target)):
             return
         why = f"{leg.status.value}: {leg.reason}".rstrip(": ")
-        if target is None or known.proven or leg.status is not OrderStatus.REJECTED or NOT_SENT in leg.reason:
+        if target is None or known.proven or leg.status is not OrderStatus.REJECTED or leg.was_turned_away:
             self._failed(position, known, f"the leg is {why}", now)
         else:
             self._alone(position, known, f"the pair is {why}", now + self.rules.declared_s)

@@ -217,7 +217,7 @@ def test_nothing_is_sent_while_the_exchange_wants_silence() -> None:
         async with venue() as front, account(front) as live:
             front.exchange.inject(named("418", times=1, method="POST"))
             first = await live.settled(live.submit())
-            assert (first.status, first.reason[:5]) == (OrderStatus.REJECTED, "-1003")
+            assert (first.status, first.reason[:18]) == (OrderStatus.REJECTED, "turned away: -1003")
             asked = len(front.record.requests)
             second = await live.settled(live.submit(purpose="exit"))
             assert second.status is OrderStatus.REJECTED
@@ -236,7 +236,7 @@ def test_too_many_orders_silence_orders_and_nothing_else() -> None:
             resting = live.submit(kind="limit", price="50000")
             await live.settled(resting)
             front.exchange.inject(named("-1015", times=1, method="POST"))
-            assert (await live.settled(live.submit())).reason.startswith("-1015")
+            assert (await live.settled(live.submit())).reason.startswith("turned away: -1015")
             assert live.exchange.is_ready()
             late = live.submit()  # waits for the next window of ten seconds
             live.exchange.cancel(resting)

@@ -231,7 +231,7 @@ def test_an_order_that_cannot_be_written_is_refused_without_a_byte() -> None:
         async with venue() as front, account(front) as live:
             unlisted = await live.settled(live.submit(symbol="DOGE/USDT"))
             priceless = await live.settled(live.submit(kind="limit"))
-            assert unlisted.reason == "not sent: DOGE/USDT: no such symbol on binance"
+            assert unlisted.reason == "cannot be sent: DOGE/USDT: no such symbol on binance"
             assert "needs a price" in priceless.reason
             assert {unlisted.status, priceless.status} == {REJECTED}
             assert [seen for seen in front.record.requests if seen.method == "POST"] == []

@@ -15,7 +15,7 @@ from typing import Any
 from botd.domain.clock import Clock
 from botd.domain.errors import BotdError
 from botd.domain.failpoints import failpoint
-from botd.domain.order import Order, OrderStatus, Purpose, Report
+from botd.domain.order import NOT_SENT, TURNED_AWAY, Order, OrderStatus, Purpose, Report
 from botd.exchange.binance.client import Answer, NoAnswerError
 from botd.exchange.binance.order_wire import WireOrder, order_params, pair_params, reports, wire_orders
 from botd.exchange.binance.outcomes import Operation, Outcome, classify
@@ -89,7 +89,7 @@ class OrderDesk:
             name = self._site.listing.name(symbol)
             params = pair_params(orders[0], orders[1], name, list_id) if list_id else order_params(orders[0], name)
         except (BotdError, ValueError) as error:
-            asyncio.get_running_loop().call_soon(self._refuse, ids, f"not sent: {error}")
+            asyncio.get_running_loop().call_soon(self._refuse, ids, f"cannot be sent: {error}")
             return
         path = "/api/v3/orderList/oco" if list_id else "/api/v3/order"
         is_entry = all(order.purpose is Purpose.ENTRY for order in orders)
@@ -167,7 +167,7 @@ class OrderDesk:
             elif outcome.did_not_happen:
                 if answer.code in _RULES or answer.message.startswith(_RULES_IN_WORDS):
                     self._site.doubted.add(symbol)
-                self._refuse(ids, _words(answer))
+                self._refuse(ids, _words(answer) if outcome is Outcome.REJECTED else TURNED_AWAY + _words(answer))
             else:
                 self._unknown(ids, _words(answer))
         except NoAnswerError as error:
@@ -176,10 +176,10 @@ class OrderDesk:
                 self._unknown(ids, error.message)
             else:
                 self._counts["not_sent"] += 1
-                self._refuse(ids, f"not sent: {error.message}")
+                self._refuse(ids, NOT_SENT + error.message)
         except BotdError as error:  # the governor lets nothing through
             self._counts["not_sent"] += 1
-            self._refuse(ids, f"not sent: {error.message}")
+            self._refuse(ids, NOT_SENT + error.message)
         except asyncio.CancelledError:
             self._unknown(ids, "botd stopped before the answer came")
             raise

@@ -13,7 +13,7 @@ import pytest
 
 from botd.bot.lifecycle import BotState
 from botd.bot.protected import ProtectedPosition
-from botd.domain.order import OrderStatus, OrderType, Purpose
+from botd.domain.order import OrderStatus, OrderType, Purpose, Report
 from botd.execution.differences import Differences
 from botd.execution.durable import DurableOrders
 from botd.execution.protection import ProtectiveOrders
@@ -384,5 +384,36 @@ def test_while_the_account_differs_its_bots_open_nothing_whatever_their_state(re
         assert bot.state is BotState.RUNNING
         buy_now(bot, ONE)
         await until(lambda: len(small.remote.sent) == 1)
+
+    remote(script)
+
+
+@pytest.mark.parametrize(
+    ("reason", "again"),
+    [("not sent: no budget", True), ("turned away: -1021 Timestamp", True), ("-2010 Account has insufficient", False)],
+)
+def test_a_sale_that_is_only_turned_away_is_tried_again(remote: Any, quiet: Any, reason: str, again: bool) -> None:
+    async def script(small: RemoteWorld) -> None:
+        bot = begun(small, quiet)
+        await small.bought(bot)
+        small.remote.lose = small.remote.silent = True
+        assert bot.sell_all("signal", 100.0) is not None
+        await until(lambda: len(small.remote.sent) == 2)
+        refused = Report(client_order_id=small.remote.sent[1], status=OrderStatus.REJECTED, time_ms=1, reason=reason)
+        small.world.gateway.on_report(refused)
+        small.world.orchestrator.supervise()
+        await small.settle()
+        assert len(small.remote.sent) == 2 and bot.exit.under_way is again  # not at once
+        bot.exit._rests_s = 0.0
+        small.remote.lose = small.remote.silent = False
+        small.world.orchestrator.supervise()
+        await small.settle()
+        assert len(small.remote.sent) == 2 + again
+        if again:
+            sale = small.remote.orders[small.remote.sent[2]]
+            assert (sale.type, sale.quantity) == (OrderType.MARKET, ONE)
+            small.remote.trade(sale.client_order_id, "1")
+            small.world.orchestrator.supervise()
+            assert not bot.holds and not bot.exit.under_way
 
     remote(script)
