@@ -25,6 +25,10 @@ class Dca(EventStrategy):
             f"sells all at {self.take_profit * 100:g}% above the average cost"
         )
 
+    def order_value(self, capital: Decimal) -> Decimal:
+        """Return the amount, whatever the capital."""
+        return Decimal(self.amount)
+
     def on_candle(self, context: Context, candle: Candle) -> None:
         now = context.now_ms()
         due = context.state.get("next_ms", now)

@@ -37,6 +37,10 @@ class Grid(EventStrategy):
             f"the last at {self.upper:f}"
         )
 
+    def order_value(self, capital: Decimal) -> Decimal:
+        """Return the share of each level."""
+        return capital / Decimal(self.levels - 1)
+
     def prices(self, instrument: Instrument) -> Sequence[Decimal]:
         """Return the price of every level, on the tick."""
         if not self._prices:
@@ -90,7 +94,7 @@ class Grid(EventStrategy):
         held = instrument.floor_quantity(Decimal(cell["held"]))
         side, price, quantity = Side.SELL, high, held
         if instrument.refusal(held, high, limit_price=True):  # nothing to sell, or dust
-            budget = context.capital / (self.levels - 1)
+            budget = self.order_value(context.capital)
             side, price = Side.BUY, low
             quantity = instrument.floor_quantity(budget / (low * (1 + FEE_ALLOWANCE)))
         refusal = instrument.refusal(quantity, price, limit_price=True)

@@ -139,6 +139,11 @@ class Bot:
         return self._mind.declared_entries
 
     @property
+    def order_value(self) -> Decimal | None:
+        """What each of its purchases is worth, in quote, where its strategy says so beforehand."""
+        return self._mind.order_value
+
+    @property
     def places_sales(self) -> bool:
         """True where the strategy offers parts of the holding by orders of its own."""
         return self._mind.places_sales

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from decimal import Decimal
 from functools import partial
 from typing import Any
 
@@ -74,6 +75,14 @@ class EventMind:
         self.reads = reads
         self.declared_entries = strategy.declared_entries
         self.effort = Effort()
+
+    @property
+    def order_value(self) -> Decimal | None:
+        """What each purchase is worth; a strategy that fails to say so says nothing."""
+        try:
+            return self._strategy.order_value(self._bot.spec.capital)
+        except Exception:  # a user's code may raise anything, and nobody waits for this
+            return None
 
     @property
     def memory(self) -> dict[str, Any]:

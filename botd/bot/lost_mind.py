@@ -17,6 +17,7 @@ class LostMind:
     reads: tuple[Read, ...] = ()
     declared_entries = (0, 0)
     places_sales = False
+    order_value = None
 
     def __init__(self, memory: dict[str, Any]) -> None:
         self.memory = memory

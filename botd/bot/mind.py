@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any, Protocol
 
 from botd.bot.evaluation import Effort
@@ -23,6 +24,11 @@ class Mind(Protocol):
     """True where it offers parts of the holding by orders of its own."""
     effort: Effort
     """What its strategy's calls have cost."""
+
+    @property
+    def order_value(self) -> Decimal | None:
+        """What each purchase is worth, in quote, where its strategy says so beforehand."""
+        ...
 
     @property
     def memory(self) -> dict[str, Any]:

@@ -26,6 +26,7 @@ class SignalMind:
     """Enter on ``enter`` while flat, sell on ``exit`` while holding; if both, exit wins."""
 
     places_sales = False
+    order_value = None
 
     def __init__(
         self,

@@ -216,6 +216,8 @@ class LifecycleHandlers:
                 free = f", the account has {text(self._services.portfolio.free(unit))} {unit} free"
                 cause = free if control == "funds" else f", {control} allows less" if control else ""
                 warnings.append(f"it cannot buy: an order is worth at least {text(least)} {unit}{cause}")
+            elif problem := _order_problem(bot, Decimal(repr(quote.last))):
+                warnings.append(f"it cannot buy: {problem}")
         return warnings
 
     def _money_warnings(self, bot: Bot) -> list[str]:
@@ -305,3 +307,15 @@ def _given(spec: Any) -> dict[str, Any]:
     """Return what a request's spec says, without the keys it leaves out."""
     raw = spec if isinstance(spec, dict) else msgspec.to_builtins(spec)
     return {key: value for key, value in raw.items() if key == "capital" or value not in (None, "", {})}
+
+
+def _order_problem(bot: Bot, price: Decimal) -> str:
+    """Return why no purchase of a strategy that says what they are worth can be made; empty where it can."""
+    value, instrument = bot.order_value, bot.instrument
+    if value is None:
+        return ""
+    each = f"each of its orders is worth {text(round(value, 8))} {instrument.quote}"
+    least = max(instrument.min_notional, instrument.step * price)
+    if value < least:
+        return f"{each}, the exchange takes none below {text(round(least, 8))}"
+    return f"{each}, its capital is {text(bot.spec.capital)}" if value > bot.spec.capital else ""

@@ -162,6 +162,11 @@ class Context(Protocol):
 class EventStrategy(Strategy, ABC):
     """A strategy that places and cancels its own orders."""
 
+    def order_value(self, capital: Decimal) -> Decimal | None:
+        """Return what each of its purchases is worth, in quote, with that capital; None where that varies. Who makes a
+        bot is told where the exchange takes no order as small, or the capital does not last for one."""
+        return None
+
     def on_start(self, context: Context) -> None:
         """Called once when the bot begins, with the first price known; not after a restart."""
 

@@ -84,6 +84,23 @@ def test_create_says_what_should_be(fleet: Rising) -> None:
     fleet.run("rm", "new")
 
 
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (("dca", "--set", "amount=1"), "is worth 1 USDT, the exchange takes none below 5"),
+        (("dca", "--set", "amount=1000"), "is worth 1000 USDT, its capital is 100"),
+        (("grid", "--set", "lower=10", "--set", "upper=20", "--set", "levels=101"), "is worth 1 USDT, the exchange"),
+        (("grid", "--set", "lower=10", "--set", "upper=20", "--set", "levels=11"), ""),
+    ],
+)
+def test_a_strategy_whose_orders_are_too_small_or_too_large_is_told(
+    fleet: Rising, words: tuple[str, ...], problem: str
+) -> None:
+    made = fleet.run("create", "odd", "--strategy", *words, *IDLE[2:], "--capital", "100")
+    assert ("it cannot buy: each of its orders" in made.stderr) is bool(problem) and problem in made.stderr
+    fleet.run("rm", "odd")
+
+
 def test_start_of_a_running_bot_and_stop_of_a_stopped_one_change_nothing(fleet: Rising) -> None:
     assert fleet.run("start", "flat").stdout == "flat  running (unchanged)\n"
     assert fleet.run("stop", "flat").stdout == "flat  running -> stopped\n"
