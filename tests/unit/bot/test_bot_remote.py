@@ -19,6 +19,7 @@ from botd.execution.durable import DurableOrders
 from botd.execution.protection import ProtectiveOrders
 from botd.orchestrator.household import BotHousehold
 from botd.strategy.base import Signals, SignalStrategy
+from tests.fakes.fake_exchange import buy
 from tests.fakes.plain_strategies import Hooks
 from tests.fakes.remote_exchange import RemoteFake
 from tests.unit.bot.test_bot_ticks import ONE, TickWorld, begun, buy_now, until
@@ -415,5 +416,17 @@ def test_a_sale_that_is_only_turned_away_is_tried_again(remote: Any, quiet: Any,
             small.remote.trade(sale.client_order_id, "1")
             small.world.orchestrator.supervise()
             assert not bot.holds and not bot.exit.under_way
+
+    remote(script)
+
+
+def test_a_purchase_that_anothers_exit_takes_back_says_for_whom(remote: Any, quiet: Any) -> None:
+    async def script(small: RemoteWorld) -> None:
+        seller, buyer = begun(small, quiet), begun(small, quiet, name="beta")
+        await small.bought(seller)
+        resting, _ = buyer.place(buy(bot=buyer.number, price=Decimal(100)), ONE)
+        await until(lambda: len(small.remote.sent) == 2)
+        assert seller.sell_all("signal", 100.0) is not None
+        assert resting.cancel_requested and "alpha trades the other way" in resting.reason
 
     remote(script)
