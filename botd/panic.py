@@ -215,16 +215,22 @@ class Panic:
             row = {**self._named("position", "", ""), "result": "failed", "detail": self._books.trouble}
             return [row]
         held: dict[tuple[int, str], Decimal] = {}
+        rows: list[dict[str, Any]] = []
         for position in self._books.held:
             held[position.bot, position.symbol] = position.quantity - await self._sold_before(position)
         for order in self._books.orders:
-            moved = await self._not_booked(order)
+            try:
+                moved = await self._not_booked(order)
+            except BotdError as error:
+                row = {**self._named("order", order.client_order_id, order.symbol), "side": order.side.value}
+                row |= {"type": order.type.value, "quantity": amount(order.quantity), "result": "unknown"}
+                rows.append({**row, "detail": f"what it moved is not known: {error.message}"})
+                continue
             if moved:
                 place = (order.bot, order.symbol)
                 held[place] = held.get(place, ZERO) + moved
         balances = (await self._patiently(self._questions.find_account)).holdings()
         free = {asset: balance.free for asset, balance in balances.items()}
-        rows: list[dict[str, Any]] = []
         sales: list[tuple[Order, dict[str, Any]]] = []
         first = PANIC_SEQUENCE + self._clock.wall_ms()
         for (bot, symbol), quantity in sorted(held.items()):
@@ -262,11 +268,10 @@ class Panic:
 
     async def _not_booked(self, order: Order) -> Decimal:
         """Return what an order of ours moved that the ledger has not booked."""
-        with suppress(BotdError):
-            found = await self._patiently(lambda: self._questions.find_order(order.symbol, order.client_order_id))
-            if found is not None:
-                return (found.filled - order.filled) * (1 if order.side is Side.BUY else -1)
-        return ZERO
+        found = await self._patiently(lambda: self._questions.find_order(order.symbol, order.client_order_id))
+        if found is None:
+            return ZERO
+        return (found.filled - order.filled) * (1 if order.side is Side.BUY else -1)
 
     def _sale(
         self, bot: int, symbol: str, quantity: Decimal, free: dict[str, Decimal], sequence: int

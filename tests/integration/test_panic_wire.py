@@ -9,11 +9,13 @@ import pytest
 
 from botd.domain.clock import WallClock
 from botd.domain.errors import UnavailableError
+from botd.domain.order import Order, OrderStatus, OrderType, Side
 from botd.domain.position import Position
 from botd.exchange.binance.order_desk import OrderDesk
 from botd.exchange.binance.questions import Questions
 from botd.exchange.binance.signing import make_signer
 from botd.exchange.binance.site import Site
+from botd.execution.client_ids import client_order_id
 from botd.panic import Books, Panic
 from tests.fakes.binance.exchange import DEFAULT_KEY, ExchangeFault
 from tests.fakes.binance.exchange.wire import Exchange
@@ -67,3 +69,29 @@ def test_an_exchange_out_of_reach_is_told_with_what_is_left_to_do() -> None:
         await site.close()
 
     asyncio.run(scene())
+
+
+def test_a_purchase_that_nobody_can_ask_about_has_a_row_and_the_rest_is_sold() -> None:
+    async def scene() -> None:
+        made = Exchange({"USDT": "0", "BTC": "0.3"})
+        async with venue(made) as front:
+            made.inject(
+                ExchangeFault(kind="error", method="GET", path="/api/v3/order", status=400, code=-1102, times=1)
+            )
+            clock = WallClock()
+            site = Site(clock, rest=front.rest_url, ws_api=front.ws_url)
+            signer = make_signer(DEFAULT_KEY.key, DEFAULT_KEY.secret)
+            bought = Order(
+                client_order_id=client_order_id("live", "ABCDE", 7, 3), bot=7, symbol=BTC, interval="", side=Side.BUY,
+                type=OrderType.MARKET, quantity=Decimal("0.1"), status=OrderStatus.UNKNOWN,
+            )  # fmt: skip
+            books = Books(
+                instance="ABCDE", held=[Position(bot=7, symbol=BTC, quantity=Decimal("0.3"))], orders=[bought]
+            )
+            panic = Panic(site, Questions(site, signer), clock, books, 1.0)
+            found = await panic.run(True, lambda **hooks: OrderDesk(site, signer, clock=clock, **hooks))
+            await site.close()
+            told = {row["result"]: row["detail"] for row in found["rows"]}
+            assert "what it moved is not known" in told["unknown"] and "sold" in told and not found["done"]
+
+    play(scene)
