@@ -337,7 +337,7 @@ def test_a_wrong_clock_is_measured_again() -> None:
         async with venue() as front, account(front) as live:
             front.exchange.inject(named("-1021", times=1, method="POST"))
             refused = await live.settled(live.submit())
-            assert refused.reason.startswith("-1021")
+            assert refused.reason.startswith("turned away: -1021")
             asked = len(front.record.of("/api/v3/time"))
             await live.until(lambda: len(front.record.of("/api/v3/time")) == asked + 3)
             assert (await live.settled(live.submit())).status is not OrderStatus.REJECTED

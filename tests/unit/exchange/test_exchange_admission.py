@@ -25,7 +25,7 @@ def desk() -> Desk:
         ("buy", "limit", "1", {}, "Mandatory parameter 'price' was not sent"),
         ("buy", "stop_loss", "1", {}, "Mandatory parameter 'stopPrice' was not sent"),
         ("sell", "market", "1", {"trigger_price": float("nan")}, "Mandatory parameter 'price' was not sent"),
-        ("buy", "market", "0", {}, "Filter failure: quantity 0"),
+        ("buy", "market", "0", {}, "Filter failure: LOT_SIZE: less than the step"),
         ("buy", "market", "NaN", {}, "Filter failure: quantity NaN"),
         ("buy", "limit", "1", {"price": "Infinity"}, "Filter failure: quantity 1 and price Infinity"),
         ("buy", "market", "0.000001", {}, "Filter failure: LOT_SIZE"),
