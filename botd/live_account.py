@@ -143,9 +143,11 @@ class LiveAccount:
     def stop_refusal(self, bot: Bot) -> str:
         """Return why the stop of what a bot buys would not rest on the exchange; empty where it would."""
         symbol, most = bot.spec.symbol, bot.instrument.max_algo_orders
-        stops = sum(other.spec.symbol == symbol and other.spec.has_stop for other in self._bots())
-        crowd = f"the exchange takes {most} stop orders of {symbol}, and {stops} bots with stops trade it"
-        return ProtectedPosition(bot).refusal() or self._unable(symbol) or (crowd if most and stops > most else "")
+        if why := ProtectedPosition(bot).refusal() or self._unable(symbol):
+            return why
+        there = [other for other in self._bots() if other.spec.symbol == symbol and other.spec.has_stop]
+        stops = sum(not ProtectedPosition(other).refusal() for other in there)
+        return f"the exchange takes {most} stop orders of {symbol}, {stops} bots want one" if 0 < most < stops else ""
 
     def difference(self, bot: int) -> str:
         """Return what of a bot's assets differs for longer than anything explains, empty where nothing does."""

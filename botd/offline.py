@@ -343,10 +343,9 @@ def _write_new(target: Path, text: str, hint: str) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_EXCL
     try:
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError):
-        raise ForbiddenError(f"{target.parent}: is not a directory", "choose another place") from None
     except OSError as error:
-        raise ForbiddenError(f"{target.parent}: {error.strerror}", "choose another place") from None
+        fact = "is not a directory" if isinstance(error, FileExistsError | NotADirectoryError) else error.strerror
+        raise ForbiddenError(f"{target.parent}: {fact}", "choose another place") from None
     try:
         with os.fdopen(os.open(target, flags, 0o644), "w", encoding="utf-8") as file:
             file.write(text)

@@ -159,6 +159,8 @@ def reconcile_command(
         args["cancel_foreign"] = cancel_foreign
     found = session.call("reconcile", args, SLOW_TIMEOUT_S)
     show_object(session, found, lambda value: _reconciled(session, value, explain))
+    if accept_reset and not found["match"]:
+        session.say("what bots held is gone with the old network: botctl rm NAME --force ends their claims")
     return OK if found["match"] else FAILED
 
 

@@ -5,7 +5,7 @@ It only remembers; orders of people are their business, those of another instanc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Container
 
 from botd.exchange.remote import RemoteOrder
 from botd.execution.client_ids import parse_client_order_id
@@ -22,12 +22,11 @@ class Others:
         """With an id of this instance that its ledger does not know."""
         self._instance = instance
 
-    def noted(self, found: Mapping[str, RemoteOrder], note: Callable[[RemoteOrder], bool]) -> list[RemoteOrder]:
-        """Take a complete list, at once, for what stands in the way must not lapse while the list is looked through;
-        return those with an id of ours. ``note`` notes an order as :meth:`note` does."""
+    def begin(self, found: Container[str]) -> None:
+        """A complete list, of these ids, is about to be noted: at once, for what stands in the way must not lapse
+        while the list is looked through. Who has no intent is found out then: one that is still there stays."""
         self.externals, self.foreign = {}, {}
         self.without_intent = {key: order for key, order in self.without_intent.items() if key in found}
-        return [order for order in found.values() if not note(order)]
 
     def note(self, order: RemoteOrder) -> bool:
         """Note an order as it is now; False where its id is one of ours."""

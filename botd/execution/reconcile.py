@@ -35,8 +35,7 @@ from botd.execution.trade_reader import TradeReader
 logger = logging.getLogger("botd.execution")
 
 STEP_S = 0.5
-LOOKS = 5
-"""The most that a person's question looks."""
+LOOKS = 5  # the most for a person's question
 _SEEN = frozenset({OrderStatus.OPEN, OrderStatus.PARTIAL})
 _TOLD = "told by the exchange"
 
@@ -258,7 +257,8 @@ class Reconciler:
         before = {order.client_order_id: order for order in table.open_orders()}
         seen = [order for order in before.values() if order.status in _SEEN]
         found = {order.client_order_id: order for order in await self._exchange.find_open_orders()}
-        for remote in self.others.noted(found, self._note_other):
+        self.others.begin(found)
+        for remote in [order for order in found.values() if not self._note_other(order)]:
             await self._judge_order(remote, before)
         for order in seen:
             if order.client_order_id not in found:

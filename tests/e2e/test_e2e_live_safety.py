@@ -37,39 +37,41 @@ def front(venue: Exchange) -> Iterator[FrontThread]:
         yield thread
 
 
-def test_a_testnet_needs_no_arming(make_botd: Any) -> None:
+@pytest.fixture
+def on_testnet(make_botd: Any) -> Iterator[tuple[Any, FrontThread, Exchange]]:
+    """A botd on a testnet whose alpha has bought."""
     venue = Exchange({"USDT": "10000"}, testnet=True)
     with FrontThread(live_market(), clock=RunningClock(), exchange=venue) as front:
         botd = configure(make_botd(), front, testnet=True).start()
         botd.run("create", *ALPHA)
         botd.until(lambda: botd.json("show", "alpha")["position"] is not None, 40)
-        status = botd.json("live", "status")
-        assert (status["armed"], status["testnet"]) == (True, True)
-        told = []
-        for name in ("b1", "b2", "b3", "b4", "b5"):
-            words = ("--strategy", "holder", "--symbol", "BTC/USDT", "--interval", "1m", "--capital", "100")
-            told.append(botd.run("create", name, *words, "--stop-loss", "2%", "--live").stdout)
-        assert all("its stop will rest on the exchange" in line for line in told[:4])
-        assert "takes 5 stop orders of BTC/USDT, and 6 bots with stops trade it" in told[4]
+        yield botd, front, venue
         assert botd.stop() == 0
 
 
-def test_a_testnet_that_begins_anew_is_recognised_said_and_accepted(make_botd: Any) -> None:
-    venue = Exchange({"USDT": "10000"}, testnet=True)
-    with FrontThread(live_market(), clock=RunningClock(), exchange=venue) as front:
-        botd = configure(make_botd(), front, testnet=True).start()
-        botd.run("create", *ALPHA)
-        botd.until(lambda: botd.json("show", "alpha")["position"] is not None, 40)
-        assert botd.run("reconcile", "--accept-reset", check=False).returncode == 5
-        assert botd.run("reconcile").returncode == 0
-        front.call(venue.venue.reset)
+def test_a_testnet_needs_no_arming_and_its_limit_of_stops_is_told(on_testnet: Any) -> None:
+    botd, _, _ = on_testnet
+    status = botd.json("live", "status")
+    assert (status["armed"], status["testnet"]) == (True, True)
+    words = ("--strategy", "holder", "--symbol", "BTC/USDT", "--interval", "1m", "--capital", "100")
+    told = [botd.run("create", f"b{n}", *words, "--stop-loss", "2%", "--live").stdout for n in range(6)]
+    assert all("its stop will rest on the exchange" in line for line in told[:5])
+    assert "botd will guard its stop: the exchange takes 5 stop orders of BTC/USDT, 6 bots want one" in told[5]
 
-        botd.until(lambda: "reconcile --accept-reset" in botd.run("reconcile", check=False).stdout, 40)
-        assert botd.run("reconcile", check=False).returncode == 1
-        assert "the test network began anew" in botd.run("logs").stdout
-        botd.run("reconcile", "--accept-reset", check=False)
-        assert "--accept-reset" not in botd.run("reconcile", check=False).stdout
-        assert botd.stop() == 0
+
+def test_a_testnet_that_begins_anew_is_recognised_said_and_accepted(on_testnet: Any) -> None:
+    botd, front, venue = on_testnet
+    assert botd.run("reconcile", "--accept-reset", check=False).returncode == 5
+    assert botd.run("reconcile").returncode == 0
+    front.call(venue.venue.reset)
+
+    botd.until(lambda: "reconcile --accept-reset" in botd.run("reconcile", check=False).stdout, 40)
+    assert botd.run("reconcile", check=False).returncode == 1
+    assert "the test network began anew" in botd.run("logs").stdout
+    left = botd.run("reconcile", "--accept-reset", check=False)
+    assert left.returncode == 1 and "bots claim" in left.stdout and "botctl rm NAME --force" in left.stderr
+    botd.run("rm", "alpha", "--force", "--yes")
+    assert botd.run("reconcile").returncode == 0
 
 
 def test_a_key_that_may_withdraw_is_refused_health_says_so_and_nothing_is_sent(make_botd: Any) -> None:

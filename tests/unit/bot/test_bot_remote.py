@@ -405,7 +405,7 @@ def test_a_sale_that_is_only_turned_away_is_tried_again(remote: Any, quiet: Any,
         small.world.orchestrator.supervise()
         await small.settle()
         assert len(small.remote.sent) == 2 and bot.exit.under_way is again  # not at once
-        bot.exit._rests_s = 0.0
+        await small.tick(100, 5_000)
         small.remote.lose = small.remote.silent = False
         small.world.orchestrator.supervise()
         await small.settle()

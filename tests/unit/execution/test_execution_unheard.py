@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -26,6 +26,17 @@ async def ended(room: RemoteRoom, status: OrderStatus, quantity: str = "1") -> O
     room.gateway.on_report(report)
     room.gateway.table.finish(order, status, "wrongly")
     return order
+
+
+def as_trades_are_read(room: RemoteRoom, happens: Callable[[], object]) -> None:
+    """Let something happen each time that the exchange is asked for trades."""
+    find = room.exchange.find_trades
+
+    async def find_trades(symbol: str, **more: Any) -> Sequence[RemoteTrade]:
+        happens()
+        return await find(symbol, **more)
+
+    room.exchange.find_trades = find_trades  # type: ignore[method-assign]
 
 
 @pytest.mark.parametrize("status", [OrderStatus.NOT_PLACED, OrderStatus.REJECTED])
@@ -88,13 +99,8 @@ def test_what_stands_in_the_way_does_not_lapse_during_a_look(whose: str) -> None
         await room.look()
         assert len(room.reconciler.refusals()) == 1
         room.exchange.trade(order.client_order_id, "0.5", told=False)
-        seen, find = [], room.exchange.find_trades
-
-        async def find_trades(symbol: str, **more: Any) -> Sequence[RemoteTrade]:
-            seen.append(len(room.reconciler.refusals()))
-            return await find(symbol, **more)
-
-        room.exchange.find_trades = find_trades  # type: ignore[method-assign]
+        seen: list[int] = []
+        as_trades_are_read(room, lambda: seen.append(len(room.reconciler.refusals())))
         await room.look()
         assert seen and set(seen) == {1}
         room.exchange.orders.popitem()
@@ -108,14 +114,8 @@ def test_a_fill_during_a_persons_look_is_no_mismatch() -> None:
     async def script() -> None:
         room = RemoteRoom()
         await room.reconciler.step()
-        order, find = room.order("2"), room.exchange.find_trades
-
-        async def find_trades(symbol: str, **more: Any) -> Sequence[RemoteTrade]:
-            if not order.filled:
-                room.exchange.trade(order.client_order_id, "0.5")
-            return await find(symbol, **more)
-
-        room.exchange.find_trades = find_trades  # type: ignore[method-assign]
+        order = room.order("2")
+        as_trades_are_read(room, lambda: order.filled or room.exchange.trade(order.client_order_id, "0.5"))
         await room.reconciler.look_now()
         assert order.filled == HALF and room.reconciler.explain().match
 
@@ -126,13 +126,8 @@ def test_a_persons_look_ends_where_fills_never_do() -> None:
     async def script() -> None:
         room = RemoteRoom()
         await room.reconciler.step()
-        order, find = room.order("1000"), room.exchange.find_trades
-
-        async def find_trades(symbol: str, **more: Any) -> Sequence[RemoteTrade]:
-            room.exchange.trade(order.client_order_id, "1")
-            return await find(symbol, **more)
-
-        room.exchange.find_trades = find_trades  # type: ignore[method-assign]
+        order = room.order("1000")
+        as_trades_are_read(room, lambda: room.exchange.trade(order.client_order_id, "1"))
         await room.reconciler.look_now()
         assert 1 < room.exchange.asked.count("balances") <= 10 and order.filled > ONE
 
