@@ -21,7 +21,7 @@ demo: $(VENV)/ready  ## bots of seven strategies on the synthetic market, fast f
 	@$(BIN)/botctl demo
 
 test: $(VENV)/ready  ## the whole suite, with real processes, sockets and Redis
-	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/ready  ## ruff and mypy
 	@$(BIN)/ruff check .

@@ -16,6 +16,8 @@ from typing import Any
 import pytest
 import yaml
 
+from botctl.client import LISTENING, probe
+
 BIN = Path(sys.executable).parent
 DATA = Path(os.environ.get("BOTD_TEST_DATA", Path(__file__).parents[2] / "../shared/data")).resolve()
 
@@ -56,6 +58,7 @@ class Botd:
         )
         log.close()
         if wait:
+            self.until(lambda: probe(str(self.socket)) == LISTENING, 20)
             self.until(lambda: self.run("daemon", "ping", check=False).returncode == 0, 20)
         return self
 
@@ -97,12 +100,12 @@ class Botd:
     def until(self, condition: Callable[[], bool], timeout_s: float) -> None:
         """Wait for a condition; fail with the daemon's log."""
         end = time.monotonic() + timeout_s
-        while time.monotonic() < end:
+        while (began := time.monotonic()) < end:
             if condition():
                 return
             if self.process is not None and self.process.poll() is not None:
                 raise AssertionError(f"botd ended with {self.process.returncode}:\n{self.log()}")
-            time.sleep(0.05)
+            time.sleep(max(0.02, 2 * (time.monotonic() - began)))  # asking takes a process: botd gets most of the time
         raise AssertionError(f"not within {timeout_s} s:\n{self.log()}")
 
     def log(self) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import itertools
 import random
 import time
 from pathlib import Path
@@ -11,7 +13,7 @@ import pytest
 
 from tests.e2e.test_e2e_replay import create_bots, replay_config
 
-KILLS = 20
+KILLS, CANDLES = 20, 15_000
 
 
 def books(botd: Any) -> dict[str, Any]:
@@ -38,14 +40,17 @@ def is_ended(botd: Any) -> bool:
 
 @pytest.mark.timeout(400)
 def test_a_replay_killed_at_random_moments_ends_with_the_books_of_an_undisturbed_one(
-    make_botd: Any, data: Path
+    make_botd: Any, data: Path, tmp_path: Path
 ) -> None:
-    config = replay_config(data / "ohlcv" / "BTCUSDT-1m-2024-08.csv.gz", "BTC/USDT", "1m")
+    tape = tmp_path / "tape.csv"
+    with gzip.open(data / "ohlcv" / "BTCUSDT-1m-2024-08.csv.gz", "rt") as month:
+        tape.write_text("".join(itertools.islice(month, CANDLES + 1)))
+    config = replay_config(tape, "BTC/USDT", "1m")
     calm, killed = make_botd(config, "calm").start(), make_botd(config, "killed").start()
     for botd in (calm, killed):
         create_bots(botd, "BTC/USDT", "1m")
     calm.run("market", "play")
-    calm.until(lambda: is_ended(calm), 90)
+    calm.run("wait", "--for", "market=ended", "--timeout", "90", timeout=100)
     expected = books(calm)
     calm.stop()
     killed.run("market", "play")
@@ -58,7 +63,7 @@ def test_a_replay_killed_at_random_moments_ends_with_the_books_of_an_undisturbed
         killed.start()
     assert kills >= KILLS // 2
     killed.until(lambda: all(row["state"] == "running" for row in killed.json("ls")), 20)  # READY comes before the bots
-    killed.until(lambda: is_ended(killed), 90)
+    killed.run("wait", "--for", "market=ended", "--timeout", "90", timeout=100)
     found = books(killed)
     for key, value in expected.items():
         if isinstance(value, list):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import time
 from pathlib import Path
 from typing import Any
 
@@ -94,10 +93,8 @@ def test_replay_gives_the_trades_of_the_plain_loop(
     config["instruments"] = {symbol: {"tick": "0.0001", "step": f"{step:f}", "min_notional": "5"}}
     botd = make_botd(config).start()
     create_bots(botd, symbol, interval)
-    began = time.monotonic()
     botd.run("market", "play")
-    botd.run("wait", "--for", "market=ended", "--timeout", "60", timeout=70)
-    assert time.monotonic() - began < 60
+    botd.run("wait", "--for", "market=ended", "--timeout", "160", timeout=170)  # how fast it is: tests/bench/replay.py
     rows = read_rows(path)
     atr = talib.ATR(*(np.array(column) for column in (rows.high, rows.low, rows.close)), 14).tolist()
     for name, stops in BOTS.items():
