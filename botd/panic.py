@@ -26,6 +26,7 @@ from botd.domain.errors import BotdError, NotFoundError, UnavailableError, Wrong
 from botd.domain.instrument import ZERO, split_symbol
 from botd.domain.order import PANIC_SEQUENCE, Order, OrderStatus, OrderType, Purpose, Report, Side
 from botd.domain.position import Position
+from botd.exchange.ban_memory import BanMemory
 from botd.exchange.binance.order_desk import RECV_WINDOW_MS, OrderDesk
 from botd.exchange.binance.questions import PAGE, Questions
 from botd.exchange.binance.signing import make_signer
@@ -59,6 +60,8 @@ class Books(msgspec.Struct):
     held: list[Position] = []
     booked: set[str] = set()
     """The ids of earlier panic's sales that the ledger knows."""
+    bans: dict[str, str] = {}
+    """Until when the exchange does not want to hear from us, as botd was told."""
     trouble: str = ""
     """Why the positions are not known; empty where they are."""
 
@@ -110,6 +113,7 @@ def read_books(path: Path) -> Books:
         raise failures.on_open(path, error) from error
     present = {bot.number for bot in loaded.bots}
     books.orders, books.booked = loaded.open_orders, {row[0] for row in booked}
+    books.bans = loaded.kv.get("bans", {})
     books.held = [position for position in loaded.positions if position.bot in present]
     return books
 
@@ -150,6 +154,7 @@ class Panic:
         self._reports: dict[str, Report] = {}
         self._doubts: dict[str, str] = {}
         self._others = 0
+        BanMemory(site.governor, clock).restore(books.bans)
 
     async def run(self, sell: bool, make_desk: Callable[..., OrderDesk]) -> dict[str, Any]:
         """Do it all; see :func:`panic`."""

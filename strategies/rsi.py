@@ -32,9 +32,9 @@ class Rsi(SignalStrategy):
     def signals(self, candles: Candles) -> Signals:
         close = candles.close
         rsi = talib.RSI(close, self.period)
-        # The average change (gains plus losses): Wilder's average of the true range of candles that are all
-        # close. Once it has died away, RSI is a quotient of two roundings and says nothing (TA-Lib: 0).
-        alive = moving(talib.ATR(close, close, close, self.period), close)
+        # Without a change of the close both of RSI's averages die away, and it ends as a quotient of roundings
+        # (TA-Lib: 0). After five periods the last change weighs under a hundredth: from then on RSI says nothing.
+        alive = moving(close, 5 * self.period)
         return Signals(
             enter=(rsi < self.oversold - RSI_TOLERANCE) & alive,
             exit=(rsi > self.overbought + RSI_TOLERANCE) & alive,

@@ -57,7 +57,7 @@ class BanMemory:
         if abs(until_ms - self._kept_ms) < _SAME_MS:
             return {}
         self._kept_ms = until_ms
-        block = _Block(until_ms, self._governor.why, round(left_s, 3), round(self._clock.monotonic(), 3))
+        block = _Block(until_ms, self._governor.why, left_s, self._clock.monotonic())
         return {KEY: msgspec.json.encode(block).decode()}
 
     def restore(self, rows: Mapping[str, str]) -> None:

@@ -29,9 +29,13 @@ def below(left: Floats, right: Floats, close: Floats) -> Flags:
     return result
 
 
-def moving(spread: Floats, close: Floats) -> Flags:
-    """Return where a spread of prices (a range, a deviation) is more than 1e-9 of ``close``: less is rounding."""
-    result: Flags = spread > close * PRICE_TOLERANCE
+def moving(close: Floats, candles: int) -> Flags:
+    """Return where the close is another than the one before it in any of the last ``candles``."""
+    result = np.ones(len(close), np.bool_)
+    # The rows that stand still, with those before the first row, of which nothing is known.
+    still = np.concatenate((np.arange(1 - candles, min(1, len(close))), np.flatnonzero(close[1:] == close[:-1]) + 1))
+    runs = still[candles - 1 :]  # each beside the one that is so many rows that stand still before it
+    result[runs[runs - still[: len(runs)] == candles - 1]] = False
     return result
 
 

@@ -11,10 +11,12 @@ from botd.domain.clock import WallClock
 from botd.domain.errors import UnavailableError
 from botd.domain.order import Order, OrderStatus, OrderType, Side
 from botd.domain.position import Position
+from botd.exchange.ban_memory import BanMemory
 from botd.exchange.binance.order_desk import OrderDesk
 from botd.exchange.binance.questions import Questions
 from botd.exchange.binance.signing import make_signer
 from botd.exchange.binance.site import Site
+from botd.exchange.governor import Governor
 from botd.execution.client_ids import client_order_id
 from botd.panic import Books, Panic
 from tests.fakes.binance.exchange import DEFAULT_KEY, ExchangeFault
@@ -93,5 +95,24 @@ def test_a_purchase_that_nobody_can_ask_about_has_a_row_and_the_rest_is_sold() -
             await site.close()
             told = {row["result"]: row["detail"] for row in found["rows"]}
             assert "what it moved is not known" in told["unknown"] and "sold" in told and not found["done"]
+
+    play(scene)
+
+
+def test_a_ban_that_botd_was_told_of_is_kept() -> None:
+    async def scene() -> None:
+        made = Exchange({"USDT": "0"})
+        async with venue(made) as front:
+            clock = WallClock()
+            site = Site(clock, rest=front.rest_url, ws_api=front.ws_url)
+            signer = make_signer(DEFAULT_KEY.key, DEFAULT_KEY.secret)
+            banned = Governor(clock)
+            banned.hold(90.0, "418: this address is banned")
+            books = Books(instance="ABCDE", bans=BanMemory(banned, clock).drain_changes())  # type: ignore[arg-type]
+            panic = Panic(site, Questions(site, signer), clock, books, 1.0)
+            with pytest.raises(UnavailableError, match=r"418: this address is banned, 8\d s left"):
+                await panic.run(False, lambda **hooks: OrderDesk(site, signer, clock=clock, **hooks))
+            await site.close()
+            assert not front.record.requests
 
     play(scene)

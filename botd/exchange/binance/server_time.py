@@ -49,16 +49,18 @@ class ServerTime:
         """The exchange says that our time is wrong: the measurement is to be made anew."""
         self._measured_s = float("-inf")
 
-    async def measure(self, ask: Callable[[], Awaitable[int]]) -> int:
-        """Take the median of three round trips, each at its middle; ``ask`` returns the exchange's milliseconds."""
-        ahead = []
+    async def measure(self, ask: Callable[[], Awaitable[tuple[int, int]]]) -> int:
+        """Take the median of three round trips, each at its middle.
+
+        ``ask`` returns the exchange's milliseconds and what :meth:`now_ms` was when the request left: it may have
+        waited for its permit before.
+        """
+        wrong = []
         for _ in range(_SAMPLES):
-            before = self._clock.monotonic()
-            told = await ask()
-            middle = (before + self._clock.monotonic()) / 2
-            ahead.append(told - middle * 1000)
-        self._ahead_ms = median(ahead)
-        self._measured_s = self._clock.monotonic()
+            told, left = await ask()
+            wrong.append(told - (left + self.now_ms()) / 2)
+        now_ms, self._measured_s = self.now_ms(), self._clock.monotonic()
+        self._ahead_ms = now_ms + median(wrong) - self._measured_s * 1000
         self._offset_ms = round(self._measured_s * 1000 + self._ahead_ms) - self._clock.now_ms()
         self._governor.set_offset(self._offset_ms)
         return self._offset_ms

@@ -175,8 +175,9 @@ class Site:
     async def measure_time(self) -> int:
         """Measure the exchange's time; return by how much its clock is ahead of ours, in ms."""
 
-        async def told() -> int:
-            return (await self.ask("time", {}, _Time)).server_time
+        async def told() -> tuple[int, int]:
+            answer, left_ms = await self.ask_at("time", {}, _Time, Lane.MARKET, 30.0)
+            return answer.server_time, left_ms
 
         return await self.time.measure(told)
 

@@ -136,6 +136,21 @@ def test_the_exchanges_time_goes_on_with_monotonic_seconds() -> None:
     with_server(lambda _: reply({"serverTime": next(times)}), scene)
 
 
+def test_waiting_for_a_permit_does_not_move_the_exchanges_time() -> None:
+    seen: list[VirtualClock] = []
+
+    async def scene(rest: BinanceRest) -> None:
+        clock = rest.test_clock  # type: ignore[attr-defined]
+        seen.append(clock)
+        rest.site.governor.hold(10.0, "429")
+        measuring = asyncio.create_task(rest.site.measure_time())
+        await asyncio.sleep(0)
+        clock.advance(T0 + 10_500)
+        assert await measuring == 7_000 and abs(rest.server_ms() - (T0 + 17_500)) <= 1
+
+    with_server(lambda _: reply({"serverTime": seen[0].now_ms() + 7_000}), scene)
+
+
 def test_recorded_instruments_have_their_grids() -> None:
     recorded = real_file("exchangeinfo/spot-2025-08-07-25symbols.json").read_text()
     found = with_server(lambda _: reply(recorded), lambda rest: rest.instruments())
