@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sqlite3
 from typing import Any
 
@@ -90,16 +91,21 @@ def test_a_fill_edited_while_botd_is_stopped_is_named_everywhere(make_botd: Any)
     assert copy.returncode == 1 and "a row of fills" in copy.stderr and "-damaged.db" in copy.stdout
 
 
-def test_an_older_copy_of_the_ledger_put_back_is_told_at_the_start(make_botd: Any) -> None:
+def test_a_backup_put_back_has_its_books_and_is_told_as_an_older_copy_at_the_start(make_botd: Any) -> None:
     botd = make_botd(STILL).start()
-    botd.run("create", "alpha", *RSI)
-    assert botd.stop() == 0
-    older = (botd.state_dir / "ledger.db").read_bytes()
-    botd.start()
+    botd.run("create", "alpha", *RSI, "--start")
+    botd.until(lambda: botd.json("fills", "alpha"), 30)
+    botd.run("stop", "alpha")
+    botd.run("wait", "alpha", "--for", "state=stopped", "--timeout", "20")
+    older = botd.json("backup", "--verify")["path"]
+    fills = botd.json("fills", "alpha")
+    botd.run("create", "beta", *RSI)
     botd.run("halt")
     assert botd.stop() == 0
-    (botd.state_dir / "ledger.db").write_bytes(older)
+    shutil.copy(older, botd.state_dir / "ledger.db")
     botd.start()
+    assert botd.json("fills", "alpha") == fills
+    assert [row["name"] for row in botd.json("ls")] == ["alpha"]
     health = botd.run("health", check=False)
     assert health.returncode == 1 and "was an older copy of the ledger put back?" in health.stdout
     assert "the audit misses entr" in botd.run("daemon", "status").stdout
