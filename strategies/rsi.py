@@ -10,9 +10,14 @@ from botd.strategy.comparisons import RSI_TOLERANCE, moving
 from botd.strategy.parameters import integer, number
 from botd.strategy.warmup import wilder_warmup
 
+_STILL_PERIODS = 5
+
 
 class Rsi(SignalStrategy):
-    """Enter while RSI is below `oversold`, exit while it is above `overbought` (levels, not crossings)."""
+    """Enter while RSI is below `oversold`, exit while it is above `overbought` (levels, not crossings).
+
+    Neither once the close stood still for five periods.
+    """
 
     period = integer(14, low=2, high=500, help="candles of Wilder's average")
     oversold = number(30, low=0, high=100, help="enter below this RSI")
@@ -24,7 +29,8 @@ class Rsi(SignalStrategy):
         return ""
 
     def in_words(self) -> str:
-        return f"enters while rsi ({self.period}) is below {self.oversold:g}, exits while above {self.overbought:g}"
+        levels = f"enters while rsi ({self.period}) is below {self.oversold:g}, exits while above {self.overbought:g}"
+        return f"{levels}; neither once the close stood still for {_STILL_PERIODS * self.period} candles"
 
     def warmup(self) -> int:
         return wilder_warmup(self.period)
@@ -32,9 +38,9 @@ class Rsi(SignalStrategy):
     def signals(self, candles: Candles) -> Signals:
         close = candles.close
         rsi = talib.RSI(close, self.period)
-        # Without a change of the close both of RSI's averages die away, and it ends as a quotient of roundings
-        # (TA-Lib: 0). After five periods the last change weighs under a hundredth: from then on RSI says nothing.
-        alive = moving(close, 5 * self.period)
+        # While the close stands still both of RSI's averages shrink alike: it goes on saying what trades of long ago
+        # made of it, and in the end divides roundings. After five periods less than a hundredth is left of either.
+        alive = moving(close, _STILL_PERIODS * self.period)
         return Signals(
             enter=(rsi < self.oversold - RSI_TOLERANCE) & alive,
             exit=(rsi > self.overbought + RSI_TOLERANCE) & alive,

@@ -30,10 +30,11 @@ def below(left: Floats, right: Floats, close: Floats) -> Flags:
 
 
 def moving(close: Floats, candles: int) -> Flags:
-    """Return where the close is another than the one before it in any of the last ``candles``."""
+    """Return where the close left the one before it, by more than 1e-9 of it, in any of the last ``candles``."""
     result = np.ones(len(close), np.bool_)
-    # The rows that stand still, with those before the first row, of which nothing is known.
-    still = np.concatenate((np.arange(1 - candles, min(1, len(close))), np.flatnonzero(close[1:] == close[:-1]) + 1))
+    ratio = close[1:] / close[:-1]
+    still = np.flatnonzero((ratio >= 1 - PRICE_TOLERANCE) & (ratio <= 1 + PRICE_TOLERANCE)) + 1
+    still = np.concatenate((np.arange(1 - candles, min(1, len(close))), still))  # before the first row nothing is known
     runs = still[candles - 1 :]  # each beside the one that is so many rows that stand still before it
     result[runs[runs - still[: len(runs)] == candles - 1]] = False
     return result

@@ -14,7 +14,10 @@ from botd.strategy.registry import Registry
 
 REGISTRY = Registry.standard()
 WORDS = {
-    "rsi": ({"oversold": 25}, "enters while rsi (14) is below 25, exits while above 70"),
+    "rsi": (
+        {"oversold": 25},
+        "enters while rsi (14) is below 25, exits while above 70; neither once the close stood still for 70 candles",
+    ),
     "macd": ({}, "enters while histogram is above 0, exits below 0"),
     "mean_reversion": ({}, "enters while close is below lower (2 deviations under middle), exits above middle"),
     "ema_cross": ({"fast": 5}, "enters while fast (5 candles) is above slow (26), exits while it is below"),
