@@ -22,7 +22,9 @@ TRADES = [
     Column("rules_entry_time", "RULES", moment),
     Column("entry_price", "AT", exact, right=True),
     Column("rules_entry_price", "RULES", exact, right=True, drop=2),
-    Column("exit_price", "EXIT AT", exact, right=True),
+    Column("exit_time", "EXIT", moment, drop=6),
+    Column("rules_exit_time", "RULES", moment, drop=5),
+    Column("exit_price", "AT", exact, right=True),
     Column("rules_exit_price", "RULES", exact, right=True, drop=1),
     Column("exit_reason", "REASON"),
     Column("rules_exit_reason", "RULES", drop=4),
@@ -62,7 +64,8 @@ def replay_command(
 
     Reads the ledger of the configuration, and the candles of its market: the replayed file, the synthetic market, or
     the local store (botctl data download). Begins where the bot was last changed (botctl set). missing: the rules trade
-    and the bot did not; extra: the other way round. Of a strategy that places its own orders, each order that filled.
+    and the bot did not; extra: the other way round; differs: another price or size, reason, or candle of the exit (what
+    was paid in fees, and so the PNL, is told only). Of a strategy that places its own orders, each order that filled.
     What a person did (close, halt), a limit denied, another bot's orders prevented, or an end of botd took back is a
     difference (events and why tell which), and all sizes after it differ a little: --from begins later.
 

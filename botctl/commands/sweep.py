@@ -86,11 +86,12 @@ def sweep_command(session: Session, config: Path | None, **options: Any) -> int:
             f"stopped after {found['done']:,} of {found['sets']:,} sets; the same command goes on with the rest"
         )
         return INTERRUPTED
-    if is_table(session):
+    if is_table(session) and found["rows"]:
         kept = f", {found['known']:,} of them known from before" if found["known"] else ""
-        best = f"; the best {len(found['rows'])} of them (--top)" if len(found["rows"]) < found["done"] else ""
-        session.say(f"{_sets(found['done'])}{kept}, ranked by {by}{best}")
-    return OK
+        ranked_sets = found["done"] - found["failed"]
+        best = f"; the best {len(found['rows'])} of them (--top)" if len(found["rows"]) < ranked_sets else ""
+        session.say(f"{_sets(ranked_sets)}{kept}, ranked by {by}{best}")
+    return OK if found["rows"] else USAGE
 
 
 @click.command("walk-forward")

@@ -85,7 +85,8 @@ def from_store(
     """Return the stored candles of [from, to), and up to ``warmup`` before them for the indicators."""
     earlier = None if from_ms is None else from_ms - warmup * _length(interval)
     rows = store.load(symbol, interval, earlier, to_ms)
-    return _history(rows, symbol, f"{symbol} {interval}", from_ms, warmup, instrument)
+    there = "botctl data ls tells what is stored"
+    return _history(rows, symbol, f"{symbol} {interval}", from_ms, warmup, instrument, there)
 
 
 def from_file(
@@ -104,7 +105,9 @@ def from_file(
         file = read_candles(path, interval)
     except ConfigError as error:
         raise as_argument(error) from None
-    history = _history(between(file.rows, None, to_ms), symbol, str(path), from_ms, warmup, instrument)
+    first, last = (rfc3339(int(file.rows.time[k])) for k in (0, -1))
+    there = f"the first in the file is of {first}, the last of {last}"
+    history = _history(between(file.rows, None, to_ms), symbol, str(path), from_ms, warmup, instrument, there)
     if not file.shifted:
         return history
     told = (
@@ -152,11 +155,11 @@ def part(history: History, first: int, end: int) -> History:
 
 
 def _history(
-    rows: Candles, symbol: str, name: str, from_ms: int | None, warmup: int, instrument: Instrument | None
+    rows: Candles, symbol: str, name: str, from_ms: int | None, warmup: int, instrument: Instrument | None, there: str
 ) -> History:
     begin = 0 if from_ms is None else int(np.searchsorted(rows.time, from_ms))
     if begin == len(rows):
-        raise InvalidError(f"{name}: no candles in that time", "botctl data ls tells what is stored")
+        raise InvalidError(f"{name}: no candles in that time", there)
     spare = max(0, begin - warmup)
     return from_candles(between(rows, int(rows.time[spare]), None), symbol, instrument, begin - spare)
 

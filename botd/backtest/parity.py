@@ -1,6 +1,7 @@
 """Does the event path make the trades of the kernel? Both play the same bot, and every trade is held against the other.
 
-Rows, reasons and quantities must be the same, prices and amounts to 1e-9. It raises nothing: it returns the first
+Rows, reasons and quantities must be the same (of a number of steps the last bits are rounding), prices and amounts to
+1e-9. It raises nothing: it returns the first
 difference in words, empty where there is none.
 """
 
@@ -21,6 +22,7 @@ from botd.strategy.base import SignalStrategy
 from botd.strategy.registry import Registry
 
 TOLERANCE = 1e-9
+_SAME = 1e-14
 _FIGURES = ("trades", "skipped_min_notional")
 
 
@@ -61,10 +63,11 @@ def _trade_difference(one: Room, other: Room, k: int, terms: Terms) -> str:
             words = (REASONS[left], REASONS[right]) if what == "reason" else (left, right)
             return f"{what} {words[0]}, and {words[1]}"
     worth = float(one.quantity[k] * one.entry_price[k])
-    for what, scale in (("quantity", 0.0), ("entry_price", 0.0), ("exit_price", 0.0), ("fees", worth), ("pnl", worth)):
+    amounts = (("entry_price", 0.0), ("exit_price", 0.0), ("fees", worth), ("pnl", worth))
+    for what, scale, tolerance in (("quantity", 0.0, _SAME), *((*amount, TOLERANCE) for amount in amounts)):
         first, second = float(getattr(one, what)[k]), float(getattr(other, what)[k])
         # A profit is a difference of two notionals: what rounds in them counts as part of them.
-        if not abs(first - second) <= TOLERANCE * max(abs(first), 1e-3 * scale):
+        if not abs(first - second) <= tolerance * max(abs(first), 1e-3 * scale):
             return f"{what} {first!r}, and {second!r}"
     return ""
 

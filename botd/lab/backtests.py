@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from botd.backtest.run import Result, backtest
+from botd.domain.candles import Candles
 from botd.domain.clock import WallClock
-from botd.domain.errors import DeniedError
+from botd.domain.errors import DeniedError, InvalidError
 from botd.lab.given import Asked, Job, Place, check_lane, jobs, params_of, told_terms
 from botd.market.simulated.samples import sample_candles
 from botd.report.benchmark import alpha_beta, months
 from botd.strategy.base import SignalStrategy
+from botd.strategy.examination import asked as asked_signals
 from botd.strategy.examination import examine
 from botd.strategy.inputs import sampled
 from botd.strategy.registry import StrategyInfo
@@ -55,7 +57,8 @@ def write_report(place: Place, asked: Asked, target: Path) -> dict[str, Any]:
 def check_strategy(place: Place, asked: Asked) -> Row:
     """Return what was examined; DeniedError where the strategy looks ahead or warms up too short.
 
-    On the candles asked for; where no symbol is given, on seeded synthetic ones. ``trust`` notes the file's digest.
+    On the candles asked for, InvalidError where they can prove nothing; where no symbol is given, on seeded synthetic
+    ones. ``trust`` notes the file's digest.
     """
     (name,) = asked["strategies"]
     info = place.registry.load(name)
@@ -68,6 +71,7 @@ def check_strategy(place: Place, asked: Asked) -> Row:
         if asked.get("symbols"):
             (history,) = [job.history for job in jobs(place, asked)]
             rows, told = history.seen_by(name, strategy), f"{history.symbol} {history.candles.interval}"
+            _refuse_no_proof(name, strategy, rows, told, warmup)
         else:
             check_lane([], asked["interval"])
             rows = sampled(name, strategy, asked["interval"], sample_candles)
@@ -82,6 +86,17 @@ def check_strategy(place: Place, asked: Asked) -> Row:
         trust(place.state_dir, name, info.digest)
         row["result"] = "trusted"
     return row
+
+
+def _refuse_no_proof(name: str, strategy: SignalStrategy, rows: Candles, told: str, warmup: int) -> None:
+    """Refuse candles on which window and history agree whatever the strategy does."""
+    if len(rows) <= warmup:
+        fact = f"{told}: {len(rows)} candles prove nothing of {name}, which warms up on {warmup}"
+        raise InvalidError(fact, f"give more, or none: botctl check {name} (synthetic ones)")
+    said = asked_signals(name, strategy, rows)
+    if not (said.enter.any() or said.exit.any()):
+        fact = f"{told}: {name} gives no signal on these {len(rows):,} candles, which proves nothing of it"
+        raise InvalidError(fact, f"give others, or none: botctl check {name} (synthetic ones)")
 
 
 def play(place: Place, job: Job, *, exact: bool = False) -> Result:

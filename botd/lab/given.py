@@ -128,7 +128,9 @@ def terms_of(given: Mapping[str, Any]) -> Terms:
     """Return the terms of what was given as text; ``fee`` is both fees, ``atr_stop`` is ``3`` or ``3x14``."""
     values: dict[str, Any] = {key: decimal(key, given[key]) for key in DECIMALS if given.get(key) is not None}
     if given.get("fee") is not None:
-        values["maker_fee"] = values["taker_fee"] = decimal("fee", given["fee"])
+        fee = values["maker_fee"] = values["taker_fee"] = decimal("fee", given["fee"])
+        if not 0 <= fee < 1:
+            raise InvalidError(f"fee must be at least 0 and below 1 (100%), not {fee}")
     if given.get("slippage") is not None:
         values["slippage"] = decimal("slippage", given["slippage"])
     if given.get("atr_stop") is not None:
@@ -147,8 +149,10 @@ def decimal(name: str, text: Any) -> Decimal:
         value = Decimal(str(text))
     except InvalidOperation:
         value = Decimal("NaN")
-    if not value.is_finite() or (value and not -18 <= value.adjusted() <= 18):
+    if not value.is_finite():
         raise InvalidError(f"{name.replace('_', '-')} must be a number, not {text}")
+    if value and not -18 <= value.adjusted() <= 18:
+        raise InvalidError(f"{name.replace('_', '-')} must lie between 1e-18 and 1e19, not {text}")
     return value
 
 

@@ -45,19 +45,21 @@ _MOST_SYNTHETIC = 5_000_000
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """What a row is of: where it belongs in time, what may differ by the tolerance, what must be equal."""
+    """What a row is of: where it belongs in time, what may differ by the tolerance, what must be equal, what must lie
+    in the same candle, and what is told without being held against the rules."""
 
     time: str
     numbers: tuple[str, ...]
     words: tuple[str, ...]
+    moments: tuple[str, ...] = ()
     told: tuple[str, ...] = ()
 
     @property
     def keys(self) -> tuple[str, ...]:
-        return (self.time, *self.told, *self.numbers, *self.words)
+        return (self.time, *self.moments, *self.told, *self.numbers, *self.words)
 
 
-_TRADES = _Kind("entry_time", ("quantity", "entry_price", "exit_price"), ("exit_reason",), ("exit_time", "pnl"))
+_TRADES = _Kind("entry_time", ("quantity", "entry_price", "exit_price"), ("exit_reason",), ("exit_time",), ("pnl",))
 _ORDERS = _Kind("time", ("quantity", "price"), ("side",))
 
 
@@ -294,14 +296,15 @@ def _compared(did: Sequence[Row], says: Sequence[Row], length: int, tolerance: f
             candle = (parse_time(row[kind.time]) // length, row["side"] if kind is _ORDERS else "")
             pairs.setdefault((*candle, counted[candle]), [None, None])[place] = row
             counted[candle] += 1
-    return [_row(one, other, tolerance, kind) for _, (one, other) in sorted(pairs.items())]
+    return [_row(one, other, length, tolerance, kind) for _, (one, other) in sorted(pairs.items())]
 
 
-def _row(did: Row | None, says: Row | None, tolerance: float, kind: _Kind) -> Row:
+def _row(did: Row | None, says: Row | None, length: int, tolerance: float, kind: _Kind) -> Row:
     row: Row = {key: None if did is None else did[key] for key in kind.keys}
     row |= {f"rules_{key}": None if says is None else says[key] for key in kind.keys}
     if did is None or says is None:
         return {"verdict": "missing" if did is None else "extra", "difference_pct": None, **row}
     gaps = [abs(float(did[key]) / float(says[key]) - 1) if float(says[key]) else 0.0 for key in kind.numbers]
     same = max(gaps) <= tolerance and all(did[key] == says[key] for key in kind.words)
+    same &= all(parse_time(did[key]) // length == parse_time(says[key]) // length for key in kind.moments)
     return {"verdict": "same" if same else "differs", "difference_pct": 100 * max(gaps), **row}

@@ -91,7 +91,12 @@ def assert_same(case: Case) -> int:
 def case_of(seed: int) -> Case:
     """Return the case number ``seed``."""
     rng = random.Random(seed)
-    rows = random_candles(rng, rng.choice((2, 3, 20, 150, 400)))
+    return case_by(rng, rng.choice((2, 3, 20, 150, 400)))
+
+
+def case_by(rng: random.Random, count: int) -> Case:
+    """Return a case of so many candles, as ``rng`` draws it."""
+    rows = random_candles(rng, count)
     often = rng.choice((0.02, 0.1, 0.5))
     chances = often, often * rng.choice((0.0, 0.2, 1.0))
     enter, leave = (sealed(np.array([rng.random() < chance for _ in range(len(rows))])) for chance in chances)
@@ -114,17 +119,22 @@ def random_candles(rng: random.Random, count: int) -> Candles:
     lines = []
     for _ in range(count):
         minute += 1 if rng.random() < 0.98 else rng.randint(2, 90)
-        jump = rng.gauss(0, 5 * spread) if rng.random() < 0.05 else 0.0
+        jump = _drawn(rng, 5 * spread) if rng.random() < 0.05 else 0.0
         open_ = max(0.01, round(price * (1 + jump), 2))
-        close = open_ if rng.random() < 0.1 else max(0.01, round(open_ * math.exp(rng.gauss(0, spread)), 2))
+        close = open_ if rng.random() < 0.1 else max(0.01, round(open_ * math.exp(_drawn(rng, spread)), 2))
         high, low = max(open_, close), min(open_, close)
         if rng.random() < 0.8:
-            high = round(high * (1 + abs(rng.gauss(0, spread))), 2)
-            low = max(0.01, min(low, round(low * (1 - abs(rng.gauss(0, spread))), 2)))
+            high = round(high * (1 + abs(_drawn(rng, spread))), 2)
+            low = max(0.01, min(low, round(low * (1 - abs(_drawn(rng, spread))), 2)))
         lines.append((START + minute * MINUTE, open_, max(high, open_, close), low, close, 1.0))
         price = close
     time, *values = zip(*lines, strict=True)
     return Candles("1m", np.array(time, np.int64), *(np.array(column) for column in values))
+
+
+def _drawn(rng: random.Random, deviation: float) -> float:
+    """Return a normal number; hypothesis draws them from all there are."""
+    return max(-6 * deviation, min(6 * deviation, rng.gauss(0, deviation)))
 
 
 def random_terms(rng: random.Random) -> Terms:

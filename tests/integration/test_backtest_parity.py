@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from botd.backtest.history import from_candles, from_file
 from botd.backtest.kernel import REASONS
@@ -18,7 +20,7 @@ from botd.domain.candles import Candles
 from botd.domain.clock import VirtualClock
 from botd.strategy.base import Signals, SignalStrategy
 from botd.strategy.registry import Registry
-from tests.fakes.backtest_cases import case_of, random_candles, random_terms
+from tests.fakes.backtest_cases import case_by, case_of, random_candles, random_terms
 from tests.fakes.recorded_candles import recorded
 
 FILES = {
@@ -61,6 +63,14 @@ def test_random_signals_terms_filters_and_candles(block: int) -> None:
         room, count, _ = case.play()
         reasons.update(REASONS[reason] for reason in room.reason[:count])
     assert len(reasons) >= 5 and "time_stop" in reasons
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(st.randoms(use_true_random=False), st.integers(2, 40))
+def test_signals_terms_filters_and_candles_that_hypothesis_draws(rng: random.Random, count: int) -> None:
+    case = case_by(rng, count)
+    strategy = Given(case.decisions.enter, case.decisions.exit)
+    assert kernel_and_engine(case.history, "given", strategy, case.terms, CLOCK) == ""
 
 
 def random_params(rng: random.Random, name: str) -> dict[str, Any]:
@@ -110,4 +120,7 @@ def test_a_difference_is_told() -> None:
     one = backtest(history, "given", Given(*flags), Terms(), CLOCK)
     other = backtest(history, "given", Given(*flags), Terms(stop_loss=Decimal("0.001")), CLOCK)
     assert difference(one, one) == ""
+    one.room.quantity[0] += float(one.history.instrument.step)
+    assert difference(one, backtest(history, "given", Given(*flags), Terms(), CLOCK)).startswith("trade 1, entered")
+    one.room.quantity[0] -= float(one.history.instrument.step)
     assert difference(one, other) == "trade 3, entered 2024-01-01T00:40:00Z: exit_row 46, and 39"

@@ -134,6 +134,8 @@ def _layout(path: Path, text: str) -> tuple[int, str, int, list[int]]:
         if not found:
             name = "time" if choices is _TIME_NAMES else choices[0]
             raise ConfigError(f"{path}: line 1: no column named {name!r} in the header", _EXPECTED)
+        if names.count(names[found[0]]) > 1:
+            raise ConfigError(f"{path}: line 1: the column {names[found[0]]!r} is there twice", _EXPECTED)
         wanted.append(found[0])
     return 1, rest, len(cells), wanted
 

@@ -189,6 +189,7 @@ def test_what_is_no_candle_is_refused_with_its_time(spoil: Callable[[Candles], C
         ("", "the file is empty"),
         ("open_time_ms,open,high,low,close,volume\n", "no candles in it"),
         ("a,b,c\n1,2,3\n", "no column named 'time'"),
+        ("time,open,high,low,close,close,volume\n1,2,2,2,2,3,1\n", "the column 'close' is there twice"),
         ("1704067200000,1,2,1,1\n", "5 columns and no header"),
         ("1704067200000,1,2,1,x,1\n1704067260000,1,2,1,1,1\n", "line 1: 'x' is not a number"),
         (

@@ -13,7 +13,7 @@ from botd.strategy.base import SignalStrategy
 from botd.strategy.examination import examine
 from botd.strategy.registry import Registry
 from botd.strategy.trust import trusted
-from tests.unit.lab.conftest import Lab
+from tests.unit.lab.conftest import Lab, csv_of
 
 LANE = ("--symbol", "BTC/USDT", "--interval", "1m")
 BUILT_IN = ("rsi", "macd", "mean_reversion", "ema_cross", "breakout")
@@ -118,3 +118,21 @@ def test_signals_are_compared_where_they_change(lab: Lab) -> None:
     name = lab.strategy("rare", body)
     assert lab.run("check", name, *LANE).code == 5
     assert np.isfinite(lab.candles.close).all()
+
+
+@pytest.mark.parametrize("count", [2, 12, 50])
+def test_candles_that_prove_nothing_are_refused_and_vouch_for_nothing(lab: Lab, count: int) -> None:
+    lab.strategy("normalised", AHEAD["normalised"])
+    (lab.home / "few.csv").write_text(csv_of(lab.candles.tail(count)))
+    done = lab.run("check", "normalised", *LANE, "--data", "few.csv", "--trust")
+    assert (done.code, done.out) == (2, "") and trusted(lab.home / "state") == {}
+    assert f"{count} candles prove nothing of normalised, which warms up on 50" in done.err
+    assert "hint: give more, or none: botctl check normalised (synthetic ones)" in done.err
+
+
+def test_candles_without_a_signal_prove_nothing(lab: Lab) -> None:
+    lab.strategy("normalised", AHEAD["normalised"])
+    one = [line.split(",") for line in csv_of(lab.candles.tail(2000)).splitlines()]
+    (lab.home / "flat.csv").write_text("\n".join(",".join([row[0], *["100"] * 5]) for row in one[1:]) + "\n")
+    done = lab.run("check", "normalised", *LANE, "--data", "flat.csv", "--trust")
+    assert (done.code, done.out) == (2, "") and "no signal on these 2,000 candles, which proves nothing" in done.err

@@ -93,6 +93,13 @@ def test_sets_that_contradict_themselves_are_counted_and_told(lab: Lab) -> None:
     assert "2 sets could not be played; the first: strategy ema_cross: fast must be below slow" in done.err
 
 
+def test_only_sets_that_were_played_are_ranked_and_none_is_a_failure(lab: Lab) -> None:
+    some = lab.run("sweep", "ema_cross", *LANE, "--range", "fast=5:15:5", "--range", "slow=10:20:10")
+    assert some.code == 0 and "4 sets, ranked by sharpe" in some.err and "--top" not in some.err
+    none = lab.run("sweep", "ema_cross", *LANE, "--range", "fast=30:40:10", "--range", "slow=10:20:10")
+    assert none.code == 2 and "4 sets could not be played" in none.err and "ranked" not in none.err
+
+
 # -- what is done is not done again ------------------------------------------------------------------------
 
 
