@@ -336,7 +336,8 @@ def _place(path: str | Path | None) -> Place:
     from botd.lab.given import Place
 
     checked = config(path)
-    return Place(checked.data_dir, checked.state_dir, checked.candles_of, checked.grids(), registry(checked))
+    places = checked.data_dir, checked.state_dir, checked.candles_of
+    return Place(*places, checked.grids(), registry(checked), checked.risk)
 
 
 def _write_new(target: Path, text: str, hint: str) -> None:

@@ -19,6 +19,7 @@ from botctl.commands.lab_options import (
     strategies_argument,
     strategy_argument,
     term_options,
+    together_option,
 )
 from botctl.exit_codes import OK, USAGE, Fault
 from botctl.offline_calls import offline
@@ -64,16 +65,18 @@ TRADES = [
 @term_options
 @click.option("--trades", is_flag=True, help="List the trades too.")
 @exact_option
+@together_option
 @click.option(
     "--plot", type=click.Path(path_type=Path), metavar="FILE", help="Draw equity and drawdown: a .png, .svg or .pdf."
 )
 @output_options
 def backtest_command(
-    session: Session, config: Path | None, trades: bool, plot: Path | None, exact: bool, **options: Any
+    session: Session, config: Path | None, trades: bool, plot: Path | None, exact: bool, together: bool, **options: Any
 ) -> int:
     """Play strategies over stored candles, by the rules that bots trade by.
 
-    A strategy that looks ahead, or warms up too short, is refused (5). Several strategies or symbols give a row each.
+    A strategy that looks ahead, or warms up too short, is refused (5). Several strategies or symbols give a row each;
+    each has an account of its own, unless they are played --together.
 
     \b
     Example:
@@ -81,7 +84,7 @@ def backtest_command(
       botctl backtest rsi macd --symbol BTC/USDT --symbol ETH/USDT --interval 1h -o json
       botctl backtest ema_cross --symbol BTC/USDT --interval 5m --data btc.csv.gz --set fast=9 --trades
     """
-    asked = {**asked_of(session, options), "trades": trades, "plot": plot, "exact": exact}
+    asked = {**asked_of(session, options), "trades": trades, "plot": plot, "exact": exact, "together": together}
     played = offline("lab_backtest", config, asked)
     _tell(session, played["notes"])
     rows = played["rows"]
@@ -103,11 +106,14 @@ def backtest_command(
 @candle_options(many=True)
 @term_options
 @exact_option
+@together_option
 @click.option(
     "--out", type=click.Path(path_type=Path), default="report.html", show_default=True, metavar="FILE", help="The file."
 )
 @output_options
-def report_command(session: Session, config: Path | None, out: Path, exact: bool, **options: Any) -> int:
+def report_command(
+    session: Session, config: Path | None, out: Path, exact: bool, together: bool, **options: Any
+) -> int:
     """Play strategies as backtest does and write one HTML file that opens offline.
 
     Equity beside buy and hold, drawdown, a heat map of the months, trades and their distribution, all statistics.
@@ -118,7 +124,7 @@ def report_command(session: Session, config: Path | None, out: Path, exact: bool
     """
     if out.is_dir():
         raise Fault(USAGE, f"{out}: is a directory", "--out names a file")
-    written = offline("lab_report", config, {**asked_of(session, options), "exact": exact}, out)
+    written = offline("lab_report", config, {**asked_of(session, options), "exact": exact, "together": together}, out)
     _tell(session, written["notes"])
     if not silent(session):
         show_object(session, written, lambda value: f"written: {clean(value['path'])}\n", name="path")

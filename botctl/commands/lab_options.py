@@ -82,6 +82,9 @@ exact_option = click.option(
     is_flag=True,
     help="Play by the bot itself, candle by candle, as strategies with orders of their own are.",
 )
+together_option = click.option(
+    "--together", is_flag=True, help="Play all by bots of one account, under the configuration's risk limits."
+)
 strategies_argument = click.argument(
     "strategies", nargs=-1, required=True, metavar="STRATEGY...", shell_complete=complete_strategy
 )

@@ -34,7 +34,7 @@ from botd.domain.candles import Candles
 from botd.domain.clock import Clock, MarketClock
 from botd.domain.events import Event
 from botd.domain.instrument import ZERO
-from botd.domain.order import Fill, Order, Purpose
+from botd.domain.order import Fill, Order, OrderStatus, Purpose
 from botd.domain.position import Position, Trade
 from botd.exchange.simulated import SimulatedExchange
 from botd.execution.gateway import Gateway
@@ -269,7 +269,7 @@ class _Engine:
 
 
 class _Journal:
-    """Keeps trades and what each fill left; all else is for a ledger, which there is none of."""
+    """Keeps trades and what each fill left, counts denials; all else is for a ledger, which there is none of."""
 
     def __init__(self, engine: _Engine) -> None:
         self._engine = engine
@@ -284,7 +284,8 @@ class _Journal:
         seat.turns.append((seat.track.row, float(seat.bot.book.cash), float(seat.bot.book.position.quantity)))
 
     def order(self, order: Order) -> None:
-        """Not kept."""
+        if order.status is OrderStatus.DENIED:
+            self._engine.of(order.bot).denied[order.reason] += 1
 
     def position(self, position: Position) -> None:
         """Not kept."""

@@ -8,6 +8,7 @@ is told of every candle; what it reads besides is looked up in arrays of the who
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
@@ -86,6 +87,8 @@ class Seat:
         self._heard = 0
         """Of how many of them the strategy has been told."""
         self.traded = Decimal(0)
+        self.denied: Counter[str] = Counter()
+        """By which codes of the risk gate, in how many stretches."""
 
     def acts_on_open(self) -> bool:
         """Tell whether the next open can do something: a fill, a level that it passes, a hook that waits for it."""
@@ -155,7 +158,9 @@ class Seat:
         )
         curve = Curve(candles.time[history.begin :], equity, exposure)
         told = statistics(curve, self.trades, account, candles.interval)
-        notes = (*history.notes, *self._notes)
+        spec, codes = self.bot.spec, ", ".join(f"{code} {count:,} times" for code, count in self.denied.most_common())
+        denied = (f"{spec.symbol} {spec.strategy}: limits denied orders: {codes}",) if codes else ()
+        notes = (*history.notes, *self._notes, *denied)
         return Result(self.bot.name, history, terms, room, len(room.entry_row), told, seconds, notes, tuple(self.fills))
 
     def _curve(self, history: History) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

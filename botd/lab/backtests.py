@@ -6,6 +6,7 @@ examined first: one that looks ahead, or warms up too short, is refused before a
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from botd.domain.errors import DeniedError, InvalidError
 from botd.lab.given import Asked, Job, Place, check_lane, jobs, params_of, told_terms
 from botd.market.simulated.samples import sample_candles
 from botd.report.benchmark import alpha_beta, months
-from botd.strategy.base import SignalStrategy
+from botd.strategy.base import SignalStrategy, Strategy
 from botd.strategy.examination import asked as asked_signals
 from botd.strategy.examination import examine
 from botd.strategy.inputs import sampled
@@ -33,7 +34,7 @@ def run_backtests(place: Place, asked: Asked) -> dict[str, Any]:
         from botd.lab.plot import check_plot
 
         check_plot(Path(plot))
-    played = [(job, play(place, job, exact=bool(asked.get("exact")))) for job in jobs(place, asked)]
+    played = list(_played(place, asked))
     rows = [row_of(job, result, trades=bool(asked.get("trades"))) for job, result in played]
     if plot is not None:
         from botd.lab.plot import draw
@@ -46,7 +47,7 @@ def write_report(place: Place, asked: Asked, target: Path) -> dict[str, Any]:
     """Play what ``backtest`` would and write it as one HTML file; returns where, and the rows."""
     from botd.lab.report import page_of
 
-    played = [(job, play(place, job, exact=bool(asked.get("exact")))) for job in jobs(place, asked)]
+    played = list(_played(place, asked))
     rows = [row_of(job, result) for job, result in played]
     page = page_of([(job, result, row) for (job, result), row in zip(played, rows, strict=True)])
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -99,20 +100,51 @@ def _refuse_no_proof(name: str, strategy: SignalStrategy, rows: Candles, told: s
         raise InvalidError(fact, f"give others, or none: botctl check {name} (synthetic ones)")
 
 
+def _played(place: Place, asked: Asked) -> Iterator[tuple[Job, Result]]:
+    if asked.get("together"):
+        wanted = list(jobs(place, asked))
+        yield from zip(wanted, play_together(place, wanted), strict=True)
+    else:
+        for job in jobs(place, asked):
+            yield job, play(place, job, exact=bool(asked.get("exact")))
+
+
 def play(place: Place, job: Job, *, exact: bool = False) -> Result:
     """Examine the strategy on the candles and play it: signals by the kernel, orders of its own (and ``exact``) by the
     production bot."""
-    name = job.info.name
-    strategy = job.info.build(job.params)
-    if isinstance(strategy, SignalStrategy):
-        examine(name, strategy, job.history.seen_by(name, strategy))
-        if not exact:
-            return backtest(job.history, name, strategy, job.terms, WallClock())
+    strategy = _examined(job)
+    if isinstance(strategy, SignalStrategy) and not exact:
+        return backtest(job.history, job.info.name, strategy, job.terms, WallClock())
     from botd.backtest.engine import run, spec_of
 
-    spec = spec_of(name, job.history, job.terms, job.info.plain(job.params))
+    spec = spec_of(job.info.name, job.history, job.terms, job.info.plain(job.params))
     (result,) = run([job.history], [spec], place.registry, WallClock(), terms=job.terms)
     return result
+
+
+def play_together(place: Place, wanted: Sequence[Job]) -> list[Result]:
+    """Examine the strategies and play them all by production bots of one account, whose balance is the sum of their
+    capitals, under the limits of the configuration."""
+    quotes = sorted({job.history.instrument.quote for job in wanted})
+    if len(quotes) > 1:
+        raise InvalidError(f"--together: one account counts in one currency, not {' and '.join(quotes)}")
+    for job in wanted:
+        _examined(job)
+    from botd.backtest.engine import run, spec_of
+
+    specs = []
+    for job in wanted:
+        name = f"{job.info.name} on {job.history.symbol}"
+        specs.append(spec_of(job.info.name, job.history, job.terms, job.info.plain(job.params), name))
+    histories = list({job.history.symbol: job.history for job in wanted}.values())
+    return run(histories, specs, place.registry, WallClock(), terms=wanted[0].terms, risk=place.risk)
+
+
+def _examined(job: Job) -> Strategy:
+    strategy = job.info.build(job.params)
+    if isinstance(strategy, SignalStrategy):
+        examine(job.info.name, strategy, job.history.seen_by(job.info.name, strategy))
+    return strategy
 
 
 def row_of(job: Job, result: Result, *, trades: bool = False) -> Row:

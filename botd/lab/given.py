@@ -7,7 +7,7 @@ before anything is played; nothing is printed.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,8 @@ class Place:
     exchange: str
     grids: Mapping[str, Instrument]
     registry: Registry
+    risk: Mapping[str, Any] = field(default_factory=dict)
+    """The section of the configuration."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,6 +105,26 @@ def test_a_file_stands_in_for_the_store(lab: Lab) -> None:
     assert {**lab.json("backtest", "rsi", *LANE), **dict.fromkeys(TIMES)} == {**from_file, **dict.fromkeys(TIMES)}
 
 
+def test_together_they_share_an_account_and_its_limits(lab: Lab) -> None:
+    words = ("backtest", "rsi", "ema_cross", "--symbol", "BTC/USDT", "--symbol", "ETH/USDT", "--interval", "5m")
+    config = lab.home / "botd.yaml"
+    before = config.read_text()
+    config.write_text(before + "risk: {preset: off}\n")
+    alone, free = lab.json(*words), lab.json(*words, "--together")
+    same = ("strategy", "symbol", "trades", "wins", "candles")
+    assert [[row[key] for key in same] for row in free] == [[row[key] for key in same] for row in alone]
+    assert [float(row["equity"]) for row in free] == pytest.approx([float(row["equity"]) for row in alone], rel=1e-7)
+    config.write_text(before + "risk: {preset: off, max_drawdown: {account: 0.5%}}\n")
+    done = lab.run(*words, "--together", "-o", "json")
+    bound = json.loads(done.out)
+    assert 0 < sum(row["trades"] for row in bound) < sum(row["trades"] for row in free)
+    assert sum(float(row["equity"]) for row in bound) > 0.98 * 40_000
+    assert "ETH/USDT rsi: limits denied orders: MAX_DRAWDOWN " in done.err
+    (lab.home / "eur.csv").write_text(csv_of(lab.candles))
+    refused = lab.run("backtest", "rsi", *LANE, "--symbol", "BTC/EUR", *("--data", "eur.csv") * 2, "--together")
+    assert refused.code == 2 and "one account counts in one currency, not EUR and USDT" in refused.err
+
+
 def test_exact_plays_by_the_bot_itself_to_the_same_trades(lab: Lab) -> None:
     words = ("backtest", "rsi", *LANE, "--to", "2024-01-03", "--stop-loss", "1%", "--trades")
     fast, exact = lab.json(*words), lab.json(*words, "--exact")
