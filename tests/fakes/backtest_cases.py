@@ -25,6 +25,14 @@ from botd.domain.instrument import Instrument
 from tests.fakes.plain_loop import Played, Rows, play_all
 
 START, MINUTE = 1_704_067_200_000, 60_000
+BOTS: dict[str, dict[str, Any]] = {
+    "rsi": {"stop_loss": "0.02", "take_profit": "0.04"},
+    "macd": {"atr_stop": "2", "break_even": "0.005", "risk_per_trade": "0.01"},
+    "mean_reversion": {"trailing_stop": "0.015", "time_stop": 12},
+    "ema_cross": {"slippage": "0", "maker_fee": "0.0002", "take_profit": "0.01", "fraction": "0.3"},
+    "breakout": {"stop_loss": "0.01", "trailing_stop": "0.02", "break_even": "0.01", "time_stop": 100},
+}
+"""What the catalogue's signal strategies are played with on recorded candles: together they use all there is."""
 
 
 @dataclass
@@ -159,6 +167,12 @@ def random_terms(rng: random.Random) -> Terms:
     stops = how["stop_loss"] or how["trailing_stop"] or how["atr_stop"]
     sizing = "risk_per_trade" if stops and rng.random() < 0.4 else "fraction"
     return Terms(**how, **{sizing: Decimal(rng.choice(("0.004", "0.05", "0.5", "1")))})
+
+
+def terms_of(name: str) -> Terms:
+    """Return the terms of one of :data:`BOTS`."""
+    how = BOTS[name].items()
+    return Terms(**{key: Decimal(value) if isinstance(value, str) else value for key, value in how})
 
 
 def _number(value: Decimal | None) -> float | None:

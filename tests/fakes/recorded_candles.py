@@ -9,6 +9,7 @@ import pytest
 
 DATA = Path(os.environ.get("BOTD_TEST_DATA", Path(__file__).parents[3] / "shared" / "data")) / "ohlcv"
 NONE_RECORDED = f"no recorded candles in {DATA}; set BOTD_TEST_DATA"
+FILES = sorted(DATA.glob("*.csv.gz")) if DATA.is_dir() else []
 
 
 def recorded(name: str) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,22 +21,9 @@ from botd.domain.candles import Candles
 from botd.domain.clock import VirtualClock
 from botd.strategy.base import Signals, SignalStrategy
 from botd.strategy.registry import Registry
-from tests.fakes.backtest_cases import case_by, case_of, random_candles, random_terms
-from tests.fakes.recorded_candles import recorded
+from tests.fakes.backtest_cases import BOTS, case_by, case_of, random_candles, random_terms, terms_of
+from tests.fakes.recorded_candles import FILES
 
-FILES = {
-    "BTCUSDT-1m-2024-08": "BTC/USDT",
-    "ETHUSDT-5m-2024-07_08": "ETH/USDT",
-    "SOLUSDT-5m-2024-07_08": "SOL/USDT",
-    "XRPUSDT-5m-2024-07_08": "XRP/USDT",
-}
-BOTS: dict[str, dict[str, Any]] = {
-    "rsi": {"stop_loss": "0.02", "take_profit": "0.04"},
-    "macd": {"atr_stop": "2", "break_even": "0.005", "risk_per_trade": "0.01"},
-    "mean_reversion": {"trailing_stop": "0.015", "time_stop": 12},
-    "ema_cross": {"slippage": "0", "maker_fee": "0.0002", "take_profit": "0.01", "fraction": "0.3"},
-    "breakout": {"stop_loss": "0.01", "trailing_stop": "0.02", "break_even": "0.01", "time_stop": 100},
-}
 CLOCK = VirtualClock()
 
 
@@ -95,15 +83,14 @@ def test_random_parameters_of_each_strategy(name: str) -> None:
         assert kernel_and_engine(history, name, strategy, random_terms(rng), CLOCK) == "", seed
 
 
-@pytest.mark.parametrize("file", FILES)
-def test_the_signal_strategies_on_recorded_months(file: str) -> None:
-    history = from_file(recorded(file), FILES[file], file.split("-")[1])
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name.removesuffix(".csv.gz"))
+def test_the_signal_strategies_on_every_recorded_file(path: Path) -> None:
+    history = from_file(path, "ABC/USDT", path.name.split("-")[1])
     registry = Registry.standard()
-    for name, how in BOTS.items():
+    for name in BOTS:
         strategy = registry.load(name).build({})
         assert isinstance(strategy, SignalStrategy)
-        terms = Terms(**{key: Decimal(value) if isinstance(value, str) else value for key, value in how.items()})
-        assert kernel_and_engine(history, name, strategy, terms, CLOCK) == "", name
+        assert kernel_and_engine(history, name, strategy, terms_of(name), CLOCK) == "", name
 
 
 def test_limits_that_look_at_every_candle_change_nothing_while_they_are_far() -> None:
