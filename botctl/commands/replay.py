@@ -18,31 +18,29 @@ from botctl.session import Session
 
 TRADES = [
     Column("verdict"),
-    Column("entry_time", "ENTRY", moment),
-    Column("rules_entry_time", "RULES", moment),
-    Column("entry_price", "AT", exact, right=True),
-    Column("rules_entry_price", "RULES", exact, right=True, drop=2),
+    Column("at", "ENTRY", moment),
+    Column("entry_price", "BOUGHT", exact, right=True, drop=7),
+    Column("rules_entry_price", "RULES BOUGHT", exact, right=True, drop=2),
     Column("exit_time", "EXIT", moment, drop=6),
-    Column("rules_exit_time", "RULES", moment, drop=5),
-    Column("exit_price", "AT", exact, right=True),
-    Column("rules_exit_price", "RULES", exact, right=True, drop=1),
+    Column("rules_exit_time", "RULES EXIT", moment, drop=5),
+    Column("exit_price", "SOLD", exact, right=True),
+    Column("rules_exit_price", "RULES SOLD", exact, right=True, drop=1),
     Column("exit_reason", "REASON"),
-    Column("rules_exit_reason", "RULES", drop=4),
+    Column("rules_exit_reason", "RULES REASON", drop=4),
     Column("pnl", form=gain),
-    Column("rules_pnl", "RULES", gain, drop=3),
+    Column("rules_pnl", "RULES PNL", gain, drop=3),
     Column("difference_pct", "DIFFERENCE", percent),
 ]
 
 ORDERS = [
     Column("verdict"),
-    Column("time", form=moment),
-    Column("rules_time", "RULES", moment, drop=3),
+    Column("at", "TIME", moment),
     Column("side"),
-    Column("rules_side", "RULES", drop=4),
+    Column("rules_side", "RULES SIDE", drop=4),
     Column("quantity", form=exact, right=True),
-    Column("rules_quantity", "RULES", exact, right=True, drop=1),
+    Column("rules_quantity", "RULES QUANTITY", exact, right=True, drop=1),
     Column("price", form=exact, right=True),
-    Column("rules_price", "RULES", exact, right=True, drop=2),
+    Column("rules_price", "RULES PRICE", exact, right=True, drop=2),
     Column("difference_pct", "DIFFERENCE", percent),
 ]
 """Of a bot that places its own orders: a row an order that filled."""
@@ -63,11 +61,12 @@ def replay_command(
     """Hold a bot to the rules: each trade beside what they say; exit 1 where they differ.
 
     Reads the ledger of the configuration, and the candles of its market: the replayed file, the synthetic market, or
-    the local store (botctl data download). Begins where the bot was last changed (botctl set). missing: the rules trade
-    and the bot did not; extra: the other way round; differs: another price or size, reason, or candle of the exit (what
-    was paid in fees, and so the PNL, is told only). Of a strategy that places its own orders, each order that filled.
-    What a person did (close, halt), a limit denied, another bot's orders prevented, or an end of botd took back is a
-    difference (events and why tell which), and all sizes after it differ a little: --from begins later.
+    the local store (botctl data download). Begins where the bot was last changed (botctl set), and ends where it was
+    stopped or removed. missing: the rules trade and the bot did not; extra: the other way round; differs: another price
+    or size, reason, or candle of the exit (what was paid in fees, and so the PNL, is told only). Of a strategy that
+    places its own orders, each order that filled. What a person did (close, halt), a limit denied, another bot's orders
+    prevented, or an end of botd took back is a difference (events and why tell which), and all sizes after it differ a
+    little: --from begins later.
 
     \b
     Example:
@@ -83,10 +82,10 @@ def replay_command(
         if not silent(session):
             show_rows(session, [], TRADES, empty=f"{name}: nothing was compared")
         return OK
-    what, columns, key = ("trades", TRADES, "entry_time") if found["of"] == "trades" else ("orders", ORDERS, "time")
+    what, columns = ("trades", TRADES) if found["of"] == "trades" else ("orders", ORDERS)
     empty = f"{name}: no {what} from {found['first']} to {found['last']}, neither by the bot nor by the rules"
     if not silent(session):
-        show_rows(session, found["rows"], columns, name=key, empty=empty)
+        show_rows(session, found["rows"], columns, name="at", empty=empty)
     told = f"{found['did']} {what}, {found['rules']} by the rules, {found['differences']} not the same"
     if found["differences"]:
         session.warn(f"{name}: {told}")

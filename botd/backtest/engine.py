@@ -17,7 +17,7 @@ from typing import Any, cast
 import msgspec
 
 from botd.backtest.engine_market import EngineMarket, Playback, Track
-from botd.backtest.engine_seat import Answers, Seat
+from botd.backtest.engine_seat import Answers, Limits, Seat
 from botd.backtest.history import History
 from botd.backtest.run import Result, input_notes, load_kernel
 from botd.backtest.terms import OF_BOTS, Terms
@@ -34,7 +34,7 @@ from botd.domain.candles import Candles
 from botd.domain.clock import Clock, MarketClock
 from botd.domain.events import Event
 from botd.domain.instrument import ZERO
-from botd.domain.order import Fill, Order, OrderStatus, Purpose
+from botd.domain.order import Fill, Order, Purpose
 from botd.domain.position import Position, Trade
 from botd.exchange.simulated import SimulatedExchange
 from botd.execution.gateway import Gateway
@@ -42,6 +42,7 @@ from botd.ledger.accounting import BotBook
 from botd.ledger.records import BotRecord
 from botd.market.ticks import TickRelay
 from botd.orchestrator.portfolio import Portfolio
+from botd.risk.case import RiskRequest, Verdict
 from botd.risk.gate import RiskGate
 from botd.risk.monitors import Monitors
 from botd.risk.settings import RiskSettings
@@ -87,6 +88,7 @@ def run(
     engine.play()
     seconds = clock.monotonic() - began
     costs = {key: getattr(engine.terms, key) for key in COSTS}
+    engine.tell_limits()
     return [
         seat.result(engine.history_of(seat.bot.spec), Terms.of(seat.bot.spec, costs), seconds) for seat in engine.seats
     ]
@@ -121,7 +123,7 @@ class _Engine:
         settings = RiskSettings.from_config(dict(risk), "paper")
         self._states = TradingStates(self._on_trading_state)
         self._monitors = Monitors(settings, self._states)
-        self._gate = RiskGate(settings, self._states, self._monitors)
+        self._gate = _Gate(settings, self._states, self._monitors)
         self._evaluator = Evaluator(self._market.window, self._clock, inline_all=True)
         self._desk = self._make_desk()
 
@@ -161,6 +163,11 @@ class _Engine:
             return self._watchful
 
         Playback(self._market, self._exchange, self._clock, waits=waits, settle=self._settle).run()
+
+    def tell_limits(self) -> None:
+        """Tell each seat what the risk gate did to its orders."""
+        for number, seat in enumerate(self.seats, 1):
+            seat.limits = self._gate.told.get(number, {})
 
     def of(self, number: int) -> Seat:
         """Return the seat of a bot."""
@@ -233,7 +240,7 @@ class _Engine:
             slippage=float(self.terms.slippage),
             taker_fee=float(self.terms.taker_fee),
             freshness_ms=interval_ms,
-            minute_volume=self._minute_volume,
+            minute_volume=self._market.minute_volume,
             not_ready=list,
             soon=lambda call: call(),
         )
@@ -247,10 +254,6 @@ class _Engine:
 
     def _bots(self) -> list[Bot]:
         return [seat.bot for seat in self.seats]
-
-    def _minute_volume(self, symbol: str) -> float | None:
-        last = self._market.window(symbol, "1m", 1)
-        return float(last.volume[-1]) if len(last) else None
 
     def _settle(self, now_ms: int) -> None:
         """End a moment: the limits of the account look at its equity once a minute, as in the daemon."""
@@ -268,8 +271,26 @@ class _Engine:
                 self.of(order.bot).bot.cancel(order.client_order_id)
 
 
+class _Gate(RiskGate):
+    """The gate, which counts by bot what it denied, and what it let through smaller, by which control."""
+
+    def __init__(self, settings: RiskSettings, states: TradingStates, monitors: Monitors) -> None:
+        super().__init__(settings, states, monitors)
+        self.told: dict[int, Limits] = {}
+
+    def decide(self, request: RiskRequest) -> Verdict:
+        verdict = super().decide(request)
+        if not verdict.allowed or verdict.shrunk_by:
+            counts = self.told.setdefault(request.intent.bot, {})
+            for what in (
+                [f"{name} cut" for name in verdict.shrunk_by] if verdict.allowed else [f"{verdict.code} denied"]
+            ):
+                counts[what] = counts.get(what, 0) + 1
+        return verdict
+
+
 class _Journal:
-    """Keeps trades and what each fill left, counts denials; all else is for a ledger, which there is none of."""
+    """Keeps trades and what each fill left; all else is for a ledger, which there is none of."""
 
     def __init__(self, engine: _Engine) -> None:
         self._engine = engine
@@ -284,8 +305,7 @@ class _Journal:
         seat.turns.append((seat.track.row, float(seat.bot.book.cash), float(seat.bot.book.position.quantity)))
 
     def order(self, order: Order) -> None:
-        if order.status is OrderStatus.DENIED:
-            self._engine.of(order.bot).denied[order.reason] += 1
+        """Not kept."""
 
     def position(self, position: Position) -> None:
         """Not kept."""

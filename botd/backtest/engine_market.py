@@ -116,6 +116,13 @@ class EngineMarket:
         end = track.closed if track.priced_ms == self._clock.now_ms() else self._closed(track)
         return track.rows.part(max(0, end - count), end)
 
+    def minute_volume(self, symbol: str) -> float | None:
+        """Return the base volume a minute of the last closed candle of the finest lane."""
+        for track in self._by_symbol.get(symbol, ()):
+            last = self.window(symbol, track.interval, 1)
+            return float(last.volume[-1]) * 60_000 / track.length if len(last) else None
+        return None
+
     def quote(self, symbol: str) -> Quote | None:
         """Return the latest price of the finest lane."""
         for track in self._by_symbol.get(symbol, ()):

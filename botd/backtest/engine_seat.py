@@ -8,7 +8,6 @@ is told of every candle; what it reads besides is looked up in arrays of the who
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
@@ -36,6 +35,9 @@ from botd.strategy.examination import asked
 from botd.strategy.warmup import warmup_of
 
 Rows = NDArray[np.int64]
+
+
+Limits = dict[str, int]
 
 
 class Answers:
@@ -87,8 +89,8 @@ class Seat:
         self._heard = 0
         """Of how many of them the strategy has been told."""
         self.traded = Decimal(0)
-        self.denied: Counter[str] = Counter()
-        """By which codes of the risk gate, in how many stretches."""
+        self.limits: Limits = {}
+        """What the risk gate did to its orders, and how often."""
 
     def acts_on_open(self) -> bool:
         """Tell whether the next open can do something: a fill, a level that it passes, a hook that waits for it."""
@@ -158,9 +160,9 @@ class Seat:
         )
         curve = Curve(candles.time[history.begin :], equity, exposure)
         told = statistics(curve, self.trades, account, candles.interval)
-        spec, codes = self.bot.spec, ", ".join(f"{code} {count:,} times" for code, count in self.denied.most_common())
-        denied = (f"{spec.symbol} {spec.strategy}: limits denied orders: {codes}",) if codes else ()
-        notes = (*history.notes, *self._notes, *denied)
+        spec, did = self.bot.spec, ", ".join(f"{what} {count:,}" for what, count in sorted(self.limits.items()))
+        limited = (f"{spec.symbol} {spec.strategy}: orders that a limit denied or cut: {did}",) if did else ()
+        notes = (*history.notes, *self._notes, *limited)
         return Result(self.bot.name, history, terms, room, len(room.entry_row), told, seconds, notes, tuple(self.fills))
 
     def _curve(self, history: History) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

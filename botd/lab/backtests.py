@@ -10,6 +10,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from botd.backtest.run import Result, backtest
 from botd.domain.candles import Candles
 from botd.domain.clock import WallClock
@@ -40,7 +42,8 @@ def run_backtests(place: Place, asked: Asked) -> dict[str, Any]:
         from botd.lab.plot import draw
 
         draw(Path(plot), [(title_of(job), result) for job, result in played])
-    return {"rows": rows, "notes": notes_of(played), "plot": None if plot is None else str(plot)}
+    notes = notes_of(played) + ([_account_note([result for _, result in played])] if asked.get("together") else [])
+    return {"rows": rows, "notes": notes, "plot": None if plot is None else str(plot)}
 
 
 def write_report(place: Place, asked: Asked, target: Path) -> dict[str, Any]:
@@ -138,6 +141,19 @@ def play_together(place: Place, wanted: Sequence[Job]) -> list[Result]:
         specs.append(spec_of(job.info.name, job.history, job.terms, job.info.plain(job.params), name))
     histories = list({job.history.symbol: job.history for job in wanted}.values())
     return run(histories, specs, place.registry, WallClock(), terms=wanted[0].terms, risk=place.risk)
+
+
+def _account_note(results: Sequence[Result]) -> str:
+    """Return what became of the account: its equity is that of all bots, each at its last close before."""
+    times = np.unique(np.concatenate([result.time for result in results]))
+    equity = np.zeros(len(times))
+    for result in results:
+        at = np.searchsorted(result.time, times, side="right")
+        equity += np.concatenate(([float(result.terms.capital)], result.equity))[at]
+    capital = sum(float(result.terms.capital) for result in results)
+    depth = 100 * float(np.max(1 - equity / np.maximum.accumulate(np.concatenate(([capital], equity)))[1:]))
+    gain = 100 * (equity[-1] / capital - 1)
+    return f"the account: {capital:,.2f} became {equity[-1]:,.2f} ({gain:+.2f}%), max drawdown {depth:.2f}%"
 
 
 def _examined(job: Job) -> Strategy:

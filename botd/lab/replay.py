@@ -91,6 +91,7 @@ def run_replay(
         filled = list(_filled(connection, number))
         held_since = _held_since(connection, number)
         seen = _last_seen(connection, number)
+        ended, how = _ended(connection, number)
     if since > begin:
         begin, why = since, "as --from asks"
     strategy = place.registry.load(spec.strategy).build(spec.params)
@@ -98,6 +99,11 @@ def run_replay(
     length = interval_ms(spec.interval)
     decides = begin - begin % length + length  # first at the close of the candle under way
     notes = [f"from {rfc3339(begin)} on: {why}"] if why else []
+    if ended is not None and (seen is None or ended - length < seen):
+        seen = ended - length  # the last candle whose close it heard
+        notes.append(f"until {rfc3339(ended)}: then it was {how}")
+        if seen < decides - length:
+            return {**_told(name, kind, (), 0, 0, notes, (begin, begin)), "compared": False}
     if held_since is not None and held_since < decides:
         held = f"nothing to compare yet: it holds what it bought at {rfc3339(held_since)}"
         span = begin, begin if seen is None else seen
@@ -110,7 +116,8 @@ def run_replay(
     history = _history(place, world, spec, warmup, begin, seen, data)
     history = with_inputs(history, [(spec.strategy, strategy)], _input_rows(place, world, spec, data))
     if isinstance(strategy, SignalStrategy):
-        did = [row for row in every if row["entry_time_ms"] >= decides]
+        last = float("inf") if ended is None else ended
+        did = [row for row in every if row["entry_time_ms"] >= decides and row["exit_time_ms"] < last]
         result = backtest(history, spec.strategy, strategy, terms, WallClock())
         says = [row for row in result.trade_list() if row["exit_time"] is not None]
     else:
@@ -220,6 +227,17 @@ def _held_since(connection: sqlite3.Connection, number: int) -> int | None:
     return min(held, default=None)
 
 
+def _ended(connection: sqlite3.Connection, number: int) -> tuple[int | None, str]:
+    """Return since when the bot trades no more, None while it does, and in a word why."""
+    state, since, removed = connection.execute(
+        "SELECT state, since_ms, removed_ms FROM bots WHERE number = ?", (number,)
+    ).fetchone()
+    stopped = int(since) if state == "stopped" else None
+    if removed is not None and (stopped is None or removed <= stopped):
+        return int(removed), "removed"
+    return stopped, "stopped"
+
+
 def _last_seen(connection: sqlite3.Connection, number: int) -> int | None:
     """Return the open time of the last candle that the bot saw, about: of the market's cursor, else by its own rows."""
     query = "SELECT value FROM keyed WHERE space = 'market' AND key = 'cursor'"
@@ -303,8 +321,15 @@ def _row(did: Row | None, says: Row | None, length: int, tolerance: float, kind:
     row: Row = {key: None if did is None else did[key] for key in kind.keys}
     row |= {f"rules_{key}": None if says is None else says[key] for key in kind.keys}
     if did is None or says is None:
-        return {"verdict": "missing" if did is None else "extra", "difference_pct": None, **row}
+        return {"verdict": "missing" if did is None else "extra", "difference_pct": None, **_at(did, says, kind), **row}
     gaps = [abs(float(did[key]) / float(says[key]) - 1) if float(says[key]) else 0.0 for key in kind.numbers]
     same = max(gaps) <= tolerance and all(did[key] == says[key] for key in kind.words)
     same &= all(parse_time(did[key]) // length == parse_time(says[key]) // length for key in kind.moments)
-    return {"verdict": "same" if same else "differs", "difference_pct": 100 * max(gaps), **row}
+    verdict = "same" if same else "differs"
+    return {"verdict": verdict, "difference_pct": 100 * max(gaps), **_at(did, says, kind), **row}
+
+
+def _at(did: Row | None, says: Row | None, kind: _Kind) -> Row:
+    """Return when it was, by the bot or else by the rules."""
+    one = did or says
+    return {"at": None if one is None else one[kind.time]}

@@ -31,8 +31,10 @@ class Life:
 
     config: Config
 
-    async def play(self, moments: int, changes: dict[str, Any], born: int = 0, **more: Any) -> None:
-        """Let the bot live from the moment ``born`` on, and change it after ``moments``."""
+    async def play(
+        self, moments: int, changes: dict[str, Any], born: int = 0, stopped: int = -1, removed: int = -1, **more: Any
+    ) -> None:
+        """Let the bot live from the moment ``born`` on, change it after ``moments``, stop it, remove it."""
         world = World(self.config)
         world.build()
         world.orchestrator.market_ready()
@@ -44,6 +46,10 @@ class Life:
                 world.orchestrator.create(world.parser.parse(spec), start=True, replace=False)
             if number == moments:
                 world.orchestrator.change(world.orchestrator.get("alpha"), world.parser.parse({**spec, **changes}))
+            if number == stopped:
+                world.orchestrator.stop(world.orchestrator.get("alpha"))
+            if number == removed:
+                world.orchestrator.remove(world.orchestrator.get("alpha"), force=True)
             if (moment := world.source.next()) is None:
                 break
             await world.market.deliver(moment)
@@ -119,3 +125,19 @@ def test_what_was_before_a_time_is_not_compared_where_that_is_asked_for(life: Li
     told = life.held_to_the_rules(since=middle)
     assert told["differences"] == 0 and told["did"] == len(whole["rows"]) - len(whole["rows"]) // 2 - 1
     assert "as --from asks" in told["notes"][0]
+
+
+@pytest.mark.parametrize("interval", ["1m", "5m"])
+@pytest.mark.parametrize(("stopped", "removed"), [(3001, -1), (3001, 3500), (-1, 3001), (3000, -1), (4000, -1)])
+def test_one_that_was_stopped_or_removed_is_held_to_the_rules_until_then(
+    life: Life, stopped: int, removed: int, interval: str
+) -> None:
+    asyncio.run(life.play(-1, {}, stopped=stopped, removed=removed, interval=interval))
+    told = life.held_to_the_rules()
+    assert told["did"] == told["rules"] > 3 and told["differences"] == 0
+    assert told["notes"][-1].endswith(": then it was stopped" if stopped >= 0 else ": then it was removed")
+
+
+def test_one_that_was_removed_before_it_could_decide_is_not_compared(life: Life) -> None:
+    asyncio.run(life.play(-1, {}, born=100, removed=100))
+    assert not life.held_to_the_rules()["compared"]

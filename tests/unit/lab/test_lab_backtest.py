@@ -119,7 +119,15 @@ def test_together_they_share_an_account_and_its_limits(lab: Lab) -> None:
     bound = json.loads(done.out)
     assert 0 < sum(row["trades"] for row in bound) < sum(row["trades"] for row in free)
     assert sum(float(row["equity"]) for row in bound) > 0.98 * 40_000
-    assert "ETH/USDT rsi: limits denied orders: MAX_DRAWDOWN " in done.err
+    assert "ETH/USDT rsi: orders that a limit denied or cut: MAX_DRAWDOWN denied " in done.err
+    became = sum(float(row["equity"]) for row in bound)
+    assert f"the account: 40,000.00 became {became:,.2f} (" in done.err and "max drawdown " in done.err
+    config.write_text(before + "risk: {preset: off, max_order_value: 100, max_order_size: 50%}\n")
+    cut = lab.run(*words, "--together")
+    assert (
+        "rsi: orders that a limit denied or cut: max_order_value cut " in cut.err
+        and "denied" not in cut.err.replace("denied or", "")
+    )
     (lab.home / "eur.csv").write_text(csv_of(lab.candles))
     refused = lab.run("backtest", "rsi", *LANE, "--symbol", "BTC/EUR", *("--data", "eur.csv") * 2, "--together")
     assert refused.code == 2 and "one account counts in one currency, not EUR and USDT" in refused.err
