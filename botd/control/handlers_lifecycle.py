@@ -263,7 +263,7 @@ class LifecycleHandlers:
 
     def _largest_order(self, bot: Bot) -> str | None:
         quote = self._services.desk.market.quote(bot.spec.symbol)
-        if quote is None:
+        if quote is None or bot.holds:  # one that holds buys nothing: its size is told when it is flat
             return None
         quantity, control = bot.largest_entry(quote.last)
         value = float(quantity) * quote.last
